@@ -1,0 +1,1 @@
+"""WFST-based speech decoding with neural acoustic models."""

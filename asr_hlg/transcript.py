@@ -1,0 +1,34 @@
+"""Transcripts: what the decoder says was spoken, when, and how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Word:
+    """One spoken word.
+
+    ``start`` and ``end`` are seconds from the start of the recording; ``confidence`` is the
+    word's posterior probability in its time slot, 0 to 1.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one recording.
+
+    ``score`` is the natural-log score of the path (graph and scaled acoustics together),
+    ``duration`` the recording's length in seconds.
+    """
+
+    id: str
+    text: str
+    words: list[Word] = field(default_factory=list)
+    score: float = 0.0
+    duration: float = 0.0
