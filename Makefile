@@ -1,0 +1,43 @@
+# asr_hlg: `make decode` and `make test` are all that a newcomer needs.
+SHELL  := bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+GRAPH  ?= en
+WAVS   ?= examples
+ARGS   ?=
+
+# Debian's python3 may be the right one without being called python3.11.
+ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
+PYTHON := python3
+endif
+
+.PHONY: help install kaldifeat graph decode test test-slow lint docs clean
+
+help:
+	@echo 'make install            put the project and its exact dependencies into $(VENV)'
+	@echo 'make graph GRAPH=en     compile graphs/en.toml into graphs/en/ (also: cat_hat, en-full)'
+	@echo 'make decode WAVS=...    transcribe recordings (default: the examples that ship)'
+	@echo 'make test               run the test suite; make test-slow adds the long ones'
+	@echo 'make lint               ruff and mypy'
+	@echo 'make docs               draw the pictures of docs/ anew'
+
+install: $(VENV)/.installed
+$(VENV)/.installed: requirements.lock requirements-k2.lock pyproject.toml
+	@$(PYTHON) -c 'import sys, platform as p; ok = sys.version_info[:2] == (3, 11) and p.machine() == "x86_64" and p.system() == "Linux"; \
+	  ok or sys.exit("make install needs Python 3.11 on x86-64 Linux, since the k2 wheel on the index is built for that; $(PYTHON) is %s on %s %s. Name another with: make install PYTHON=/path/to/python3.11" % (p.python_version(), p.system(), p.machine()))'
+	$(PYTHON) -m venv $(VENV)
+	# newer pip refuses the file name of the k2 wheel
+	$(BIN)/python -m pip install --quiet 'pip<26.2'
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-k2.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -r requirements-dev.lock
+	touch $@
+
+clean:
+	rm -rf $(VENV) graphs/*/ .pytest_cache .mypy_cache .ruff_cache
