@@ -1,0 +1,55 @@
+"""English phones: the 39 of ARPAbet without stress, and which IPA symbols fall into each."""
+
+from __future__ import annotations
+
+SILENCE = "SIL"
+
+_IPA_OF_PHONE = {
+    "AA": "ɑ ɒ",
+    "AE": "æ a",
+    "AH": "ʌ ə ɐ ɘ",
+    "AO": "ɔ",
+    "AW": "aʊ",
+    "AY": "aɪ",
+    "B": "b",
+    "CH": "t͡ʃ",
+    "D": "d ɖ",
+    "DH": "ð",
+    "EH": "ɛ eə",
+    "ER": "ɝ ɚ ɜ",
+    "EY": "eɪ e",
+    "F": "f",
+    "G": "g ɡ",
+    "HH": "h ɦ",
+    "IH": "ɪ",
+    "IY": "i",
+    "JH": "d͡ʒ",
+    "K": "k kʰ c",
+    "L": "l ɫ",
+    "M": "m",
+    "N": "n",
+    "NG": "ŋ",
+    "OW": "oʊ o",
+    "OY": "ɔɪ",
+    "P": "p pʰ",
+    "R": "ɹ r ɾ",
+    "S": "s",
+    "SH": "ʃ",
+    "T": "t tʰ ʈ",
+    "TH": "θ",
+    "UH": "ʊ",
+    "UW": "u ʉ",
+    "V": "v",
+    "W": "w",
+    "Y": "j",
+    "Z": "z",
+    "ZH": "ʒ",
+}
+
+ARPABET: tuple[str, ...] = tuple(_IPA_OF_PHONE)
+"""The 39 phones in alphabetical order, without blank and silence."""
+
+IPA_TO_ARPABET: dict[str, str] = {
+    ipa: phone for phone, symbols in _IPA_OF_PHONE.items() for ipa in symbols.split()
+}
+"""The phone of each IPA symbol; symbols that English lacks are absent."""
