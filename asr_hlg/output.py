@@ -1,0 +1,270 @@
+"""Writers: transcripts as text, trn, CTM, JSON, subtitles, TextGrid and Lhotse supervisions.
+
+Example
+-------
+>>> with writer("text", sys.stdout) as out:
+...     for transcript in transcripts:
+...         out.write(transcript)
+cat_hat the cat and the hat
+
+Every format writes and flushes a transcript as soon as it has it. A target that is a folder gets
+one file a recording; any other target holds them all, except that subtitles and TextGrids, whose
+times can belong to one recording only, refuse a second one.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from lhotse.supervision import AlignmentItem, SupervisionSegment
+
+from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.subtitles import cues
+from asr_hlg.transcript import Transcript, Word
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one transcript looks in a file.
+
+    ``header`` opens every file; ``single`` says that a file can hold one recording only.
+    """
+
+    render: Callable[[Transcript], str]
+    suffix: str
+    header: str = ""
+    single: bool = False
+
+
+class Writer(Protocol):
+    """What takes transcripts, one at a time."""
+
+    def write(self, transcript: Transcript) -> None:
+        """Append one transcript and flush it."""
+
+
+@contextmanager
+def writer(format: str, target: str | Path | TextIO, count: int | None = None) -> Iterator[Writer]:
+    """Open a writer of transcripts.
+
+    Parameters
+    ----------
+    format : str
+        One of ``FORMATS``.
+    target : str, Path or TextIO
+        An open stream, a file, or a folder: a path that exists as one, ends in ``/``, or has no
+        suffix while the format allows only one recording a file. In a folder every recording has
+        its own file, named after its id. A stream stays open at the end.
+    count : int, optional
+        How many recordings will come, where that is known: a target that cannot hold them is then
+        refused before the first is decoded.
+
+    Raises
+    ------
+    OptionError
+        For an unknown format, a target that cannot be written, or more than one recording for a
+        file that can hold one.
+    """
+    if format not in FORMATS:
+        raise OptionError(f"unknown format {format!r}", remedy=f"choose from {', '.join(FORMATS)}")
+    kind = FORMATS[format]
+    if isinstance(target, str | Path):
+        if _is_folder(target, kind):
+            yield _FolderWriter(kind, Path(target))
+            return
+        _check_count(kind, count)
+        with _create(Path(target)) as stream:
+            yield _StreamWriter(kind, stream)
+    else:
+        _check_count(kind, count)
+        yield _StreamWriter(kind, target)
+
+
+class _StreamWriter:
+    def __init__(self, kind: Format, stream: TextIO):
+        self._kind, self._stream, self._count = kind, stream, 0
+        stream.write(kind.header)
+
+    def write(self, transcript: Transcript) -> None:
+        self._count += 1
+        _check_count(self._kind, self._count)
+        self._stream.write(self._kind.render(transcript))
+        self._stream.flush()
+
+
+class _FolderWriter:
+    def __init__(self, kind: Format, folder: Path):
+        self._kind, self._folder = kind, folder
+
+    def write(self, transcript: Transcript) -> None:
+        name = transcript.id.replace("/", "_") + self._kind.suffix
+        text = self._kind.header + self._kind.render(transcript)
+        with _create(self._folder / name) as stream:
+            stream.write(text)
+
+
+def _is_folder(target: str | Path, kind: Format) -> bool:
+    path = Path(target)
+    return path.is_dir() or str(target).endswith("/") or (kind.single and not path.suffix)
+
+
+def _check_count(kind: Format, count: int | None) -> None:
+    if kind.single and count is not None and count > 1:
+        raise OptionError(
+            f"a {kind.suffix} file holds one recording, and there are more",
+            remedy="name a folder for the output, to get one file for each",
+        )
+
+
+def _create(path: Path) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "w", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise OptionError(f"cannot be written: {error.strerror}", path=path) from None
+
+
+def _text(transcript: Transcript) -> str:
+    return f"{_one_field(transcript.id)} {transcript.text}".rstrip() + "\n"
+
+
+def _trn(transcript: Transcript) -> str:
+    return f"{transcript.text} ({transcript.id})".lstrip() + "\n"
+
+
+def _ctm(transcript: Transcript) -> str:
+    """NIST's conversation time marks: file, channel, start, duration, word, confidence."""
+    lines = []
+    for word in _timed_words(transcript):
+        # the difference of rounded times, so that words which touch still do
+        duration = round(word.end, 3) - round(word.start, 3)
+        lines.append(
+            f"{_one_field(transcript.id)} 1 {word.start:.3f} {duration:.3f} "
+            f"{word.text} {word.confidence:.4f}\n"
+        )
+    return "".join(lines)
+
+
+def _json(transcript: Transcript) -> str:
+    record = asdict(transcript)
+    record["words"] = [{"word": word.pop("text"), **word} for word in record["words"]]
+    return json.dumps(_rounded(record), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to four decimals all the way down; what JSON cannot say (inf, nan) becomes null."""
+    if isinstance(value, float):
+        return round(value, 4) if abs(value) < float("inf") else None
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
+
+
+def _srt(transcript: Transcript) -> str:
+    blocks = []
+    for number, cue in enumerate(cues(_timed_words(transcript), transcript.duration), start=1):
+        lines = "\n".join(" ".join(word.text for word in line) for line in cue.lines)
+        start, end = _clock(cue.start, ","), _clock(cue.end, ",")
+        blocks.append(f"{number}\n{start} --> {end}\n{lines}\n\n")
+    return "".join(blocks)
+
+
+def _vtt(transcript: Transcript) -> str:
+    """WebVTT cues in which a time stamp precedes every word but a cue's first.
+
+    The stamps let a page highlight words as they are spoken; players without such a style ignore
+    them. Words less likely than not are in class ``unsure``, for a style sheet.
+    """
+    blocks = []
+    for cue in cues(_timed_words(transcript), transcript.duration):
+        lines = "\n".join(
+            " ".join(_vtt_word(word, cue.start) for word in line) for line in cue.lines
+        )
+        blocks.append(f"{_clock(cue.start)} --> {_clock(cue.end)}\n{lines}\n\n")
+    return "".join(blocks)
+
+
+def _vtt_word(word: Word, cue_start: float) -> str:
+    text = html.escape(word.text, quote=False)
+    if word.confidence < 0.5:
+        text = f"<c.unsure>{text}</c>"
+    return text if word.start <= cue_start else f"<{_clock(word.start)}>{text}"
+
+
+def _clock(seconds: float, decimal_mark: str = ".") -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{decimal_mark}{milliseconds:03}"
+
+
+def _textgrid(transcript: Transcript) -> str:
+    try:
+        from praatio.data_classes.interval_tier import IntervalTier
+        from praatio.data_classes.textgrid import Textgrid
+    except ImportError:
+        raise AsrHlgError(
+            "TextGrids need praatio", remedy="pip install 'asr-hlg[textgrid]'"
+        ) from None
+    words = _timed_words(transcript)
+    # The last frame may reach a little past the last sample.
+    end = max([transcript.duration, *(word.end for word in words)])
+    intervals = [(word.start, word.end, word.text) for word in words]
+    grid = Textgrid(0.0, end)
+    grid.addTier(IntervalTier("words", intervals, 0.0, end))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "grid"  # praatio writes to files only
+        grid.save(str(path), "long_textgrid", includeBlankSpaces=True, minimumIntervalLength=None)
+        return path.read_text(encoding="utf-8")
+
+
+def _lhotse(transcript: Transcript) -> str:
+    words = [
+        AlignmentItem(word.text, word.start, round(word.end - word.start, 4), word.confidence)
+        for word in transcript.words
+    ]
+    segment = SupervisionSegment(
+        id=transcript.id,
+        recording_id=transcript.id,
+        start=0.0,
+        duration=transcript.duration,
+        text=transcript.text,
+        alignment={"word": words},
+    )
+    return json.dumps(_rounded(segment.to_dict()), ensure_ascii=False) + "\n"
+
+
+def _timed_words(transcript: Transcript) -> list[Word]:
+    if transcript.text and not transcript.words:
+        raise AsrHlgError(
+            f"{transcript.id} has no word times", remedy="write it as text, trn or json"
+        )
+    return transcript.words
+
+
+def _one_field(name: str) -> str:
+    """An id that stays one field where blanks separate fields."""
+    return "_".join(name.split())
+
+
+FORMATS = {
+    "text": Format(_text, ".txt"),
+    "trn": Format(_trn, ".trn"),
+    "ctm": Format(_ctm, ".ctm"),
+    "json": Format(_json, ".jsonl"),
+    "srt": Format(_srt, ".srt", single=True),
+    "vtt": Format(_vtt, ".vtt", header="WEBVTT\n\n", single=True),
+    "textgrid": Format(_textgrid, ".TextGrid", single=True),
+    "lhotse": Format(_lhotse, ".jsonl"),
+}
+"""The formats by name; a folder's files take their suffix."""
