@@ -1,0 +1,143 @@
+"""Transcripts as text: reading files of them, and folding away what is not a word."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from asr_hlg.errors import AsrHlgError
+
+_TRN = re.compile(r"(?P<text>.*)\((?P<id>[^()]+)\)\s*")
+
+
+def read_transcripts(path: str | Path) -> dict[str, str]:
+    """Read what was said in every utterance, in the file's order.
+
+    The suffix tells the format: ``.trn`` (``words (id)``), ``.ctm`` (words with times, joined in
+    the order of their starts), ``.json`` or ``.jsonl`` (an object with ``id`` and ``text`` a
+    line), and anything else is Kaldi's ``id word word …``. Blank lines are skipped; runs of blanks
+    between words become one.
+
+    Raises
+    ------
+    AsrHlgError
+        Names file and line of what is not UTF-8, has no id, or repeats one.
+    """
+    path = Path(path)
+    if path.suffix == ".ctm":
+        return _read_ctm(path)
+    parse = {".trn": _parse_trn, ".json": _parse_json, ".jsonl": _parse_json}.get(
+        path.suffix, _parse_kaldi
+    )
+    transcripts: dict[str, str] = {}
+    for number, line in _lines(path):
+        try:
+            name, text = parse(line)
+        except ValueError as error:
+            raise AsrHlgError(str(error), path=path, line=number) from None
+        if name in transcripts:
+            raise AsrHlgError(f"utterance {name!r} is given twice", path=path, line=number)
+        transcripts[name] = " ".join(text.split())
+    return transcripts
+
+
+def read_alternatives(path: str | Path) -> dict[str, list[str]]:
+    """Read the n-best lists of a JSON file that ``transcribe --nbest N --format json`` wrote.
+
+    Returns the texts of every utterance's ``alternatives``, best first.
+    """
+    lists: dict[str, list[str]] = {}
+    for number, line in _lines(Path(path)):
+        try:
+            record = json.loads(line)
+            lists[record["id"]] = [item["text"] for item in record["alternatives"]]
+        except (ValueError, KeyError, TypeError):
+            raise AsrHlgError(
+                "expected an object with an id and alternatives",
+                path=path,
+                line=number,
+                remedy="write it with transcribe --nbest N --format json",
+            ) from None
+    return lists
+
+
+def normalise(text: str) -> str:
+    """Fold what spelling and typography change without changing the words.
+
+    Compatibility forms, case, punctuation and symbols go; hyphens and dashes part words; an
+    apostrophe stays where it is inside a word.
+
+    Example
+    -------
+    >>> normalise("“Caxton’s wood-blocks,” he said.")
+    "caxton's wood blocks he said"
+    """
+    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    text = re.sub(r"(?<!\w)'|'(?!\w)", " ", text)
+    return " ".join("".join(_fold(character) for character in text).split())
+
+
+def _fold(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Pd":  # dashes
+        return " "
+    return "" if category[0] in "PS" and character != "'" else character
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, numbered from 1."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AsrHlgError(f"cannot be read: {error.strerror}", path=path) from None
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        try:
+            line = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            raise AsrHlgError(
+                "is not UTF-8", path=path, line=number, remedy="convert it with iconv -t utf-8"
+            ) from None
+        if line.strip():
+            yield number, line
+
+
+def _parse_kaldi(line: str) -> tuple[str, str]:
+    if line[0].isspace():
+        raise ValueError("the line begins with a blank where the utterance's id should be")
+    name, *text = line.split(maxsplit=1)
+    return name, text[0] if text else ""
+
+
+def _parse_trn(line: str) -> tuple[str, str]:
+    match = _TRN.fullmatch(line)
+    if match is None or not match["id"].strip():
+        raise ValueError("expected the words and then the utterance's id in parentheses")
+    return match["id"].strip(), match["text"]
+
+
+def _parse_json(line: str) -> tuple[str, str]:
+    record = json.loads(line)
+    if not isinstance(record, dict) or not record.get("id") or "text" not in record:
+        raise ValueError("expected an object with an id and a text")
+    return record["id"], record["text"]
+
+
+def _read_ctm(path: Path) -> dict[str, str]:
+    words: dict[str, list[tuple[float, str]]] = {}
+    for number, line in _lines(path):
+        if line.startswith(";;"):  # NIST's comment
+            continue
+        try:
+            name, _channel, start, _duration, word, *_confidence = line.split()
+            words.setdefault(name, []).append((float(start), word))
+        except ValueError:
+            raise AsrHlgError(
+                "expected 'id channel start duration word'", path=path, line=number
+            ) from None
+    return {
+        name: " ".join(word for _, word in sorted(timed, key=lambda item: item[0]))
+        for name, timed in words.items()
+    }
