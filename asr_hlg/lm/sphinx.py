@@ -1,0 +1,171 @@
+"""Readers for what the `pocketsphinx` package carries: a trigram trie and a dictionary.
+
+Both are found with ``importlib.resources``, so they need no network and no configuration.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from asr_hlg.errors import LanguageModelError, LexiconError
+from asr_hlg.lm.ngrams import ArpaModel, build
+
+_MAGIC = b"Trie Language Model"
+_BINS = 1 << 16  # of the quantisers: an index has 16 bits
+_LOG_BASE = np.log(1.0001)  # Sphinx keeps logs to this base
+_ALTERNATIVE = re.compile(r"\(\d+\)$")
+
+
+def resource(name: str) -> Path:
+    """The path of a file among pocketsphinx's English models, such as ``en-us.lm.bin``."""
+    try:
+        path = Path(str(files("pocketsphinx") / "model" / "en-us" / name))
+    except ModuleNotFoundError:
+        raise LanguageModelError(
+            "package pocketsphinx is not installed", remedy="pip install pocketsphinx"
+        ) from None
+    if not path.is_file():
+        raise LanguageModelError(
+            f"the installed pocketsphinx carries no {name}",
+            path=path,
+            remedy="install pocketsphinx 5.1 or newer from a wheel",
+        )
+    return path
+
+
+def read_dict(path: str | Path | None = None) -> list[tuple[str, tuple[str, ...]]]:
+    """Read a Sphinx dictionary: words and their pronunciations, in the order of the file.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        A file of lines ``word PHONE PHONE …``; a further pronunciation of ``word`` is headed
+        ``word(2)``. Left out, pocketsphinx's ``cmudict-en-us.dict`` (134,860 pronunciations,
+        39 ARPAbet phones without stress).
+
+    Returns
+    -------
+    list of (str, tuple of str)
+        A word with several pronunciations comes several times.
+    """
+    path = resource("cmudict-en-us.dict") if path is None else path
+    entries = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) == 1:
+            raise LexiconError(f"{fields[0]!r} has no pronunciation", path=path, line=number)
+        entries.append((_ALTERNATIVE.sub("", fields[0]), tuple(fields[1:])))
+    return entries
+
+
+def read_trie(path: str | Path | None = None) -> ArpaModel:
+    """Read the binary language model of Sphinx (``*.lm.bin``, "Trie Language Model").
+
+    Its n-grams are keyed from the last word to the first and its weights are quantised; the
+    result is an ordinary model, keyed from the first.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        Left out, pocketsphinx's ``en-us.lm.bin``: a trigram with 72,547 words, 2,051,541
+        bigrams and 1,669,625 trigrams.
+
+    Raises
+    ------
+    LanguageModelError
+        If the file is not such a trie, or ends too soon.
+    """
+    path = resource("en-us.lm.bin") if path is None else path
+    data = _Bytes(path)
+    if data.take("u1", len(_MAGIC)).tobytes() != _MAGIC:
+        raise LanguageModelError("not a Sphinx trie language model", path=path)
+    order = int(data.take("u1", 1)[0])
+    counts = [int(count) for count in data.take("<u4", order)]
+    data.take("<i4", 1)  # the kind of quantisation, of which there is one
+    if order < 2 or min(counts) == 0:
+        raise LanguageModelError("only tries of bigrams and longer n-grams are read", path=path)
+    # for every middle order probabilities and back-offs, for the longest probabilities alone
+    bins = data.take("<f4", _BINS * (2 * order - 3)).reshape(-1, _BINS) * _LOG_BASE
+
+    unigrams = data.take([("prob", "<f4"), ("backoff", "<f4"), ("next", "<u4")], counts[0] + 1)
+    log_probs = [unigrams["prob"][:-1] * _LOG_BASE]
+    log_backoffs = [unigrams["backoff"][:-1] * _LOG_BASE]
+    ngrams = [np.arange(counts[0], dtype=np.int32)[:, None]]
+    first_child = unigrams["next"].astype(np.int64)
+
+    word_bits = counts[0].bit_length()
+    for n in range(2, order + 1):
+        longest = n == order
+        next_bits = 0 if longest else counts[n].bit_length()
+        widths = [word_bits, 16] if longest else [word_bits, 16, 16, next_bits]
+        # the header may count n-grams that the trie no longer has; the pointers into it are right
+        num = int(first_child[-1])
+        fields = data.take_fields(widths, counts[n - 1] + 1, num + (not longest))
+        _check_children(first_child, counts[n - 1], path)
+        ngrams.append(_with_first_word(fields[0][:num], ngrams[-1], first_child))
+        log_probs.append(bins[2 * n - 4][fields[-1 if longest else 2][:num]])
+        log_backoffs.append(np.zeros(num) if longest else bins[2 * n - 3][fields[1][:num]])
+        first_child = None if longest else fields[3]
+
+    words = data.take("u1", int(data.take("<i4", 1)[0])).tobytes().split(b"\0")[:-1]
+    if len(words) != counts[0] or max(ids.max() for ids in ngrams if ids.size) >= len(words):
+        raise LanguageModelError("the trie's words do not match its header", path=path)
+    return build([word.decode("utf-8") for word in words], ngrams, log_probs, log_backoffs)
+
+
+def _check_children(first_child: np.ndarray, count: int, path: str | Path) -> None:
+    if first_child[0] != 0 or (np.diff(first_child) < 0).any() or first_child[-1] > count:
+        raise LanguageModelError("the trie's pointers are out of order", path=path)
+
+
+def _with_first_word(
+    first_word: np.ndarray, suffixes: np.ndarray, first_child: np.ndarray
+) -> np.ndarray:
+    """N-grams from their first words and the (n-1)-grams whose children they are."""
+    return np.column_stack(
+        [first_word.astype(np.int32), np.repeat(suffixes, np.diff(first_child), axis=0)]
+    )
+
+
+class _Bytes:
+    """A file's bytes, taken from front to back."""
+
+    def __init__(self, path: str | Path):
+        self.path = path
+        self.data = np.fromfile(path, dtype=np.uint8)
+        self.position = 0
+
+    def _take(self, num_bytes: int) -> np.ndarray:
+        start, self.position = self.position, self.position + num_bytes
+        if num_bytes < 0 or self.position > len(self.data):
+            raise LanguageModelError("the trie ends too soon", path=self.path)
+        return self.data[start : self.position]
+
+    def take(self, dtype, num: int) -> np.ndarray:
+        """The next ``num`` items of a type."""
+        return self._take(np.dtype(dtype).itemsize * num).view(dtype)
+
+    def take_fields(self, widths: list[int], capacity: int, num: int) -> list[np.ndarray]:
+        """The first ``num`` of ``capacity`` bit-packed records, one int64 array per field.
+
+        The records lie end to end, low bits first; the array is padded to whole bytes and 8
+        more, so that a 64-bit word can be read wherever a field begins.
+        """
+        bits = sum(widths)
+        block = self._take((capacity * bits + 7) // 8 + 8)
+        if num > capacity:
+            raise LanguageModelError("the trie's pointers exceed its header", path=self.path)
+        words = np.ndarray((len(block) - 7,), "<u8", block, strides=(1,))
+        fields = []
+        begin = np.arange(num, dtype=np.int64) * bits
+        for width in widths:
+            field = words[begin >> 3] >> (begin & 7).astype(np.uint64)
+            fields.append((field & np.uint64((1 << width) - 1)).astype(np.int64))
+            begin = begin + width
+        return fields
