@@ -1,0 +1,84 @@
+"""From H, L and G to H ∘ L ∘ G, stage by stage.
+
+    L ∘ G        composed, determinized and minimised by OpenFst (kaldifst), with the
+                 disambiguation symbols that make determinization possible
+    ε-removal    the disambiguation symbols become ε and go
+    H ∘ (L ∘ G)  composed by k2
+
+Determinizing in the log semiring moves every weight as far to the front as the shared prefixes
+of words allow, which is what lets the search drop bad words early (Mohri, Pereira, Riley 2008,
+"Speech recognition with weighted finite-state transducers", sections 3.3 and 4.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import k2
+import kaldifst
+import numpy as np
+import torch
+
+from asr_hlg.arcs import Arcs, k2_fsa
+from asr_hlg.errors import GraphError
+from asr_hlg.graph.meter import Meter
+
+
+def compose_lg(L: Arcs, G: Arcs | None, meter: Meter) -> Arcs:
+    """L∘G, determinized and minimised; disambiguation symbols are still in it.
+
+    Parameters
+    ----------
+    L : Arcs
+        Tokens to words, with disambiguation symbols, and a ``#0:#0`` loop for G's back-offs.
+    G : Arcs or None
+        Words, with ``#0`` on back-off arcs; None takes L alone, every word as good as another.
+    """
+    if G is None:
+        lg = L.to_openfst()
+    else:
+        with meter.stage("L∘G compose") as size:
+            left, right = L.to_openfst(), G.to_openfst()
+            kaldifst.arcsort(left, "olabel")
+            kaldifst.arcsort(right, "ilabel")
+            lg = kaldifst.compose(left, right)
+            del left, right
+            size.set(*_size(lg))
+        if not lg.num_states:
+            raise GraphError("L∘G is empty: no sentence of G consists of words of L")
+    with meter.stage("L∘G determinize") as size:
+        kaldifst.determinize_star(lg, use_log=True)
+        size.set(*_size(lg))
+    with meter.stage("L∘G minimise") as size:
+        kaldifst.minimize_encoded(lg)
+        size.set(*_size(lg))
+    return Arcs.from_openfst(lg)
+
+
+def remove_disambig(lg: Arcs, first_disambig: int) -> Arcs:
+    """Turn disambiguation symbols on the input side into ε; they have done their work."""
+    return replace(lg, ilabel=np.where(lg.ilabel >= first_disambig, 0, lg.ilabel))
+
+
+def remove_epsilons(lg: Arcs, meter: Meter) -> k2.Fsa:
+    """An equivalent (tropical) k2 automaton without input-ε, which search cannot read.
+
+    Words on ε-arcs move to the arc that follows, so ``aux_labels`` become ragged.
+    """
+    with meter.stage("L∘G ε-removal") as size:
+        fsa = k2.connect(k2.remove_epsilon(lg.to_k2()))
+        size.set(fsa.shape[0], fsa.num_arcs)
+    return fsa
+
+
+def compose_hlg(H: k2.Fsa, lg: k2.Fsa, meter: Meter) -> k2.Fsa:
+    """H∘(L∘G) with words on ``aux_labels`` and the lexicon's tokens on ``phones``."""
+    with meter.stage("H∘(L∘G) compose") as size:
+        hlg = k2.compose(k2.arc_sort(H), k2.arc_sort(lg), inner_labels="phones")
+        hlg = k2.arc_sort(k2.connect(hlg))
+        size.set(hlg.shape[0], hlg.num_arcs)
+    return hlg
+
+
+def _size(fst: kaldifst.StdVectorFst) -> tuple[int, int]:
+    return fst.num_states, sum(fst.num_arcs(s) for s in range(fst.num_states))

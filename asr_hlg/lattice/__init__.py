@@ -1,0 +1,223 @@
+"""Lattices: what search found, and every answer that is drawn from it.
+
+    lattice = decode(graph, posteriors)
+    lattice.best_path()[0].text        # Viterbi
+    lattice.forward_path()[0].text     # the word sequence with the largest total probability
+    lattice.words()[0]                 # words with times and confidences
+    lattice.nbest(10)[0]               # ten different word sequences
+
+A :class:`Lattice` holds the utterances of one batch; every method answers with one item an
+utterance, in the order of the posteriors.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import k2
+import kaldifst
+import numpy as np
+import torch
+
+from asr_hlg.errors import LatticeError
+from asr_hlg.lattice.arrays import FrameArcs, WordLattice
+from asr_hlg.lattice.mbr import ConfusionNetwork, confusion_network, minimum_bayes_risk
+from asr_hlg.lattice.path import NOTHING, Path, Segment, word_spans
+from asr_hlg.posteriors import Posteriors
+from asr_hlg.transcript import Word
+
+if TYPE_CHECKING:
+    from asr_hlg.graph import DecodingGraph
+
+__all__ = ["ConfusionNetwork", "Lattice", "Path", "WordLattice"]
+
+
+class Lattice:
+    """Paths of a decoding graph that explain a batch of utterances.
+
+    Parameters
+    ----------
+    fsas : k2.Fsa or None
+        FsaVec with ``aux_labels`` (words), ``phones``, ``frames`` and ``graph_scores``.
+    rows : list of int
+        The utterance of each automaton in ``fsas``; where one comes twice, the later counts.
+    scores : Posteriors
+        The scaled scores that were searched.
+    graph : DecodingGraph
+        The graph that was searched: its words, tokens and lexicon.
+    """
+
+    def __init__(
+        self, fsas: k2.Fsa | None, rows: list[int], scores: Posteriors, graph: DecodingGraph
+    ):
+        self.fsas = fsas
+        self.frame_shift = scores.frame_shift
+        self.scores = scores
+        self.graph = graph
+        self._item: list[int | None] = [None] * len(scores.lengths)
+        sizes = [] if fsas is None else fsas.arcs.shape().row_splits(1).cpu().diff().tolist()
+        for item, row in enumerate(rows):
+            if sizes[item]:
+                self._item[row] = item
+
+    def __len__(self) -> int:
+        return len(self._item)
+
+    def is_empty(self, utterance: int) -> bool:
+        """Whether no path through the graph explains an utterance."""
+        return self._item[utterance] is None
+
+    def best_path(self) -> list[Path]:
+        """The Viterbi answer: the path with the largest score, alignment and all."""
+        if self.fsas is None:
+            return [NOTHING] * len(self)
+        found = FrameArcs.unpack(k2.shortest_path(self.fsas, use_double_scores=True))
+        return [
+            NOTHING if item is None else self._path(found[item], np.arange(found[item].num_arcs))
+            for item in self._item
+        ]
+
+    def forward_score(self) -> torch.Tensor:
+        """log P(A) under the graph: the sum over all paths of the lattice.
+
+        Returns
+        -------
+        torch.Tensor
+            float64 ``(num_utterances,)``, ``-inf`` where a lattice is empty.
+        """
+        result = torch.full((len(self),), float("-inf"), dtype=torch.float64)
+        if self.fsas is not None:
+            total = self.fsas.get_tot_scores(use_double_scores=True, log_semiring=True).cpu()
+            for row, item in enumerate(self._item):
+                if item is not None:
+                    result[row] = total[item]
+        return result
+
+    def forward_path(self) -> list[Path]:
+        """argmax_W Σ_S: the word sequence with the largest total probability in the lattice.
+
+        The sum runs over all alignments and pronunciations of the sequence; ``score`` is that
+        sum, times and shares are those of its best alignment.
+        """
+        return [paths[0] for paths in self.nbest(1, forward=True)]
+
+    def nbest(self, n: int, forward: bool = False) -> list[list[Path]]:
+        """The n best different word sequences, best first.
+
+        Parameters
+        ----------
+        n : int
+            How many at most; a lattice may hold fewer.
+        forward : bool
+            Rank by the sum over alignments (log semiring) instead of the best one.
+        """
+        if n < 1:
+            raise LatticeError(f"an n-best list has at least one entry, not {n}")
+        return [
+            [NOTHING] if frame_arcs is None else self._nbest(frame_arcs, n, forward)
+            for frame_arcs in self.utterances
+        ]
+
+    def words(self, paths: list[Path] | None = None) -> list[list[Word]]:
+        """Words with start and end in seconds, and the posterior of each in its time slot.
+
+        ``paths`` are the paths to describe, one an utterance; the best ones by default.
+        """
+        paths = self.best_path() if paths is None else paths
+        return [self._words(row, path) for row, path in enumerate(paths)]
+
+    def mbr(self) -> list[ConfusionNetwork | None]:
+        """The hypothesis with the fewest expected word errors, with its confusion network."""
+        best = self.best_path()
+        return [
+            None
+            if self.is_empty(row)
+            else minimum_bayes_risk(self.determinized[row], self._ids(best[row].words))
+            for row in range(len(self))
+        ]
+
+    @cached_property
+    def utterances(self) -> list[FrameArcs | None]:
+        """Every utterance's arcs as numpy arrays, None for an empty lattice."""
+        found = [] if self.fsas is None else FrameArcs.unpack(self.fsas)
+        return [None if item is None else found[item] for item in self._item]
+
+    @cached_property
+    def determinized(self) -> list[WordLattice | None]:
+        """Every utterance's lattice over words, alignments summed, each sequence once."""
+        return [u and u.word_lattice.determinize(log=True) for u in self.utterances]
+
+    def _nbest(self, arcs: FrameArcs, n: int, forward: bool) -> list[Path]:
+        word_lattice = arcs.word_lattice.determinize(log=forward)
+        paths = []
+        for words, score in _shortest(word_lattice, n):
+            path = self._path(arcs, arcs.align(words))
+            if forward:
+                path = Path(path.words, score, path.graph_score, path.acoustic_score, path.tokens)
+            paths.append(path)
+        return paths
+
+    def _path(self, arcs: FrameArcs, chosen: np.ndarray) -> Path:
+        """Describe a sequence of arcs."""
+        spans = [
+            arcs.words[begin:end]
+            for begin, end in zip(
+                arcs.word_splits[chosen], arcs.word_splits[chosen + 1], strict=True
+            )
+            if end > begin
+        ]
+        ids = np.concatenate(spans).tolist() if spans else []
+        score = float(arcs.score[chosen].sum())
+        graph_score = float(arcs.graph_score[chosen].sum())
+        return Path(
+            tuple(self.graph.word_names[i] for i in ids),
+            score,
+            graph_score,
+            score - graph_score,
+            tuple(self._segments(arcs, chosen)),
+        )
+
+    def _segments(self, arcs: FrameArcs, chosen: np.ndarray) -> list[Segment]:
+        """Tokens with the frames in which each is seen: from its onset to before the blank."""
+        chosen = chosen[arcs.label[chosen] >= 0]
+        onsets = np.flatnonzero(arcs.phone[chosen])
+        spoken = arcs.label[chosen] > 0
+        segments = []
+        for onset, after in zip(onsets, [*onsets[1:], len(chosen)], strict=True):
+            end = onset + 1 + int(np.flatnonzero(spoken[onset:after])[-1])
+            name = self.graph.token_names[arcs.phone[chosen[onset]]]
+            segments.append((name, int(onset), end))
+        return segments
+
+    def _words(self, row: int, path: Path) -> list[Word]:
+        if not path.words:
+            return []
+        lattice = self.determinized[row]
+        if lattice is None:
+            raise LatticeError(f"utterance {row} has no lattice, but a path of {len(path.words)}")
+        confidences = confusion_network(lattice, self._ids(path.words)).confidences()
+        spans = word_spans(
+            path.words, path.tokens, self.graph.lexicon.pronunciations, self.graph.fillers
+        )
+        return [
+            Word(word, begin * self.frame_shift, end * self.frame_shift, confidence)
+            for word, (begin, end), confidence in zip(
+                path.words, spans, confidences, strict=True
+            )
+        ]
+
+    def _ids(self, words: tuple[str, ...]) -> np.ndarray:
+        return np.array([self.graph.words[word] for word in words], dtype=np.int32)
+
+
+def _shortest(lattice: WordLattice, n: int) -> list[tuple[np.ndarray, float]]:
+    """The n best word sequences of a determinized lattice with their scores."""
+    fst = lattice.to_openfst()
+    found = kaldifst.shortest_path(fst, n=n)
+    result = []
+    for path in kaldifst.convert_nbest_to_vector(found):
+        _, _, labels, cost = kaldifst.get_linear_symbol_sequence(path)
+        words = np.array([label for label in labels if label > 0], dtype=np.int32)
+        result.append((words, -cost.value))
+    return sorted(result, key=lambda pair: -pair[1])

@@ -1,0 +1,87 @@
+"""One way through a lattice: its words, when each was said, and what it scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+# A token of the lexicon and the frames [start, end) in which it was seen.
+Segment = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Path:
+    """A word sequence with its best alignment.
+
+    Attributes
+    ----------
+    words : tuple of str
+        The words, without silence.
+    score : float
+        Natural-log score. For Viterbi that of the best alignment, ``graph_score +
+        acoustic_score``; for a forward path the sum over all alignments in the lattice.
+    graph_score, acoustic_score : float
+        Shares of the best alignment: transitions, lexicon and language model; scaled acoustics.
+    tokens : tuple of (str, int, int)
+        Phones (or subwords) with the frames [start, end) in which each is seen.
+    """
+
+    words: tuple[str, ...]
+    score: float
+    graph_score: float
+    acoustic_score: float
+    tokens: tuple[Segment, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+NOTHING = Path((), float("-inf"), float("-inf"), float("-inf"))
+"""The path of an utterance whose lattice is empty."""
+
+
+def word_spans(
+    words: Sequence[str],
+    tokens: Sequence[Segment],
+    pronunciations: Callable[[str], Sequence[Sequence[str]]],
+    fillers: frozenset[str] = frozenset(),
+) -> list[tuple[int, int]]:
+    """Split a path's tokens into its words: the frames [start, end) of each.
+
+    The tokens are a pronunciation of every word in turn, with fillers (optional silence)
+    anywhere between them. On a path through H∘L∘G there is always such a split; the first
+    found is taken.
+
+    Raises
+    ------
+    ValueError
+        If the tokens are not the words' pronunciations.
+    """
+    names = [token for token, _, _ in tokens]
+    dead: set[tuple[int, int]] = set()
+    # Depth first with an explicit stack: a long recording has more words than Python has frames.
+    stack: list[tuple[int, int, tuple | None]] = [(0, 0, None)]
+    while stack:
+        word, at, trail = stack.pop()
+        if word == len(words) and all(name in fillers for name in names[at:]):
+            return _spans(trail, tokens)
+        if (word, at) in dead:
+            continue
+        dead.add((word, at))
+        if at < len(names) and names[at] in fillers:
+            stack.append((word, at + 1, trail))
+        if word < len(words):
+            for phones in pronunciations(words[word]):
+                end = at + len(phones)
+                if tuple(names[at:end]) == tuple(phones):
+                    stack.append((word + 1, end, (trail, at, end)))
+    raise ValueError(f"tokens {' '.join(names)} do not spell {' '.join(words)}")
+
+
+def _spans(trail: tuple | None, tokens: Sequence[Segment]) -> list[tuple[int, int]]:
+    spans = []
+    while trail is not None:
+        trail, begin, end = trail
+        spans.append((tokens[begin][1], tokens[end - 1][2]))
+    return spans[::-1]
