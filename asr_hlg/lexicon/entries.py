@@ -1,0 +1,106 @@
+"""The lines of a lexicon: reading them strictly, and telling homophones and prefixes apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from asr_hlg import symbols
+from asr_hlg.errors import LexiconError
+
+_RESERVED_WORDS = frozenset([symbols.EPS, "<s>", "</s>"])
+_RESERVED_PHONES = frozenset([symbols.EPS, symbols.BLANK])
+
+
+class Pronunciation(NamedTuple):
+    """One line of a lexicon; ``path`` and ``line`` say where it stands, for error messages."""
+
+    word: str
+    phones: tuple[str, ...]
+    probability: float = 1.0
+    path: str | None = None
+    line: int | None = None
+
+
+def parse(path: Path, probabilities: bool) -> Iterator[Pronunciation]:
+    """Read the pronunciations of ``lexicon.txt`` or, with probabilities, ``lexiconp.txt``."""
+    name = str(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise LexiconError(f"cannot be read: {error.strerror}", path=path) from None
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        try:
+            fields = raw.decode("utf-8").split()
+        except UnicodeDecodeError:
+            raise LexiconError(
+                "is not UTF-8", path=path, line=number, remedy="convert it with iconv -t utf-8"
+            ) from None
+        if not fields:
+            continue
+        probability = 1.0
+        if probabilities:
+            try:
+                probability = float(fields.pop(1))
+            except (IndexError, ValueError):
+                raise LexiconError(
+                    f"expected a probability after the word {fields[0]!r}", path=path, line=number
+                ) from None
+        yield Pronunciation(fields[0], tuple(fields[1:]), probability, name, number)
+
+
+def check(entries: Sequence[Pronunciation]) -> None:
+    """Refuse what would make a wrong L without anyone noticing."""
+    if not entries:
+        raise LexiconError("a lexicon needs at least one word")
+    seen: dict[tuple, Pronunciation] = {}
+    for entry in entries:
+        word, phones, probability, _, _ = entry
+        problem = None
+        if not phones:
+            problem = f"word {word!r} has no pronunciation"
+        elif word in _RESERVED_WORDS or symbols.is_disambig(word):
+            problem = f"{word!r} is a reserved symbol and cannot be a word"
+        elif not 0 < probability <= 1:
+            problem = f"probability {probability} of word {word!r} is not in (0, 1]"
+        elif (word, phones) in seen:
+            first = seen[word, phones]
+            where = f", first on line {first.line}" if first.line else ""
+            problem = f"{word!r} has the pronunciation '{' '.join(phones)}' twice{where}"
+        if problem:
+            raise LexiconError(problem, path=entry.path, line=entry.line)
+        seen[word, phones] = entry
+    names = {phone for entry in entries for phone in entry.phones}
+    bad = {name for name in names if name in _RESERVED_PHONES or symbols.is_disambig(name)}
+    for entry in entries if bad else ():
+        for phone in bad.intersection(entry.phones):
+            raise LexiconError(
+                f"{phone!r} is a reserved symbol and cannot be a phone of {entry.word!r}",
+                path=entry.path,
+                line=entry.line,
+            )
+
+
+def disambiguate(sequences: Sequence[tuple[str, ...]]) -> list[int]:
+    """The number of the ``#k`` that ends each pronunciation, 0 for none.
+
+    Kaldi's rule (``add_lex_disambig.pl``): a pronunciation gets a symbol if another word has
+    the same one or one that begins with it; equal pronunciations get 1, 2, … in turn.
+    """
+    count = Counter(sequences)
+    # In lexicographic order, what begins with s follows s directly.
+    ordered = sorted(count)
+    needs = {s for s, after in pairwise(ordered) if after[: len(s)] == s}
+    needs.update(s for s, times in count.items() if times > 1)
+    used: Counter = Counter()
+    numbers = []
+    for sequence in sequences:
+        if sequence in needs:
+            used[sequence] += 1
+            numbers.append(used[sequence])
+        else:
+            numbers.append(0)
+    return numbers

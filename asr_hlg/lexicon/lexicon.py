@@ -1,0 +1,299 @@
+"""The `Lexicon` class."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import k2
+import numpy as np
+
+from asr_hlg import symbols
+from asr_hlg.arcs import Arcs
+from asr_hlg.errors import LexiconError, OptionError
+from asr_hlg.lexicon.entries import Pronunciation, check, disambiguate, parse
+
+
+class Lexicon:
+    """Words and their pronunciations.
+
+    Parameters
+    ----------
+    entries : iterable of Pronunciation or of tuples
+        ``(word, phones)`` or ``(word, phones, probability)``.
+    tokens : sequence of str, optional
+        The acoustic model's own order of tokens, blank first, without ``#0 #1 …``. A phone that
+        it lacks is a `LexiconError`. By default: ``<blk>``, silence, the phones in alphabetical
+        order.
+    silence : str, optional
+        A token that may stand before the first word and after every word.
+    silence_prob : float
+        How probable it is there, between 0 and 1.
+    position_dependent : bool
+        Mark phones by their place in the word, as Kaldi does: ``_B`` begin, ``_I`` inside, ``_E``
+        end, ``_S`` the only one. Silence stays as it is.
+
+    Attributes
+    ----------
+    entries : tuple of Pronunciation
+    tokens, words : k2.SymbolTable
+        Id 0 is ``<blk>`` (or what ``tokens`` begins with) and ``<eps>``; disambiguation symbols
+        come last.
+    num_tokens : int
+        Posterior columns: the tokens without the disambiguation symbols.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[Pronunciation | tuple],
+        *,
+        tokens: Sequence[str] | None = None,
+        silence: str | None = None,
+        silence_prob: float = 0.5,
+        position_dependent: bool = False,
+    ):
+        if silence is not None and not 0 < silence_prob < 1:
+            raise OptionError(f"silence_prob must lie between 0 and 1, got {silence_prob}")
+        self.entries = tuple(
+            entry if isinstance(entry, Pronunciation) else Pronunciation(*entry)
+            for entry in entries
+        )
+        self.silence = silence
+        self.silence_prob = silence_prob
+        self.position_dependent = position_dependent
+        check(self.entries)
+
+        self._sequences = [self._as_tokens(entry.phones) for entry in self.entries]
+        self._disambig = disambiguate(self._sequences)
+        self._imposed = None if tokens is None else tuple(tokens)
+        plain = self._default_tokens() if self._imposed is None else self._imposed
+        # One symbol more than the words need closes an optional silence.
+        last = max(self._disambig, default=0) + (silence is not None)
+        self.tokens = symbols.table([*plain, *(f"#{number}" for number in range(last + 1))])
+        self.num_tokens = len(plain)
+        self._id_of_token = {name: index for index, name in enumerate(symbols.names(self.tokens))}
+        self._check_tokens()
+
+        self._by_word: dict[str, list[Pronunciation]] = defaultdict(list)
+        for entry in self.entries:
+            self._by_word[entry.word].append(entry)
+        self.words = symbols.table([symbols.EPS, *sorted(self._by_word), "#0"])
+
+    @classmethod
+    def read(cls, path: str | Path, *, probabilities: bool | None = None, **options) -> Lexicon:
+        """Read Kaldi's ``lexicon.txt`` (``word phone phone …``) or ``lexiconp.txt``.
+
+        Parameters
+        ----------
+        path : str or Path
+            UTF-8. Blank lines are skipped; everything else that is not a pronunciation is a
+            `LexiconError` that names the line.
+        probabilities : bool, optional
+            Whether a probability in (0, 1] follows the word. By default the file's name tells:
+            it begins with ``lexiconp``.
+        **options
+            As for `Lexicon`.
+        """
+        if probabilities is None:
+            probabilities = Path(path).name.startswith("lexiconp")
+        return cls(parse(Path(path), probabilities), **options)
+
+    def write(self, path: str | Path, *, probabilities: bool | None = None) -> None:
+        """Write what `read` reads; probabilities as there, by the file's name or on request."""
+        if probabilities is None:
+            probabilities = Path(path).name.startswith("lexiconp")
+        if not probabilities and any(entry.probability != 1 for entry in self.entries):
+            raise LexiconError(
+                "this format would lose the pronunciation probabilities",
+                path=path,
+                remedy="name the file lexiconp.txt",
+            )
+        with open(path, "w", encoding="utf-8") as file:
+            for entry in self.entries:
+                middle = f" {entry.probability:.9g} " if probabilities else " "
+                file.write(f"{entry.word}{middle}{' '.join(entry.phones)}\n")
+
+    @classmethod
+    def from_characters(
+        cls, words: Iterable[str], *, boundary: str | None = None, **options
+    ) -> Lexicon:
+        """Spell every word with its characters, for acoustic models that emit letters.
+
+        ``boundary`` is a token that ends every word, such as wav2vec 2.0's ``|``.
+        """
+        end = () if boundary is None else (boundary,)
+        return cls(((word, (*word, *end)) for word in dict.fromkeys(words)), **options)
+
+    @classmethod
+    def from_sentencepiece(cls, model, words: Iterable[str], **options) -> Lexicon:
+        """Spell every word with the pieces of a sentencepiece model, for BPE acoustic models.
+
+        Parameters
+        ----------
+        model : str, Path or sentencepiece.SentencePieceProcessor
+            A ``.model`` file, or one that is loaded.
+        words : iterable of str
+            A word with a character that the model lacks is a `LexiconError`.
+        **options
+            As for `Lexicon`. ``tokens`` defaults to the model's pieces in its own order, with
+            ``<blk>`` put before them unless it is already the first.
+        """
+        from asr_hlg.lexicon.subword import spell
+
+        entries, pieces = spell(model, words)
+        options.setdefault("tokens", pieces)
+        return cls(entries, **options)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._by_word
+
+    def pronunciations(self, word: str) -> list[tuple[str, ...]]:
+        """All pronunciations of a word, in the lexicon's order."""
+        if word not in self._by_word:
+            raise LexiconError(f"word {word!r} is not in the lexicon")
+        return [entry.phones for entry in self._by_word[word]]
+
+    def restrict(self, words: Iterable[str]) -> Lexicon:
+        """Only these words (those that the lexicon has), with all their pronunciations."""
+        wanted = set(words)
+        return self._with([entry for entry in self.entries if entry.word in wanted])
+
+    def extend(self, entries: Iterable[Pronunciation | tuple]) -> Lexicon:
+        """With more pronunciations; one that is already there stays as it was."""
+        known = {(entry.word, entry.phones) for entry in self.entries}
+        more = [Pronunciation(*entry) for entry in entries]
+        return self._with([*self.entries, *(e for e in more if (e.word, e.phones) not in known)])
+
+    def with_tokens(self, tokens: Sequence[str]) -> Lexicon:
+        """The same pronunciations over an acoustic model's token table."""
+        return self._with(self.entries, tokens)
+
+    def arcs(self, disambig: bool = False) -> Arcs:
+        """L as flat arrays, which `to_fsa` turns into a k2.Fsa.
+
+        A word is written on its first arc, together with the log of its pronunciation's
+        probability. Without silence, state 0 is start, end and loop. With silence, as in
+        Kaldi: state 0 starts, 1 is where words begin, 2 is before a silence.
+
+        Parameters
+        ----------
+        disambig : bool
+            End homophones, and pronunciations that begin another one, with ``#1 #2 …``, so that
+            no token sequence has two readings; and let back-off symbols ``#0`` of G pass between
+            words.
+        """
+        ilabel, lengths = self._token_ids(disambig)
+        ends = np.cumsum(lengths)
+        is_last = np.zeros(len(ilabel), dtype=bool)
+        is_last[ends - 1] = True
+        is_first = np.roll(is_last, 1)
+        loop, num_states = self._frame(disambig)
+        # Between its arcs a pronunciation of n tokens has n - 1 states of its own.
+        inner = num_states + np.cumsum(~is_last) - 1
+        dst = np.where(is_last, loop, inner)
+        src = np.where(is_first, loop, np.roll(inner, 1))
+        olabel = np.zeros_like(ilabel)
+        olabel[is_first] = [self.words[entry.word] for entry in self.entries]
+        score = np.zeros(len(ilabel), dtype=np.float32)
+        score[is_first] = [math.log(entry.probability) for entry in self.entries]
+        columns = np.stack([src, dst, ilabel, olabel]).astype(np.int32)
+        num_states += len(ilabel) - len(ends)
+
+        if self.silence is not None:
+            token = self._id_of_token[self.silence]
+            columns, score = self._add_silence(token, columns, score, is_last, disambig)
+        if disambig:
+            back_off = [[loop], [loop], [self.tokens["#0"]], [self.words["#0"]]]
+            columns = np.concatenate([columns, np.array(back_off, dtype=np.int32)], axis=1)
+            score = np.append(score, np.float32(0))
+        final = np.full(num_states, -np.inf, dtype=np.float32)
+        final[loop] = 0
+        src, dst, ilabel, olabel = columns
+        return Arcs(src, dst, ilabel, olabel, score, final).sorted()
+
+    def to_fsa(self, disambig: bool = False) -> k2.Fsa:
+        """L as a k2.Fsa with its symbol tables; see `arcs`."""
+        fsa = self.arcs(disambig).to_k2()
+        fsa.labels_sym = self.tokens
+        fsa.aux_labels_sym = self.words
+        return fsa
+
+    def _with(self, entries: Iterable[Pronunciation], tokens=None) -> Lexicon:
+        return Lexicon(
+            entries,
+            tokens=self._imposed if tokens is None else tokens,
+            silence=self.silence,
+            silence_prob=self.silence_prob,
+            position_dependent=self.position_dependent,
+        )
+
+    def _as_tokens(self, phones: tuple[str, ...]) -> tuple[str, ...]:
+        if not self.position_dependent:
+            return phones
+        places = "S" if len(phones) == 1 else "B" + "I" * (len(phones) - 2) + "E"
+        return tuple(
+            phone if phone == self.silence else f"{phone}_{place}"
+            for phone, place in zip(phones, places, strict=True)
+        )
+
+    def _default_tokens(self) -> list[str]:
+        phones = {phone for sequence in self._sequences for phone in sequence}
+        silence = [] if self.silence is None else [self.silence]
+        return [symbols.BLANK, *silence, *sorted(phones.difference(silence))]
+
+    def _check_tokens(self) -> None:
+        if self.silence is not None and self.silence not in self._id_of_token:
+            raise LexiconError(f"silence {self.silence!r} is not among the tokens")
+        for entry, sequence in zip(self.entries, self._sequences, strict=True):
+            for phone in sequence:
+                if phone not in self._id_of_token:
+                    raise LexiconError(
+                        f"phone {phone!r} of word {entry.word!r} is not among the tokens",
+                        path=entry.path,
+                        line=entry.line,
+                        remedy="the lexicon must use the acoustic model's own token names",
+                    )
+
+    def _token_ids(self, disambig: bool) -> tuple[np.ndarray, np.ndarray]:
+        """All pronunciations one after the other, and how long each is."""
+        ids = self._id_of_token
+        flat = np.array([ids[token] for s in self._sequences for token in s], dtype=np.int32)
+        lengths = np.array([len(s) for s in self._sequences], dtype=np.int64)
+        if disambig:
+            number = np.array(self._disambig, dtype=np.int32)
+            marked = np.flatnonzero(number)
+            flat = np.insert(flat, np.cumsum(lengths)[marked], ids["#0"] + number[marked])
+            lengths[marked] += 1
+        return flat, lengths
+
+    def _frame(self, disambig: bool) -> tuple[int, int]:
+        """The state where words begin, and the number of states outside words."""
+        if self.silence is None:
+            return 0, 1
+        return 1, 3 + disambig
+
+    def _add_silence(self, token: int, columns, score, is_last, disambig: bool):
+        """Let every word end with or without silence, and the utterance begin so."""
+        loop, before, after = 1, 2, 3
+        no, yes = np.log1p(-self.silence_prob), np.log(self.silence_prob)
+        to_silence = columns[:, is_last].copy()
+        to_silence[1] = before
+        silence_score = score[is_last] + np.float32(yes)
+        score = score + np.where(is_last, np.float32(no), np.float32(0))
+        frame = [(0, loop, 0, 0, no), (0, before, 0, 0, yes)]
+        if disambig:
+            closing = len(self._id_of_token) - 1
+            frame += [(before, after, token, 0, 0.0), (after, loop, closing, 0, 0.0)]
+        else:
+            frame += [(before, loop, token, 0, 0.0)]
+        extra = np.array([arc[:4] for arc in frame], dtype=np.int32).T
+        extra_score = np.array([arc[4] for arc in frame], dtype=np.float32)
+        return (
+            np.concatenate([columns, to_silence, extra], axis=1),
+            np.concatenate([score, silence_score, extra_score]),
+        )
