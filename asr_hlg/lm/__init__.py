@@ -1,10 +1,10 @@
 """Language models: n-grams from ARPA files, tries and texts, and the G that they make.
 
 >>> model = lm.prune(lm.read_trie(), threshold=3e-7)
->>> graph = lm.acceptor(model, words)
+>>> G, dropped = lm.to_arcs(model, words)
 """
 
-from asr_hlg.lm.fsa import Acceptor, Dropped, acceptor, read_arpa
+from asr_hlg.lm.fsa import Dropped, read_arpa, to_arcs
 from asr_hlg.lm.ngrams import BOS, EOS, ArpaModel, NGrams
 from asr_hlg.lm.prune import normalise, prune
 from asr_hlg.lm.sphinx import read_dict, read_trie
@@ -12,14 +12,13 @@ from asr_hlg.lm.sphinx import read_dict, read_trie
 __all__ = [
     "BOS",
     "EOS",
-    "Acceptor",
     "ArpaModel",
     "Dropped",
     "NGrams",
-    "acceptor",
     "normalise",
     "prune",
     "read_arpa",
     "read_dict",
     "read_trie",
+    "to_arcs",
 ]

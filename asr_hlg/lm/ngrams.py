@@ -224,7 +224,7 @@ def build(
             np.asarray(log_backoff, dtype=np.float64)[by_key],
         )
         model = ArpaModel(model.words, (*model.orders, table))
-    return model
+    return ArpaModel(model.words, _without_empty(model.orders))
 
 
 def select(model: ArpaModel, keep: Sequence[np.ndarray]) -> ArpaModel:
@@ -248,6 +248,9 @@ def select(model: ArpaModel, keep: Sequence[np.ndarray]) -> ArpaModel:
             )
         )
         new_row = (np.cumsum(kept) - 1).astype(np.int32)
-    while len(orders) > 1 and len(orders[-1]) == 0:
-        orders.pop()
-    return ArpaModel(model.words, tuple(orders))
+    return ArpaModel(model.words, _without_empty(orders))
+
+
+def _without_empty(orders: Sequence[NGrams]) -> tuple[NGrams, ...]:
+    """The orders up to the last that has an n-gram: a header may announce more."""
+    return tuple(orders[: max(n for n, table in enumerate(orders, start=1) if len(table))])

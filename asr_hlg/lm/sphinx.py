@@ -111,7 +111,8 @@ def read_trie(path: str | Path | None = None) -> ArpaModel:
         ngrams.append(_with_first_word(fields[0][:num], ngrams[-1], first_child))
         log_probs.append(bins[2 * n - 4][fields[-1 if longest else 2][:num]])
         log_backoffs.append(np.zeros(num) if longest else bins[2 * n - 3][fields[1][:num]])
-        first_child = None if longest else fields[3]
+        if not longest:
+            first_child = fields[3]
 
     words = data.take("u1", int(data.take("<i4", 1)[0])).tobytes().split(b"\0")[:-1]
     if len(words) != counts[0] or max(ids.max() for ids in ngrams if ids.size) >= len(words):
@@ -161,7 +162,7 @@ class _Bytes:
         block = self._take((capacity * bits + 7) // 8 + 8)
         if num > capacity:
             raise LanguageModelError("the trie's pointers exceed its header", path=self.path)
-        words = np.ndarray((len(block) - 7,), "<u8", block, strides=(1,))
+        words: np.ndarray = np.ndarray((len(block) - 7,), "<u8", block, strides=(1,))
         fields = []
         begin = np.arange(num, dtype=np.int64) * bits
         for width in widths:
