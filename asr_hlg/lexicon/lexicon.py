@@ -138,7 +138,8 @@ class Lexicon:
             A word with a character that the model lacks is a `LexiconError`.
         **options
             As for `Lexicon`. ``tokens`` defaults to the model's pieces in its own order, with
-            ``<blk>`` put before them unless it is already the first.
+            ``<blk>`` put before them unless it is the first of them; a model that keeps its
+            ``<blk>`` elsewhere needs ``tokens``.
         """
         from asr_hlg.lexicon.subword import spell
 

@@ -29,9 +29,7 @@ def spell(model, words: Iterable[str]) -> tuple[list[tuple[str, tuple[str, ...]]
             raise LexiconError(f"the sentencepiece model cannot spell {word!r}")
         entries.append((word, tuple(processor.id_to_piece(index) for index in ids)))
     pieces = [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
-    if pieces[0] != symbols.BLANK:
-        pieces.insert(0, symbols.BLANK)
-    return entries, pieces
+    return entries, pieces if pieces[0] == symbols.BLANK else [symbols.BLANK, *pieces]
 
 
 def _load(model):
