@@ -305,9 +305,8 @@ def test_to_fsa_is_the_arrays_with_symbols():
         back = Arcs.from_k2(fsa)
         for name in ("src", "dst", "ilabel", "olabel", "score", "final"):
             assert np.array_equal(getattr(back, name), getattr(arcs, name))
-    hat = k2.compose(lexicon.to_fsa(), k2.linear_fsa([lexicon.words["hat"]]))
-    best = k2.shortest_path(hat, use_double_scores=True)
-    assert best.labels.tolist() == [*ids(lexicon.tokens, "h ae t"), -1]
+    hat = k2.connect(k2.compose(lexicon.to_fsa(), k2.linear_fsa([lexicon.words["hat"]])))
+    assert hat.labels.tolist() == [*ids(lexicon.tokens, "h ae t"), -1]
 
 
 def test_characters():

@@ -218,10 +218,11 @@ class Lexicon:
         return Arcs(src, dst, ilabel, olabel, score, final).sorted()
 
     def to_fsa(self, disambig: bool = False) -> k2.Fsa:
-        """L as a k2.Fsa with its symbol tables; see `arcs`."""
+        """L as a k2.Fsa with its symbol tables, and itself as ``lexicon``; see `arcs`."""
         fsa = self.arcs(disambig).to_k2()
         fsa.labels_sym = self.tokens
         fsa.aux_labels_sym = self.words
+        fsa.lexicon = self  # compile_hlg asks for it
         return fsa
 
     def _with(self, entries: Iterable[Pronunciation], tokens=None) -> Lexicon:
