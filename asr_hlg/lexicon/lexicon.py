@@ -159,6 +159,12 @@ class Lexicon:
             raise LexiconError(f"word {word!r} is not in the lexicon")
         return [entry.phones for entry in self._by_word[word]]
 
+    def missing_tokens(self, phones: tuple[str, ...]) -> list[str]:
+        """What a pronunciation needs that the imposed ``tokens`` lack; nothing if none are."""
+        if self._imposed is None:
+            return []
+        return [token for token in self._as_tokens(phones) if token not in self._id_of_token]
+
     def restrict(self, words: Iterable[str]) -> Lexicon:
         """Only these words (those that the lexicon has), with all their pronunciations."""
         wanted = set(words)
