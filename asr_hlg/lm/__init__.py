@@ -4,8 +4,11 @@
 >>> G, dropped = lm.to_arcs(model, words)
 """
 
+from asr_hlg.lm.estimate import estimate
 from asr_hlg.lm.fsa import Dropped, read_arpa, to_arcs
+from asr_hlg.lm.mix import interpolate
 from asr_hlg.lm.ngrams import BOS, EOS, ArpaModel, NGrams
+from asr_hlg.lm.perplexity import Perplexity, perplexity
 from asr_hlg.lm.prune import normalise, prune
 from asr_hlg.lm.sphinx import read_dict, read_trie
 
@@ -15,7 +18,11 @@ __all__ = [
     "ArpaModel",
     "Dropped",
     "NGrams",
+    "Perplexity",
+    "estimate",
+    "interpolate",
     "normalise",
+    "perplexity",
     "prune",
     "read_arpa",
     "read_dict",

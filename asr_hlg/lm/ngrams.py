@@ -138,16 +138,16 @@ class ArpaModel:
         Parameters
         ----------
         ngrams : np.ndarray
-            int ``(num, n)`` word ids, n from 1 to the model's order; the last ones known.
+            int ``(num, n)`` word ids, n from 1 to the model's order; -1 for an unknown word.
 
         Returns
         -------
         np.ndarray
-            float64 ``(num,)``
+            float64 ``(num,)``: ``-inf`` where the last word is unknown.
         """
         n = ngrams.shape[1]
         row = self.find(ngrams)
-        result = self.orders[n - 1].log_prob[row]
+        result = np.where(row >= 0, self.orders[n - 1].log_prob[row], -np.inf)
         missing = np.flatnonzero(row < 0)
         if n > 1 and len(missing):
             short = ngrams[missing]
@@ -224,7 +224,7 @@ def build(
             np.asarray(log_backoff, dtype=np.float64)[by_key],
         )
         model = ArpaModel(model.words, (*model.orders, table))
-    return ArpaModel(model.words, _without_empty(model.orders))
+    return ArpaModel(model.words, without_empty(model.orders))
 
 
 def select(model: ArpaModel, keep: Sequence[np.ndarray]) -> ArpaModel:
@@ -248,9 +248,9 @@ def select(model: ArpaModel, keep: Sequence[np.ndarray]) -> ArpaModel:
             )
         )
         new_row = (np.cumsum(kept) - 1).astype(np.int32)
-    return ArpaModel(model.words, _without_empty(orders))
+    return ArpaModel(model.words, without_empty(orders))
 
 
-def _without_empty(orders: Sequence[NGrams]) -> tuple[NGrams, ...]:
+def without_empty(orders: Sequence[NGrams]) -> tuple[NGrams, ...]:
     """The orders up to the last that has an n-gram: a header may announce more."""
     return tuple(orders[: max(n for n, table in enumerate(orders, start=1) if len(table))])

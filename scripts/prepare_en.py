@@ -1,0 +1,57 @@
+"""Write lang/en/g2p.txt: how hama's acoustic model would spell the most frequent words.
+
+The pretrained acoustic model was trained on the output of hama's grapheme-to-phoneme model, so
+it often emits what that model says and no dictionary has: `of` as ɔ f, `to` as t oʊ. Adding
+those pronunciations to the dictionary's makes such words recognisable.
+
+    .venv/bin/python scripts/prepare_en.py
+
+takes two minutes (30 ms a word), which is why its output is committed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from hama import G2PModel
+from tqdm import tqdm
+
+from asr_hlg import lm
+from asr_hlg.phones import IPA_TO_ARPABET
+
+OUTPUT = Path(__file__).resolve().parents[1] / "lang" / "en" / "g2p.txt"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--num-words", type=int, default=3000, help="how many words to pronounce")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    args = parser.parse_args()
+    known = set(lm.read_dict())
+    with args.output.open("w", encoding="utf-8", newline="\n") as file:
+        for word, phones in tqdm(pronounced(args.num_words), total=args.num_words):
+            if (word, phones) not in known:
+                file.write(f"{word} {' '.join(phones)}\n")
+
+
+def pronounced(num_words: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The most probable words that come out in English phones, and those phones."""
+    g2p = G2PModel()
+    model = lm.read_trie()
+    for row in np.argsort(-model.orders[0].log_prob, kind="stable"):
+        word = model.words[row]
+        if word in (lm.BOS, lm.EOS):
+            continue
+        phones = [IPA_TO_ARPABET.get(a.phoneme) for a in g2p.predict(word).alignments]
+        if phones and all(phones):
+            yield word, tuple(phones)
+            num_words -= 1
+        if num_words == 0:
+            return
+
+
+if __name__ == "__main__":
+    main()
