@@ -1,0 +1,307 @@
+"""The neural acoustic model: a small Conformer from samples to log-probabilities of tokens.
+
+The network of Gulati et al., "Conformer: Convolution-augmented Transformer for Speech
+Recognition" (2020), without relative positions: its convolutions tell it where it is.  One class
+serves the pretrained weights (:mod:`asr_hlg.acoustic.hama`), training and decoding.
+
+>>> model = Conformer(ConformerConfig(tokens=("<blk>", "k", "ae", "t"), num_blocks=1))
+>>> log_probs, lengths = model(torch.zeros(1, 16000), torch.tensor([16000]))
+>>> tuple(log_probs.shape), lengths.tolist()
+((1, 51, 4), [51])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lhotse.features.kaldi.layers import get_mel_banks
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr_hlg.errors import ModelError
+
+# The entry of a saved model that holds its configuration; all others are tensors.
+CONFIG_KEY = "conformer.json"
+
+_DAMAGE = (OSError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class ConformerConfig:
+    """The shape of a :class:`Conformer`; the defaults are the pretrained model's.
+
+    Attributes
+    ----------
+    tokens : tuple of str
+        The names of the columns that the model returns.
+    merge : tuple of int
+        For networks that were trained on other units: output unit ``i`` of the network counts
+        to column ``merge[i]``, or to none where that is -1.  Empty: units are the tokens.
+    sample_rate : int
+        Hz.
+    window, hop : int
+        Samples in a spectral frame, and from one to the next.  Frames of posteriors are
+        two hops apart.
+    num_mels, dim, num_blocks, num_heads, ffn_dim, kernel : int
+        Mel filters, width of the network, its blocks, attention heads, hidden width of the
+        feed-forward modules, and frames that a depthwise convolution sees (odd).
+    dropout : float
+        Probability of dropping an activation in training.
+    """
+
+    tokens: tuple[str, ...]
+    merge: tuple[int, ...] = ()
+    sample_rate: int = 16000
+    window: int = 400
+    hop: int = 160
+    num_mels: int = 80
+    dim: int = 144
+    num_blocks: int = 4
+    num_heads: int = 4
+    ffn_dim: int = 576
+    kernel: int = 31
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.dim % self.num_heads:
+            raise ModelError(f"width {self.dim} does not divide into {self.num_heads} heads")
+        if self.kernel % 2 == 0:
+            raise ModelError(f"a depthwise kernel has an odd number of frames, not {self.kernel}")
+        if set(range(len(self.tokens))) - set(self.merge or range(len(self.tokens))):
+            raise ModelError("merge leaves a token without an output unit")
+
+    @property
+    def num_units(self) -> int:
+        """Outputs of the network itself, before ``merge``."""
+        return len(self.merge) or len(self.tokens)
+
+    @property
+    def frame_shift(self) -> float:
+        """Seconds from one frame of posteriors to the next."""
+        return 2 * self.hop / self.sample_rate
+
+
+class LogMel(nn.Module):
+    """Log-mel energies of padded waveforms; each is reflected at its own two ends.
+
+    The spectrum is the power of a Hann-windowed Fourier transform, natural logarithm,
+    energies below 1e-10 counted as 1e-10.
+    """
+
+    def __init__(self, config: ConformerConfig):
+        super().__init__()
+        self.window = config.window
+        self.hop = config.hop
+        rate = float(config.sample_rate)
+        filters, _ = get_mel_banks(config.num_mels, config.window, rate, 0.0, rate / 2)
+        # The library leaves out the highest bin, which no filter covers.
+        self.register_buffer("filters", F.pad(filters, (0, 1)).T.contiguous().float())
+        self.register_buffer("taper", torch.hann_window(config.window), persistent=False)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, samples), (B,)`` to energies ``(B, frames, num_mels)`` and frames ``(B,)``."""
+        half = self.window // 2
+        # Reflection needs more samples than it adds; silence lengthens what is shorter.
+        longest = max(waveforms.shape[1], half + 1)
+        waveforms = F.pad(waveforms, (0, longest - waveforms.shape[1]))
+        lengths = lengths.clamp(min=half + 1)
+        index = torch.arange(-half, longest + half, device=waveforms.device).abs()
+        last = lengths[:, None] - 1
+        index = torch.where(index > last, 2 * last - index, index).clamp(min=0)
+        padded = waveforms.gather(1, index)
+        frames = padded.unfold(1, self.window, self.hop) * self.taper
+        spectrum = torch.view_as_real(torch.fft.rfft(frames))
+        power = spectrum.square().sum(-1)
+        energies = (power @ self.filters).clamp(min=1e-10).log()
+        return energies, 1 + torch.div(lengths, self.hop, rounding_mode="floor")
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with SiLU between them, on normalised input."""
+
+    def __init__(self, config: ConformerConfig):
+        super().__init__()
+        self.norm = nn.LayerNorm(config.dim)
+        self.fc1 = nn.Linear(config.dim, config.ffn_dim)
+        self.fc2 = nn.Linear(config.ffn_dim, config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.fc2(self.dropout(F.silu(self.fc1(self.norm(x))))))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of every frame to every frame of its utterance, without positions."""
+
+    def __init__(self, config: ConformerConfig):
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.norm = nn.LayerNorm(config.dim)
+        self.qkv = nn.Linear(config.dim, 3 * config.dim)
+        self.out = nn.Linear(config.dim, config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """``bias`` ``(B, 1, 1, frames)`` is 0 at real frames and -inf at padding."""
+        batch, frames, dim = x.shape
+        heads = self.qkv(self.norm(x)).view(batch, frames, 3, self.num_heads, -1)
+        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        scores = query @ key.transpose(-2, -1) / math.sqrt(dim // self.num_heads) + bias
+        mixed = self.dropout(scores.softmax(-1)) @ value
+        return self.dropout(self.out(mixed.transpose(1, 2).reshape(batch, frames, dim)))
+
+
+class Convolution(nn.Module):
+    """Gated convolution over time, each channel by itself."""
+
+    def __init__(self, config: ConformerConfig):
+        super().__init__()
+        self.norm = nn.LayerNorm(config.dim)
+        self.pointwise1 = nn.Linear(config.dim, 2 * config.dim)
+        self.depthwise = nn.Conv1d(
+            config.dim, config.dim, config.kernel, padding=config.kernel // 2, groups=config.dim
+        )
+        self.pointwise2 = nn.Linear(config.dim, config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, padding: Tensor) -> Tensor:
+        """``padding`` ``(B, frames, 1)`` is true past an utterance's end."""
+        x = F.glu(self.pointwise1(self.norm(x)), dim=-1)
+        # Padding must be as silent as what lies outside the tensor.
+        x = x.masked_fill(padding, 0.0)
+        x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
+        return self.dropout(self.pointwise2(F.silu(x)))
+
+
+class Block(nn.Module):
+    """Half a feed-forward module, attention, convolution, the other half, normalisation."""
+
+    def __init__(self, config: ConformerConfig):
+        super().__init__()
+        self.ffn1 = FeedForward(config)
+        self.attention = SelfAttention(config)
+        self.convolution = Convolution(config)
+        self.ffn2 = FeedForward(config)
+        self.norm = nn.LayerNorm(config.dim)
+
+    def forward(self, x: Tensor, bias: Tensor, padding: Tensor) -> Tensor:
+        x = x + 0.5 * self.ffn1(x)
+        x = x + self.attention(x, bias)
+        x = x + self.convolution(x, padding)
+        x = x + 0.5 * self.ffn2(x)
+        return self.norm(x)
+
+
+class Conformer(nn.Module):
+    """Waveforms to log-probabilities of tokens; trainable, and ``torch.jit.script`` takes it.
+
+    Parameters
+    ----------
+    config : ConformerConfig
+        The shape of the network and the names of its outputs.
+    """
+
+    def __init__(self, config: ConformerConfig):
+        super().__init__()
+        self.config = config
+        self.log_mel = LogMel(config)
+        self.subsampling = nn.Conv1d(config.num_mels, config.dim, 3, stride=2, padding=1)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_blocks))
+        self.projection = nn.Linear(config.dim, config.num_units)
+        self.merges = len(config.merge) > 0
+        self.register_buffer("members", _members(config), persistent=False)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Recognise a padded batch.
+
+        Parameters
+        ----------
+        waveforms : Tensor
+            float32 ``(B, samples)``, in [-1, 1]; what lies past an utterance's length is ignored.
+        lengths : Tensor
+            int64 ``(B,)``: samples of each utterance.
+
+        Returns
+        -------
+        log_probs : Tensor
+            float32 ``(B, frames, num_tokens)``, normalised.
+        lengths : Tensor
+            int64 ``(B,)``: frames of each utterance, ``(samples // hop) // 2 + 1``.
+        """
+        units, lengths = self.units(waveforms, lengths)
+        return self.merged(units).log_softmax(-1), lengths
+
+    def units(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of the network's own units ``(B, frames, num_units)`` before any softmax."""
+        features, lengths = self.log_mel(waveforms, lengths)
+        position = torch.arange(features.shape[1], device=features.device)
+        features = features.masked_fill((position >= lengths[:, None])[..., None], 0.0)
+        x = F.gelu(self.subsampling(features.transpose(1, 2))).transpose(1, 2)
+        lengths = torch.div(lengths + 1, 2, rounding_mode="floor")
+        padding = position[: x.shape[1]] >= lengths[:, None]
+        bias = torch.zeros_like(padding, dtype=x.dtype).masked_fill(padding, -math.inf)
+        for block in self.blocks:
+            x = block(x, bias[:, None, None], padding[..., None])
+        return self.projection(x), lengths
+
+    def merged(self, units: Tensor) -> Tensor:
+        """Sum the probabilities of the units that count to one token.
+
+        Unnormalised log-probabilities in, ``(B, frames, num_units)``, and out, ``(B, frames,
+        num_tokens)``.
+        """
+        if not self.merges:
+            return units
+        units = F.pad(units, (0, 1), value=-math.inf)
+        return units[:, :, self.members].logsumexp(-1)
+
+    def save(self, path: str | Path) -> None:
+        """Write configuration and weights to an ``.npz`` file that :meth:`load` reads."""
+        arrays = {name: tensor.cpu().numpy() for name, tensor in self.state_dict().items()}
+        arrays[CONFIG_KEY] = np.array(json.dumps(dataclasses.asdict(self.config)))
+        with open(path, "wb") as stream:
+            np.savez(stream, **arrays)
+
+    @staticmethod
+    def load(path: str | Path) -> Conformer:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ModelError
+            If the file is not such a model, or its tensors do not fit its configuration.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                fields = json.loads(str(arrays[CONFIG_KEY]))
+                fields["tokens"], fields["merge"] = tuple(fields["tokens"]), tuple(fields["merge"])
+                model = Conformer(ConformerConfig(**fields))
+                tensors = {n: torch.from_numpy(arrays[n]) for n in arrays.files if n != CONFIG_KEY}
+                model.load_state_dict(tensors)
+        except (
+            OSError,
+            KeyError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+            zipfile.BadZipFile,
+        ) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(
+                f"not a Conformer of ours: {reason}", path=path, remedy="write it with model.save()"
+            ) from None
+        return model
+
+
+def _members(config: ConformerConfig) -> Tensor:
+    """The units of each token, int64 ``(num_tokens, most units)``, filled with ``num_units``."""
+    groups = [[u for u, t in enumerate(config.merge) if t == k] for k in range(len(config.tokens))]
+    most = max(map(len, groups), default=0)
+    return torch.tensor([g + [config.num_units] * (most - len(g)) for g in groups])

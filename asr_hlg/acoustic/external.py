@@ -1,0 +1,184 @@
+"""Acoustic models that other toolkits exported: TorchScript and ONNX files.
+
+Both are called the same way, so that one export serves both:
+
+=========  ==========================================  ===========================================
+input 1    float32 ``(B, samples)`` in [-1, 1], or     zero-padded to the longest; one channel, at
+           ``(B, frames, num_filters)`` log-mel        the model's sample rate
+input 2    int64 ``(B,)``                              samples, or frames, of each utterance
+output 1   float32 ``(B, frames, num_tokens)``         log-probabilities or logits; normalised here
+output 2   integers ``(B,)``                           frames of each utterance
+=========  ==========================================  ===========================================
+
+What such a file does not say stands in a JSON file of the same name beside it, ``model.json`` for
+``model.pt``::
+
+    {
+      "tokens": "tokens.txt",     a symbol table in the same folder, or a list of names
+      "frame_shift": 0.04,        seconds from one output frame to the next
+      "sample_rate": 16000,       Hz
+      "fbank": {}                 only if input 1 is log-mel energies: fields that differ from
+    }                             the defaults of asr_hlg.features.FbankOptions
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from asr_hlg import symbols
+from asr_hlg.acoustic.model import AcousticModel
+from asr_hlg.errors import AsrHlgError, ModelError
+from asr_hlg.features import FbankOptions, fbank
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the JSON file beside a model says; ``fbank`` is ``None`` for models of waveforms."""
+
+    tokens: tuple[str, ...]
+    frame_shift: float
+    sample_rate: int
+    fbank: FbankOptions | None = None
+
+    @staticmethod
+    def beside(path: Path, tokens: Sequence[str] | None = None) -> Description:
+        """Read the description of a model file; ``tokens`` go before those that it names."""
+        place = path.with_suffix(".json")
+        try:
+            fields = json.loads(place.read_text(encoding="utf-8"))
+        except OSError:
+            raise ModelError(
+                "the model has no description",
+                path=path,
+                remedy=f'write {{"tokens": ..., "frame_shift": seconds, "sample_rate": Hz}} '
+                f"to {place.name} beside it",
+            ) from None
+        except ValueError as error:
+            raise ModelError(f"not JSON: {error}", path=place) from None
+        try:
+            return Description(
+                tokens=_tokens(fields["tokens"], place) if tokens is None else tuple(tokens),
+                frame_shift=_positive(float(fields["frame_shift"])),
+                sample_rate=_positive(int(fields["sample_rate"])),
+                fbank=FbankOptions(**fields["fbank"]) if "fbank" in fields else None,
+            )
+        except KeyError as error:
+            raise ModelError(f"the description lacks {error}", path=place) from None
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"a wrong value in the description: {error}", path=place) from None
+
+
+class ExternalModel(AcousticModel):
+    """A model with the inputs and outputs above; see :class:`TorchScriptModel`."""
+
+    def __init__(self, path: Path, description: Description, device: str | torch.device):
+        super().__init__(
+            description.tokens, description.frame_shift, description.sample_rate, device
+        )
+        self.path = path
+        self.fbank = description.fbank
+
+    def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
+        inputs = waveforms
+        if self.fbank is not None:
+            inputs = fbank(waveforms, self.sample_rate, self.fbank)
+        lengths = torch.tensor([len(row) for row in inputs], device=self.device)
+        try:
+            scores, lengths = self._run(pad_sequence(inputs, batch_first=True), lengths)
+        except (RuntimeError, ValueError, TypeError) as error:
+            # The last line of a TorchScript error is the reason; a traceback stands before it.
+            reason = str(error).strip().splitlines()[-1]
+            raise ModelError(
+                f"the model does not take or return what it should: {reason}",
+                path=self.path,
+                remedy="see asr_hlg.acoustic.external for the inputs and outputs",
+            ) from None
+        if scores.ndim != 3 or scores.shape[2] != len(self.tokens):
+            raise ModelError(
+                f"the model returns scores of shape {tuple(scores.shape)} for {len(self.tokens)} "
+                "tokens",
+                path=self.path,
+            )
+        rows = scores.float().log_softmax(-1)
+        return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
+
+    def _run(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+class TorchScriptModel(ExternalModel):
+    """A network saved with ``torch.jit.script(network).save(path)``, or ``torch.jit.trace``."""
+
+    def __init__(self, path: Path, description: Description, device: str | torch.device):
+        super().__init__(path, description, device)
+        try:
+            self._network = torch.jit.load(str(path), map_location=self.device).eval()
+        except RuntimeError:
+            # A pickled module would run whatever code its sender wrote into it.
+            raise ModelError(
+                "not a TorchScript file; pickled weights are not read, since they can run code",
+                path=path,
+                remedy="export the model with torch.jit.script(model).save(path)",
+            ) from None
+
+    def _run(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            return self._network(inputs, lengths)
+
+
+class OnnxModel(ExternalModel):
+    """A network in an ONNX file; inputs and outputs are taken in their order, not by name."""
+
+    def __init__(self, path: Path, description: Description, device: str | torch.device):
+        super().__init__(path, description, device)
+        try:
+            import onnxruntime
+        except ImportError:
+            raise ModelError(
+                "onnxruntime is not installed", path=path, remedy="pip install 'asr-hlg[onnx]'"
+            ) from None
+        provider = "CUDAExecutionProvider" if self.device.type == "cuda" else "CPUExecutionProvider"
+        if provider not in onnxruntime.get_available_providers():
+            raise ModelError(
+                f"this onnxruntime does not run on {self.device}",
+                path=path,
+                remedy="pip install onnxruntime-gpu, or use device cpu",
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        except Exception as error:  # onnxruntime's errors share no base class of their own
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"not a usable ONNX file: {reason}", path=path) from None
+        self._names = [node.name for node in self._session.get_inputs()]
+        if len(self._names) != 2:
+            raise ModelError(f"the model has inputs {self._names}, expected two", path=path)
+
+    def _run(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        arrays = (inputs.cpu().numpy(), lengths.cpu().numpy())
+        scores, lengths_out = self._session.run(None, dict(zip(self._names, arrays, strict=True)))
+        return torch.from_numpy(scores).to(self.device), torch.from_numpy(lengths_out)
+
+
+def _tokens(value: str | list[str], place: Path) -> tuple[str, ...]:
+    if not isinstance(value, str):
+        return tuple(map(str, value))
+    try:
+        table = symbols.read(place.parent / value)
+    except (OSError, AsrHlgError) as error:
+        raise ModelError(f"cannot read its tokens: {error}", path=place) from None
+    return tuple(name for name in symbols.names(table) if not symbols.is_disambig(name))
+
+
+def _positive(value):
+    if value <= 0:
+        raise ValueError(f"{value} is not positive")
+    return value

@@ -1,0 +1,149 @@
+"""What every acoustic model offers, and the one that runs our own network."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from asr_hlg.acoustic.conformer import Conformer
+from asr_hlg.audio import resample
+from asr_hlg.errors import AudioError
+from asr_hlg.posteriors import Posteriors
+
+Waveforms = Sequence["np.ndarray | Tensor"] | np.ndarray | Tensor
+
+
+class AcousticModel(abc.ABC):
+    """Sound in, log-probabilities of tokens out.
+
+    Attributes
+    ----------
+    tokens : tuple of str
+        The name of every column of the posteriors.
+    frame_shift : float
+        Seconds from one frame of posteriors to the next.
+    sample_rate : int
+        Hz; recordings at other rates are resampled to it.
+    device : torch.device
+        Where the model computes and its posteriors lie.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        frame_shift: float,
+        sample_rate: int,
+        device: str | torch.device,
+    ):
+        self.tokens = tuple(tokens)
+        self.frame_shift = frame_shift
+        self.sample_rate = sample_rate
+        self.device = torch.device(device)
+
+    def posteriors(self, waveforms: Waveforms, sample_rate: int) -> Posteriors:
+        """Recognise a batch of recordings.
+
+        Parameters
+        ----------
+        waveforms : sequence of 1-D arrays or tensors, or one 2-D array or tensor
+            Floating-point samples in [-1, 1], one row an utterance.
+        sample_rate : int
+            Of all of them, in Hz.
+
+        Returns
+        -------
+        Posteriors
+            In the order given.
+
+        Raises
+        ------
+        AudioError
+            If a waveform is empty, not one-dimensional, or not floating-point.
+        """
+        rows = [self._prepared(w, k, sample_rate) for k, w in enumerate(waveforms)]
+        if not rows:
+            raise AudioError("no waveforms to recognise")
+        log_probs = self.log_probs(rows)
+        lengths = torch.tensor([len(frames) for frames in log_probs], dtype=torch.int32)
+        padded = pad_sequence(log_probs, batch_first=True)
+        return Posteriors(padded, lengths, self.frame_shift, self.tokens)
+
+    @abc.abstractmethod
+    def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
+        """Float32 samples at the model's rate to ``(frames, num_tokens)``, for each utterance."""
+
+    def _prepared(self, waveform: np.ndarray | Tensor, number: int, sample_rate: int) -> Tensor:
+        samples = torch.as_tensor(waveform)
+        if samples.ndim != 1 or not samples.is_floating_point():
+            raise AudioError(
+                f"waveform {number} is {samples.dtype} of shape {tuple(samples.shape)}, expected "
+                "floating-point samples in one dimension",
+                remedy="mix channels to one, and scale integers to [-1, 1]",
+            )
+        if len(samples) == 0:
+            raise AudioError(f"waveform {number} is empty")
+        samples = resample(samples.float(), sample_rate, self.sample_rate)
+        return samples.to(self.device)
+
+
+class ConformerModel(AcousticModel):
+    """Our own network, at the size that its device likes best.
+
+    On a CPU, utterances run one by one: that is faster than a padded batch, which wastes work and
+    outgrows the cache.  On a GPU they run in batches of similar lengths.  Recordings longer than
+    ``WINDOW`` seconds are cut into windows, since attention's cost grows with the square of the
+    length; each window sees ``CONTEXT`` seconds more on both sides.
+    """
+
+    WINDOW = 30
+    CONTEXT = 3
+    GPU_BATCH = 600  # seconds of padded audio
+
+    def __init__(self, network: Conformer, device: str | torch.device = "cpu"):
+        config = network.config
+        super().__init__(config.tokens, config.frame_shift, config.sample_rate, device)
+        self.network = network.to(self.device).eval()
+        self._stride = 2 * config.hop
+
+    def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
+        pieces = [(k, *cut) for k, w in enumerate(waveforms) for cut in self._windows(len(w))]
+        pieces.sort(key=lambda piece: piece[2] - piece[1])
+        limit = self.GPU_BATCH * self.sample_rate if self.device.type == "cuda" else 0
+        results: list[list[tuple[int, Tensor]]] = [[] for _ in waveforms]
+        with torch.inference_mode():
+            while pieces:
+                # From the longest down: the first batch shows whether the memory suffices.
+                size = max(1, limit // (pieces[-1][2] - pieces[-1][1]))
+                batch, pieces = pieces[-size:], pieces[:-size]
+                rows = [waveforms[k][start:end] for k, start, end, *_ in batch]
+                lengths = torch.tensor([len(row) for row in rows], device=self.device)
+                log_probs, _ = self.network(pad_sequence(rows, batch_first=True), lengths)
+                for row, (k, start, _, first, last) in zip(log_probs, batch, strict=True):
+                    offset = start // self._stride
+                    results[k].append((first, row[first - offset : last - offset]))
+            # Outside inference mode these tensors must behave like any others.
+            return [torch.cat([r for _, r in sorted(parts, key=_first)]) for parts in results]
+
+    def _windows(self, num_samples: int) -> list[tuple[int, int, int, int]]:
+        """First and last sample to look at, and first and last frame to keep, of each window."""
+        stride, frames = self._stride, num_samples // self._stride + 1
+        size, context = (s * self.sample_rate // stride for s in (self.WINDOW, self.CONTEXT))
+        cuts = list(range(0, frames, size)) if frames > size + context else [0]
+        return [
+            (
+                max(0, first - context) * stride,
+                min(num_samples, (last + context) * stride),
+                first,
+                last,
+            )
+            for first, last in zip(cuts, [*cuts[1:], frames], strict=True)
+        ]
+
+
+def _first(part: tuple[int, Tensor]) -> int:
+    return part[0]
