@@ -1,0 +1,233 @@
+"""Decoding graphs: H∘L∘G compiled once, saved, loaded by memory map.
+
+graph = compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G)
+graph.save("graphs/mine")
+graph = DecodingGraph.load("graphs/mine")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import k2
+import torch
+
+from asr_hlg import symbols
+from asr_hlg.arcs import Arcs
+from asr_hlg.errors import GraphError
+from asr_hlg.graph import compile as stages
+from asr_hlg.graph import store
+from asr_hlg.graph.meter import Meter, Stage
+from asr_hlg.lexicon import Lexicon
+
+if TYPE_CHECKING:
+    from asr_hlg.search import SearchOptions
+
+__all__ = ["DecodingGraph", "Stage", "compile_hlg"]
+
+
+class DecodingGraph:
+    """What search reads: H∘L∘G, and the names behind its labels.
+
+    Attributes
+    ----------
+    fsa : k2.Fsa
+        ``labels`` are posterior columns (no ε), ``aux_labels`` words (ragged: an arc may carry
+        several), ``phones`` the lexicon's token that begins on an arc (0 for none), and
+        ``graph_scores`` a copy of the scores, which survives search beside the total.
+    tokens, words : k2.SymbolTable
+        The lexicon's tokens and words.
+    columns : tuple of str
+        The names of the posterior columns that ``labels`` number.
+    lexicon : Lexicon
+        Pronunciations, from which words get their times; read when first asked for.
+    meta : dict
+        What ``graph.json`` keeps: recipe, sources, stages, versions.
+    """
+
+    def __init__(
+        self,
+        fsa: k2.Fsa,
+        tokens: k2.SymbolTable,
+        words: k2.SymbolTable,
+        columns: tuple[str, ...],
+        lexicon: Callable[[], Lexicon],
+        meta: Mapping[str, Any] | None = None,
+    ):
+        self.fsa = fsa
+        self.tokens = tokens
+        self.words = words
+        self.columns = columns
+        self.meta = dict(meta or {})
+        self._read_lexicon = lexicon
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        return self._read_lexicon()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the graph lies, and so where search runs."""
+        return self.fsa.device
+
+    def to(self, device: str | torch.device) -> DecodingGraph:
+        """The same graph on another device."""
+        if self.device == torch.device(device):
+            return self
+        return DecodingGraph(
+            self.fsa.to(device),
+            self.tokens,
+            self.words,
+            self.columns,
+            lambda: self.lexicon,
+            self.meta,
+        )
+
+    @cached_property
+    def word_names(self) -> list[str]:
+        """All words by id."""
+        return symbols.names(self.words)
+
+    @cached_property
+    def token_names(self) -> list[str]:
+        """All tokens of the lexicon by id."""
+        return symbols.names(self.tokens)
+
+    @property
+    def fillers(self) -> frozenset[str]:
+        """Tokens that stand between words: optional silence."""
+        silence = self.lexicon.silence
+        return frozenset() if silence is None else frozenset([silence])
+
+    def search_options(self, **changes: Any) -> SearchOptions:
+        """The scales and beams that the recipe found best, with some of them changed."""
+        from asr_hlg.search import SearchOptions
+
+        return SearchOptions(**{**self.meta.get("recipe", {}).get("search", {}), **changes})
+
+    def save(self, path: str | Path) -> None:
+        """Write the graph as a folder of arrays and text files."""
+        store.save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> DecodingGraph:
+        """Open a graph folder; its arrays are mapped into memory, not copied.
+
+        Raises
+        ------
+        GraphError
+            If the folder is not a compiled graph, is damaged, or was written by a newer version.
+        """
+        return store.load(Path(path)).to(device)
+
+    def info(self) -> dict[str, Any]:
+        """Size, ε share, sources and stages; see ``asr-hlg info``."""
+        arcs = self.fsa.arcs.values()
+        splits = self.fsa.arcs.row_splits(1)
+        num_words = self.fsa.aux_labels.values.numel()
+        return {
+            "states": int(splits.numel() - 1),
+            "arcs": int(arcs.shape[0]),
+            "words": len(self.words) - 2,
+            "pronunciations": len(self.lexicon),
+            "tokens": len(self.columns),
+            "epsilon_share": float((arcs[:, 2] == 0).float().mean())
+            if self.columns[0] == symbols.EPS
+            else 0.0,
+            "memory_mb": (arcs.numel() + 2 * arcs.shape[0] + splits.numel() + num_words) * 4 / 1e6,
+            **self.meta,
+        }
+
+
+def compile_hlg(
+    H: k2.Fsa,
+    L: Lexicon,
+    G: k2.Fsa | Arcs | None = None,
+    *,
+    columns: tuple[str, ...] | None = None,
+    max_memory: float | None = None,
+    report: Callable[[Stage], None] | None = None,
+) -> DecodingGraph:
+    """Compile H∘(L∘G) for search.
+
+    Parameters
+    ----------
+    H : k2.Fsa
+        A topology from :mod:`asr_hlg.topology` over the lexicon's tokens.
+    L : Lexicon
+        Pronunciations; also accepted is the Fsa of ``Lexicon.to_fsa``, which remembers its
+        lexicon.
+    G : k2.Fsa or Arcs, optional
+        An acceptor of word sequences over ``L.words``, ``#0`` on its back-off arcs. Without it
+        every word sequence is as good as any other.
+    columns : tuple of str, optional
+        Names of the posterior columns that H reads; by default the lexicon's tokens, or
+        ``pdf1, pdf2, …`` for a topology that has several states a token.
+    max_memory : float, optional
+        Gigabytes; a stage that would need more stops with a :class:`GraphError` that says what
+        to prune.
+    report : callable, optional
+        Called with every finished :class:`Stage`.
+
+    Returns
+    -------
+    DecodingGraph
+        Connected, sorted by label, free of ε.
+    """
+    meter = Meter(max_memory, report)
+    lexicon = _lexicon(L)
+    grammar = G if G is None or isinstance(G, Arcs) else Arcs.from_k2(G)
+    lg = compile_lg(lexicon, grammar, meter)
+    return finish(H, lexicon, lg, meter, columns)
+
+
+def compile_lg(lexicon: Lexicon, G: Arcs | None, meter: Meter) -> Arcs:
+    """L∘G: determinized, minimised, disambiguation symbols turned into ε."""
+    lg = stages.compose_lg(lexicon.arcs(disambig=True), G, meter)
+    return stages.remove_disambig(lg, symbols.first_disambig(lexicon.tokens))
+
+
+def finish(
+    H: k2.Fsa,
+    lexicon: Lexicon,
+    lg: Arcs,
+    meter: Meter,
+    columns: tuple[str, ...] | None = None,
+) -> DecodingGraph:
+    """H∘(L∘G) from a finished L∘G, with everything that decoding needs beside it."""
+    fsa = stages.compose_hlg(H, stages.remove_epsilons(lg, meter), meter)
+    fsa.graph_scores = fsa.scores.clone()
+    names = columns or _columns(H, lexicon)
+    meta = {"stages": [vars(stage) for stage in meter.stages]}
+    return DecodingGraph(fsa, lexicon.tokens, lexicon.words, names, lambda: lexicon, meta)
+
+
+def _lexicon(L: Lexicon | k2.Fsa) -> Lexicon:
+    lexicon = L if isinstance(L, Lexicon) else getattr(L, "lexicon", None)
+    if lexicon is None:
+        raise GraphError(
+            "L has no pronunciations attached", remedy="pass a Lexicon, or its to_fsa() unchanged"
+        )
+    return lexicon
+
+
+def _columns(H: k2.Fsa, lexicon: Lexicon) -> tuple[str, ...]:
+    """Names of what H reads, and a check that H and L speak of the same tokens."""
+    tokens = symbols.names(lexicon.tokens)[: lexicon.num_tokens]
+    written = int(H.aux_labels.max())
+    if written != lexicon.num_tokens - 1:
+        raise GraphError(
+            f"H has {written} tokens besides the blank, the lexicon {lexicon.num_tokens - 1}",
+            remedy="build H with Lexicon.num_tokens",
+        )
+    read = int(H.labels.max()) + 1
+    if bool((H.labels == 0).any()):
+        return tuple(tokens)
+    per_token = (read - 1) // written
+    if per_token == 1:
+        return (symbols.EPS, *tokens[1:])
+    states = (f"{token}_{state}" for token in tokens[1:] for state in range(per_token))
+    return (symbols.EPS, *states)

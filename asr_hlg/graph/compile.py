@@ -17,9 +17,8 @@ from dataclasses import replace
 import k2
 import kaldifst
 import numpy as np
-import torch
 
-from asr_hlg.arcs import Arcs, k2_fsa
+from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError
 from asr_hlg.graph.meter import Meter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,12 +111,10 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _status_kb(field: str) -> int:
     """A size in kB from /proc/self/status, 0 where there is no such file."""
-    try:
+    with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(field + ":"):
                 return int(line.split()[1])
-    except OSError:
-        pass
     return 0
 
 
@@ -129,7 +127,5 @@ def _peak_mb() -> float:
 
 def _reset_peak() -> None:
     """Start a new high-water mark (Linux: proc(5), clear_refs 5), where the system lets us."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass

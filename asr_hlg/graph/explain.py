@@ -1,0 +1,139 @@
+"""Which way a sentence takes through a graph, or the word at which it stops and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import kaldifst
+import numpy as np
+
+from asr_hlg.arcs import Arcs
+from asr_hlg.lexicon import Lexicon
+
+
+@dataclass(frozen=True)
+class Step:
+    """One arc of the way: states, token in (empty for ε), word out (empty for none), log score."""
+
+    src: int
+    dst: int
+    token: str
+    word: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A sentence's best way through L∘G.
+
+    Attributes
+    ----------
+    words : tuple of str
+    steps : tuple of Step
+        The arcs, first to last; empty if the sentence does not go through.
+    score : float
+        Log score of the whole way with its final score, ``-inf`` if there is none.
+    stopped_at : int or None
+        The position of the word at which no way leads on (the number of words if only the end
+        is missing), None if the sentence goes through.
+    reason : str
+        Why it stopped, in words; empty otherwise.
+    """
+
+    words: tuple[str, ...]
+    steps: tuple[Step, ...]
+    score: float
+    stopped_at: int | None = None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.stopped_at is not None:
+            return self.reason
+        lines = [f"{'state':>9} {'to':>9}  {'token':<8}{'word':<16}{'log prob':>10}"]
+        for step in self.steps:
+            lines.append(
+                f"{step.src:>9} {step.dst:>9}  {step.token or 'ε':<8}{step.word:<16}"
+                f"{step.score:>10.4f}"
+            )
+        end = self.score - sum(step.score for step in self.steps)
+        lines.append(f"{'':>9} {'end':>9}  {'':<24}{end:>10.4f}")
+        lines.append(f"{'':>9} {'sum':>9}  {'':<24}{self.score:>10.4f}")
+        return "\n".join(lines)
+
+
+def explain(lg: Arcs, lexicon: Lexicon, sentence: str | Sequence[str]) -> Explanation:
+    """Follow a sentence through L∘G.
+
+    Parameters
+    ----------
+    lg : Arcs
+        Tokens to words, without disambiguation symbols (``graph.build.load_lg``).
+    lexicon : Lexicon
+        Its token and word tables.
+    sentence : str or sequence of str
+        Words; a string is split at white space.
+    """
+    words = tuple(sentence.split() if isinstance(sentence, str) else sentence)
+    for position, word in enumerate(words):
+        if word not in lexicon:
+            return Explanation(
+                words,
+                (),
+                float("-inf"),
+                position,
+                f"stops at word {position + 1}, {word!r}: it is not in the lexicon",
+            )
+    # Arc numbers as input labels: the best path then says which arcs it took.
+    numbered = Arcs(
+        lg.src,
+        lg.dst,
+        np.arange(1, lg.num_arcs + 1, dtype=np.int32),
+        lg.olabel,
+        lg.score,
+        lg.final,
+    )
+    fst = numbered.to_openfst()
+    kaldifst.arcsort(fst, "olabel")
+    found = _best(fst, lexicon, words)
+    if found is not None:
+        arcs, score = found
+        return Explanation(words, tuple(_step(lg, lexicon, arc) for arc in arcs), score)
+    ending_anywhere = Arcs(
+        numbered.src, numbered.dst, numbered.ilabel, lg.olabel, lg.score, np.zeros_like(lg.final)
+    ).to_openfst()
+    kaldifst.arcsort(ending_anywhere, "olabel")
+    reached = len(words)
+    while reached and _best(ending_anywhere, lexicon, words[:reached]) is None:
+        reached -= 1
+    return Explanation(words, (), float("-inf"), reached, _reason(words, reached))
+
+
+def _best(fst, lexicon: Lexicon, words: Sequence[str]) -> tuple[list[int], float] | None:
+    """The arcs and the score of the best path that writes ``words``."""
+    linear = kaldifst.make_linear_acceptor([lexicon.words[word] for word in words])
+    way = kaldifst.shortest_path(kaldifst.compose(fst, linear))
+    if not way.num_states:
+        return None
+    _, arcs, _, cost = kaldifst.get_linear_symbol_sequence(way)
+    return [arc - 1 for arc in arcs], -cost.value
+
+
+def _step(lg: Arcs, lexicon: Lexicon, arc: int) -> Step:
+    token, word = int(lg.ilabel[arc]), int(lg.olabel[arc])
+    return Step(
+        int(lg.src[arc]),
+        int(lg.dst[arc]),
+        lexicon.tokens[token] if token else "",
+        lexicon.words[word] if word else "",
+        float(lg.score[arc]),
+    )
+
+
+def _reason(words: Sequence[str], reached: int) -> str:
+    if reached == len(words):
+        return f"stops after {' '.join(words)!r}: the grammar lets no sentence end there"
+    before = f"after {' '.join(words[:reached])!r}" if reached else "at the beginning"
+    return (
+        f"stops at word {reached + 1}, {words[reached]!r}: the grammar does not allow it {before}"
+    )

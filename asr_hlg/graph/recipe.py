@@ -1,0 +1,156 @@
+"""Recipes: one TOML file that says what a graph is made of.
+
+    description = "commands for a light switch"
+    acoustic_model = "hama"            # who gives the posteriors; `asr-hlg transcribe` loads it
+
+    [topology]
+    kind = "ctc"                       # ctc, ctc-modified, hmm, chain
+
+    [lexicon]
+    files = ["../lang/light/lexicon.txt"]    # Kaldi lexicon.txt or lexiconp.txt
+    silence = "SIL"                    # optional silence between words
+    silence_prob = 0.5
+
+    [lm]                               # or [grammar], or neither: any word after any
+    file = "../lang/light/3gram.arpa"
+    prune = 1e-7
+
+    [search]                           # what `asr-hlg transcribe` uses unless told otherwise
+    acoustic_scale = 0.8
+
+Paths are relative to the recipe. ``pocketsphinx:dict`` and ``pocketsphinx:lm`` name the English
+dictionary and trigram that the package pocketsphinx carries.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from asr_hlg.errors import GraphError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class TopologySection:
+    """H: ``num_states``, ``self_loop`` and ``skip`` shape an HMM, ``self_loop`` a chain."""
+
+    kind: str = "ctc"
+    num_states: int = 3
+    self_loop: float = 0.5
+    skip: float = 0.0
+
+
+@dataclass(frozen=True)
+class LexiconSection:
+    """L: files in Kaldi's format; later ones add pronunciations to the earlier."""
+
+    files: list[str] = field(default_factory=list)
+    silence: str | None = None
+    silence_prob: float = 0.5
+    position_dependent: bool = False
+
+
+@dataclass(frozen=True)
+class LmSection:
+    """G as an n-gram: an ARPA file, entropy-pruned with the threshold ``prune`` (0: not)."""
+
+    file: str
+    prune: float = 0.0
+
+
+@dataclass(frozen=True)
+class GrammarSection:
+    """G as a grammar: a file in the compact notation or JSGF."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a graph is made of; see the module's example."""
+
+    path: Path
+    lexicon: LexiconSection
+    topology: TopologySection = TopologySection()
+    lm: LmSection | None = None
+    grammar: GrammarSection | None = None
+    search: Mapping[str, Any] = field(default_factory=dict)
+    check: tuple[str, ...] = ()
+    acoustic_model: str = "hama"
+    description: str = ""
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """Read a recipe, or say which key is wrong and which one was probably meant."""
+        path = Path(path)
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise GraphError("there is no such recipe", path=path) from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise GraphError(f"is not a recipe: {error}", path=path) from None
+        _check_keys(content, [f.name for f in fields(cls) if f.name != "path"], "", path)
+        sections = {
+            "lexicon": LexiconSection,
+            "topology": TopologySection,
+            "lm": LmSection,
+            "grammar": GrammarSection,
+        }
+        for name, section in sections.items():
+            if name in content:
+                content[name] = _section(section, content[name], name, path)
+        if "lexicon" not in content or not content["lexicon"].files:
+            raise GraphError("[lexicon] files is missing", path=path, remedy="name a lexicon.txt")
+        if "lm" in content and "grammar" in content:
+            raise GraphError("has both [lm] and [grammar]; G is one of them", path=path)
+        content["check"] = tuple(content.get("check", ()))
+        return cls(path=path, **content)
+
+    def resolve(self, name: str) -> Path:
+        """The file behind a name in the recipe."""
+        if name.startswith("pocketsphinx:"):
+            from asr_hlg.lm import sphinx
+
+            files = {"dict": "cmudict-en-us.dict", "lm": "en-us.lm.bin"}
+            try:
+                return sphinx.resource(files[name.split(":", 1)[1]])
+            except KeyError:
+                raise GraphError(
+                    f"unknown source {name!r}",
+                    path=self.path,
+                    remedy="pocketsphinx:dict and pocketsphinx:lm are known",
+                ) from None
+        path = self.path.parent / name
+        if not path.is_file():
+            raise GraphError(f"names {name!r}, which is not a file", path=self.path)
+        return path
+
+
+def _section(section: type, values: Any, name: str, path: Path) -> Any:
+    if not isinstance(values, dict):
+        raise GraphError(f"[{name}] must be a table", path=path)
+    _check_keys(values, [f.name for f in fields(section)], f"[{name}] ", path)
+    try:
+        return section(**values)
+    except TypeError as error:
+        raise GraphError(f"[{name}] is incomplete: {error}", path=path) from None
+
+
+def _check_keys(values: Mapping, known: list[str], where: str, path: Path) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise GraphError(
+                f"unknown key {where}{key}",
+                path=path,
+                remedy=f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}",
+            )

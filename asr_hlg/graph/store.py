@@ -1,0 +1,133 @@
+"""Graph folders: flat arrays, text tables, and one JSON file that vouches for them all.
+
+graph.json      recipe, sources with hashes, stages, versions, and a hash of every file below
+arcs.npy        int32 (num_arcs, 4): source, destination, column, score (float32 bits)
+phones.npy      int32 (num_arcs,): the lexicon's token that begins on the arc, 0 for none
+words.npy, word_splits.npy      word ids of arc i: words[word_splits[i]:word_splits[i + 1]]
+words.txt, tokens.txt, lexiconp.txt
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import k2
+import numpy as np
+import torch
+
+from asr_hlg import symbols
+from asr_hlg.errors import GraphError
+from asr_hlg.lexicon import Lexicon
+
+if TYPE_CHECKING:
+    from asr_hlg.graph import DecodingGraph
+
+FORMAT = 1
+LEXICON_OPTIONS = ("silence", "silence_prob", "position_dependent")
+
+
+def save(graph: DecodingGraph, folder: Path) -> None:
+    """Write all files; ``graph.json`` comes last, so that a folder with it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / "graph.json"
+    manifest.unlink(missing_ok=True)
+    fsa = graph.fsa.to("cpu")
+    aux = fsa.aux_labels
+    if isinstance(aux, torch.Tensor):
+        aux = k2.RaggedTensor(aux.unsqueeze(1))
+    np.save(folder / "arcs.npy", fsa.arcs.values().numpy())
+    np.save(folder / "phones.npy", fsa.phones.numpy())
+    np.save(folder / "words.npy", aux.values.numpy())
+    np.save(folder / "word_splits.npy", aux.shape.row_splits(1).numpy())
+    symbols.write(graph.words, folder / "words.txt")
+    symbols.write(graph.tokens, folder / "tokens.txt")
+    graph.lexicon.write(folder / "lexiconp.txt")
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    meta = {
+        **graph.meta,
+        "format": FORMAT,
+        "columns": list(graph.columns),
+        "lexicon": {name: getattr(graph.lexicon, name) for name in LEXICON_OPTIONS},
+        "files": {
+            name: {"sha256": file_hash(folder / name), "bytes": (folder / name).stat().st_size}
+            for name in names
+        },
+    }
+    write_json(manifest, meta)
+
+
+def load(folder: Path) -> DecodingGraph:
+    """Map a folder's arrays and check them against the hashes in ``graph.json``."""
+    from asr_hlg.graph import DecodingGraph
+
+    meta = read_meta(folder)
+    for name, expected in meta["files"].items():
+        if not (folder / name).is_file() or file_hash(folder / name) != expected["sha256"]:
+            raise GraphError(
+                "differs from what was compiled",
+                path=folder / name,
+                remedy="compile the graph again: asr-hlg graph NAME --force",
+            )
+    arcs, phones, word_ids, splits = (
+        torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False))
+        for name in ("arcs", "phones", "words", "word_splits")
+    )
+    shape = k2.ragged.create_ragged_shape2(splits, None, len(word_ids))
+    fsa = k2.Fsa(arcs, aux_labels=k2.RaggedTensor(shape, word_ids))
+    fsa.phones = phones
+    fsa.graph_scores = fsa.scores.clone()
+    tokens = symbols.read(folder / "tokens.txt")
+    options = meta["lexicon"]
+    plain = symbols.names(tokens)[: symbols.first_disambig(tokens)]
+    return DecodingGraph(
+        fsa,
+        tokens,
+        symbols.read(folder / "words.txt"),
+        tuple(meta["columns"]),
+        lambda: Lexicon.read(folder / "lexiconp.txt", tokens=plain, **options),
+        {key: value for key, value in meta.items() if key not in ("files", "lexicon", "columns")},
+    )
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """``graph.json`` of a compiled graph, checked."""
+    path = folder / "graph.json"
+    if not path.is_file():
+        raise GraphError(
+            "is not a compiled graph: it has no graph.json",
+            path=folder,
+            remedy="compile one with: asr-hlg graph NAME",
+        )
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        newer = meta["format"] != FORMAT
+        meta["files"], meta["columns"], meta["lexicon"]
+    except (ValueError, KeyError, TypeError):
+        raise GraphError("is damaged", path=path, remedy="compile the graph again") from None
+    if newer:
+        raise GraphError(
+            f"has format {meta['format']}, this version reads {FORMAT}",
+            path=path,
+            remedy="compile the graph again",
+        )
+    return meta
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file so that it is there whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
