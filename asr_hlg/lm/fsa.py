@@ -14,6 +14,7 @@ from pathlib import Path
 import k2
 import numpy as np
 
+from asr_hlg import symbols
 from asr_hlg.arcs import Arcs
 from asr_hlg.errors import LanguageModelError
 from asr_hlg.lm.ngrams import BOS, EOS, ArpaModel, select
@@ -106,10 +107,11 @@ def to_arcs(model: ArpaModel, words: k2.SymbolTable) -> tuple[Arcs, Dropped]:
     Raises
     ------
     LanguageModelError
-        If ``#0`` is wanted and absent, or no word is in both vocabularies.
+        If ``#0`` is wanted and absent, no word is in both vocabularies, or the model has no
+        ``</s>``.
     """
     bos, eos = (model.word_ids.get(word, -1) for word in (BOS, EOS))
-    labels = np.array([-1 if w in (BOS, EOS) else words._sym2id.get(w, -1) for w in model.words])
+    labels = _labels(model.words, words)
     unknown = labels < 0
     unknown[[i for i in (bos, eos) if i >= 0]] = False
     model, dropped = _restrict(model, unknown, bos, eos)
@@ -138,7 +140,15 @@ def to_arcs(model: ArpaModel, words: k2.SymbolTable) -> tuple[Arcs, Dropped]:
         )
     if not len(columns[0][0]):
         raise LanguageModelError("no word of the language model is in the words table")
+    if not np.isfinite(final).any():
+        raise LanguageModelError(f"no sentence can end: the model has no {EOS}")
     return _assemble(columns, final, backoff), dropped
+
+
+def _labels(model_words: tuple[str, ...], words: k2.SymbolTable) -> np.ndarray:
+    """The id of each word, -1 for what must not be on an arc as a word."""
+    special = {BOS, EOS, symbols.EPS, "#0"}
+    return np.array([-1 if w in special else words._sym2id.get(w, -1) for w in model_words])
 
 
 def _assemble(columns: list[tuple[np.ndarray, ...]], final: np.ndarray, backoff: int) -> Arcs:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_hlg.errors import LanguageModelError, LexiconError
-from asr_hlg.lm.ngrams import ArpaModel, build
+from asr_hlg.lm.ngrams import ArpaModel, BadNGram, build
 
 _MAGIC = b"Trie Language Model"
 _BINS = 1 << 16  # of the quantisers: an index has 16 bits
@@ -54,7 +54,11 @@ def read_dict(path: str | Path | None = None) -> list[tuple[str, tuple[str, ...]
     """
     path = resource("cmudict-en-us.dict") if path is None else path
     entries = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LexiconError(f"cannot be read: {error}", path=path) from None
+    for number, line in enumerate(lines, start=1):
         fields = line.split()
         if not fields:
             continue
@@ -91,11 +95,11 @@ def read_trie(path: str | Path | None = None) -> ArpaModel:
     if order < 2 or min(counts) == 0:
         raise LanguageModelError("only tries of bigrams and longer n-grams are read", path=path)
     # for every middle order probabilities and back-offs, for the longest probabilities alone
-    bins = data.take("<f4", _BINS * (2 * order - 3)).reshape(-1, _BINS) * _LOG_BASE
+    bins = data.natural(data.take("<f4", _BINS * (2 * order - 3)).reshape(-1, _BINS))
 
     unigrams = data.take([("prob", "<f4"), ("backoff", "<f4"), ("next", "<u4")], counts[0] + 1)
-    log_probs = [unigrams["prob"][:-1] * _LOG_BASE]
-    log_backoffs = [unigrams["backoff"][:-1] * _LOG_BASE]
+    log_probs = [data.natural(unigrams["prob"][:-1])]
+    log_backoffs = [data.natural(unigrams["backoff"][:-1])]
     ngrams = [np.arange(counts[0], dtype=np.int32)[:, None]]
     first_child = unigrams["next"].astype(np.int64)
 
@@ -117,7 +121,10 @@ def read_trie(path: str | Path | None = None) -> ArpaModel:
     words = data.take("u1", int(data.take("<i4", 1)[0])).tobytes().split(b"\0")[:-1]
     if len(words) != counts[0] or max(ids.max() for ids in ngrams if ids.size) >= len(words):
         raise LanguageModelError("the trie's words do not match its header", path=path)
-    return build([word.decode("utf-8") for word in words], ngrams, log_probs, log_backoffs)
+    try:
+        return build([word.decode("utf-8") for word in words], ngrams, log_probs, log_backoffs)
+    except (BadNGram, UnicodeDecodeError) as error:
+        raise LanguageModelError(f"the trie is damaged: {error}", path=path) from None
 
 
 def _check_children(first_child: np.ndarray, count: int, path: str | Path) -> None:
@@ -139,7 +146,10 @@ class _Bytes:
 
     def __init__(self, path: str | Path):
         self.path = path
-        self.data = np.fromfile(path, dtype=np.uint8)
+        try:
+            self.data = np.fromfile(path, dtype=np.uint8)
+        except OSError as error:
+            raise LanguageModelError(f"cannot be read: {error.strerror}", path=path) from None
         self.position = 0
 
     def _take(self, num_bytes: int) -> np.ndarray:
@@ -151,6 +161,12 @@ class _Bytes:
     def take(self, dtype, num: int) -> np.ndarray:
         """The next ``num`` items of a type."""
         return self._take(np.dtype(dtype).itemsize * num).view(dtype)
+
+    def natural(self, weights: np.ndarray) -> np.ndarray:
+        """Sphinx's logs as natural ones, float64."""
+        if not np.isfinite(weights).all():
+            raise LanguageModelError("the trie has a weight that is not a number", path=self.path)
+        return weights.astype(np.float64) * _LOG_BASE
 
     def take_fields(self, widths: list[int], capacity: int, num: int) -> list[np.ndarray]:
         """The first ``num`` of ``capacity`` bit-packed records, one int64 array per field.
