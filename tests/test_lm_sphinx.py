@@ -52,7 +52,7 @@ def test_histories_add_up_to_one_but_for_quantisation(trigram):
 
 def test_pruning_the_whole_model_keeps_the_best(trigram):
     pruned = lm.prune(trigram, 3e-7)
-    # kaldingram leaves 171,604 trigrams; its bigrams after <s> differ (see asr_hlg.lm.prune)
+    # kaldingram leaves 171,604 trigrams; its bigrams after <s> differ (see asr_hlg.lm.pruning)
     assert pruned.counts[2] == pytest.approx(171_604, rel=1e-3)
     assert 400_000 < pruned.counts[1] < 450_000
     text = ["the cat sat on the mat", "this is a sentence of english words", "what time is it"]

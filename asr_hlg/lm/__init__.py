@@ -4,12 +4,12 @@
 >>> G, dropped = lm.to_arcs(model, words)
 """
 
-from asr_hlg.lm.estimate import estimate
+from asr_hlg.lm.evaluation import Perplexity, perplexity
 from asr_hlg.lm.fsa import Dropped, read_arpa, to_arcs
+from asr_hlg.lm.kneser_ney import estimate
 from asr_hlg.lm.mix import interpolate
 from asr_hlg.lm.ngrams import BOS, EOS, ArpaModel, NGrams
-from asr_hlg.lm.perplexity import Perplexity, perplexity
-from asr_hlg.lm.prune import normalise, prune
+from asr_hlg.lm.pruning import normalise, prune
 from asr_hlg.lm.sphinx import read_dict, read_trie
 
 __all__ = [

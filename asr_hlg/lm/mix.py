@@ -6,7 +6,7 @@ import numpy as np
 
 from asr_hlg.errors import LanguageModelError
 from asr_hlg.lm.ngrams import ArpaModel, build
-from asr_hlg.lm.prune import normalise
+from asr_hlg.lm.pruning import normalise
 
 _LOG_ZERO = -99.0 * np.log(10.0)  # as ARPA files have it
 
