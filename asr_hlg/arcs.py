@@ -167,9 +167,7 @@ class Arcs:
         ending = arcs[:, 2] == -1
         np.logaddexp.at(final, arcs[ending, 0], score[ending])
         keep = ~ending
-        return Arcs(
-            arcs[keep, 0], arcs[keep, 1], arcs[keep, 2], olabel[keep], score[keep], final
-        )
+        return Arcs(arcs[keep, 0], arcs[keep, 1], arcs[keep, 2], olabel[keep], score[keep], final)
 
 
 def k2_fsa(

@@ -20,11 +20,26 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another word sequence for a recording: its total score and the two shares of it.
+
+    Scores are natural logs; ``score`` is ``acoustic_score + graph_score`` of the best alignment,
+    or the sum over all alignments where the search was asked for that.
+    """
+
+    text: str
+    score: float
+    acoustic_score: float
+    graph_score: float
+
+
+@dataclass(frozen=True)
 class Transcript:
     """What was said in one recording.
 
     ``score`` is the natural-log score of the path (graph and scaled acoustics together),
-    ``duration`` the recording's length in seconds.
+    ``duration`` the recording's length in seconds. ``alternatives`` are the n best word
+    sequences, best first, where they were asked for.
     """
 
     id: str
@@ -32,3 +47,4 @@ class Transcript:
     words: list[Word] = field(default_factory=list)
     score: float = 0.0
     duration: float = 0.0
+    alternatives: list[Alternative] = field(default_factory=list)

@@ -12,11 +12,12 @@ utterance, in the order of the posteriors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import k2
-import kaldifst
 import numpy as np
 import torch
 
@@ -127,14 +128,27 @@ class Lattice:
         paths = self.best_path() if paths is None else paths
         return [self._words(row, path) for row, path in enumerate(paths)]
 
-    def mbr(self) -> list[ConfusionNetwork | None]:
-        """The hypothesis with the fewest expected word errors, with its confusion network."""
+    def confusion_networks(self) -> list[ConfusionNetwork | None]:
+        """Competing words slot by slot, around the hypothesis with the fewest expected errors.
+
+        None for an empty lattice.
+        """
         best = self.best_path()
         return [
-            None
-            if self.is_empty(row)
-            else minimum_bayes_risk(self.determinized[row], self._ids(best[row].words))
-            for row in range(len(self))
+            arcs and minimum_bayes_risk(arcs.word_lattice, self._ids(best[row].words))
+            for row, arcs in enumerate(self.utterances)
+        ]
+
+    def mbr_path(self) -> list[Path]:
+        """The word sequence with the fewest expected word errors (minimum Bayes risk).
+
+        No path of the lattice need spell it. Scores, tokens and times are those of the path that
+        comes closest; a word that this path lacks stands between its neighbours.
+        """
+        networks = self.confusion_networks()
+        return [
+            NOTHING if network is None else self._closest(arcs, network)
+            for arcs, network in zip(self.utterances, networks, strict=True)
         ]
 
     @cached_property
@@ -143,20 +157,26 @@ class Lattice:
         found = [] if self.fsas is None else FrameArcs.unpack(self.fsas)
         return [None if item is None else found[item] for item in self._item]
 
-    @cached_property
-    def determinized(self) -> list[WordLattice | None]:
-        """Every utterance's lattice over words, alignments summed, each sequence once."""
-        return [u and u.word_lattice.determinize(log=True) for u in self.utterances]
-
     def _nbest(self, arcs: FrameArcs, n: int, forward: bool) -> list[Path]:
-        word_lattice = arcs.word_lattice.determinize(log=forward)
         paths = []
-        for words, score in _shortest(word_lattice, n):
-            path = self._path(arcs, arcs.align(words))
+        for words, score in arcs.word_lattice.best_sequences(n, log=forward):
+            path = self._path(arcs, arcs.closest(words)[0])
             if forward:
-                path = Path(path.words, score, path.graph_score, path.acoustic_score, path.tokens)
+                path = replace(path, score=score)
             paths.append(path)
         return paths
+
+    def _closest(self, arcs: FrameArcs, network: ConfusionNetwork) -> Path:
+        ids = np.array([word for word in network.reference if word], dtype=np.int32)
+        chosen, carrier = arcs.closest(ids)
+        path = self._path(arcs, chosen)
+        spans = self._spans(path)
+        times: list[tuple[int, int]] = []
+        for index in carrier.tolist():
+            before = times[-1][1] if times else 0
+            times.append(spans[index] if index >= 0 else (before, before))
+        words = tuple(self.graph.word_names[i] for i in ids.tolist())
+        return replace(path, words=words, spans=tuple(times))
 
     def _path(self, arcs: FrameArcs, chosen: np.ndarray) -> Path:
         """Describe a sequence of arcs."""
@@ -193,31 +213,23 @@ class Lattice:
     def _words(self, row: int, path: Path) -> list[Word]:
         if not path.words:
             return []
-        lattice = self.determinized[row]
-        if lattice is None:
+        arcs = self.utterances[row]
+        if arcs is None:
             raise LatticeError(f"utterance {row} has no lattice, but a path of {len(path.words)}")
-        confidences = confusion_network(lattice, self._ids(path.words)).confidences()
-        spans = word_spans(
-            path.words, path.tokens, self.graph.lexicon.pronunciations, self.graph.fillers
-        )
+        confidences = confusion_network(arcs.word_lattice, self._ids(path.words)).confidences()
         return [
             Word(word, begin * self.frame_shift, end * self.frame_shift, confidence)
             for word, (begin, end), confidence in zip(
-                path.words, spans, confidences, strict=True
+                path.words, self._spans(path), confidences, strict=True
             )
         ]
 
+    def _spans(self, path: Path) -> Sequence[tuple[int, int]]:
+        """Frames [start, end) of a path's words."""
+        if path.spans is not None:
+            return path.spans
+        spell = self.graph.lexicon.spellings
+        return word_spans(path.words, path.tokens, spell, self.graph.fillers)
+
     def _ids(self, words: tuple[str, ...]) -> np.ndarray:
         return np.array([self.graph.words[word] for word in words], dtype=np.int32)
-
-
-def _shortest(lattice: WordLattice, n: int) -> list[tuple[np.ndarray, float]]:
-    """The n best word sequences of a determinized lattice with their scores."""
-    fst = lattice.to_openfst()
-    found = kaldifst.shortest_path(fst, n=n)
-    result = []
-    for path in kaldifst.convert_nbest_to_vector(found):
-        _, _, labels, cost = kaldifst.get_linear_symbol_sequence(path)
-        words = np.array([label for label in labels if label > 0], dtype=np.int32)
-        result.append((words, -cost.value))
-    return sorted(result, key=lambda pair: -pair[1])

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import k2
-import kaldifst
 import numpy as np
 import torch
 
-from asr_hlg.arcs import Arcs
-from asr_hlg.errors import LatticeError
 from asr_hlg.lattice import kernels
 
-MAX_DETERMINIZED_STATES = 200_000
+MAX_HISTORIES = 50_000
+"""Word histories that a ranking looks at before it settles for candidates."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +124,8 @@ class FrameArcs:
             np.where(piece == 0, arc, -1)[by_src],
         )
 
-    def align(self, words: np.ndarray) -> np.ndarray:
-        """The best path that spells a word sequence.
+    def closest(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The path that comes closest to a word sequence, and spells it where one does.
 
         Parameters
         ----------
@@ -136,15 +134,19 @@ class FrameArcs:
 
         Returns
         -------
-        np.ndarray
-            Indices of arcs, from the first frame to the last; empty if no path spells it.
+        arcs : np.ndarray
+            Indices of arcs, from the first frame to the last.
+        carrier : np.ndarray
+            int64: for every word, which of the path's own words says it or stands in its place;
+            -1 for a word that the path lacks.
         """
         lattice = self.word_lattice
-        path = kernels.best_path_of_words(
+        path, carrier, _ = kernels.closest_path(
             lattice.src, lattice.dst, lattice.word, lattice.score, lattice.num_states, words
         )
         arcs = lattice.arc[path]
-        return arcs[arcs >= 0]
+        spoken = np.cumsum(lattice.word[path] > 0) - 1
+        return arcs[arcs >= 0], np.where(carrier < 0, -1, spoken[carrier])
 
 
 @dataclass(frozen=True)
@@ -162,34 +164,31 @@ class WordLattice:
     score: np.ndarray
     arc: np.ndarray
 
-    def to_openfst(self) -> kaldifst.StdVectorFst:
-        """The lattice as an OpenFst acceptor of words."""
-        final = np.full(self.num_states, -np.inf, dtype=np.float32)
-        final[-1] = 0.0
-        return Arcs(self.src, self.dst, self.word, self.word, self.score, final).to_openfst()
-
-    def determinize(self, log: bool) -> WordLattice:
-        """The lattice in which every word sequence has one path.
+    def best_sequences(self, n: int, log: bool) -> list[tuple[np.ndarray, float]]:
+        """The n best different word sequences with their scores, best first.
 
         Parameters
         ----------
+        n : int
+            How many at most.
         log : bool
-            True sums the probabilities of a sequence's alignments and pronunciations (log
-            semiring); False keeps the best of them (tropical).
+            True ranks by the sum over alignments and pronunciations (log semiring), False by
+            the best of them (tropical).
 
-        Raises
-        ------
-        LatticeError
-            If the result would be too large.
+        Notes
+        -----
+        Summed ranking must look at every history that is as probable as the answer, which in a
+        long and unclear recording can be too many. Then the candidates are the sequences with
+        the best single alignments, ranked by their exact sums.
         """
-        acceptor = self.to_openfst()
-        # kaldifst returns True when it stopped at max_states.
-        if kaldifst.determinize_star(acceptor, max_states=MAX_DETERMINIZED_STATES, use_log=log):
-            raise LatticeError(
-                f"the lattice has more than {MAX_DETERMINIZED_STATES} distinct word histories",
-                remedy="lower --output-beam, or cut the recording into shorter pieces",
-            )
-        return _topological(Arcs.from_openfst(acceptor))
+        arrays = self.src, self.dst, self.word, self.score, self.num_states
+        words, scores, exact = kernels.best_sequences(*arrays, n, log, MAX_HISTORIES)
+        if log and not exact:
+            words, _, _ = kernels.best_sequences(*arrays, max(100, 2 * n), False, MAX_HISTORIES)
+            scores = [kernels.sum_over_alignments(*arrays, sequence) for sequence in words]
+            order = np.argsort(scores)[::-1][:n]
+            words, scores = [words[i] for i in order], [scores[i] for i in order]
+        return list(zip(words, scores, strict=True))
 
 
 def _aux_words(fsas: k2.Fsa) -> tuple[np.ndarray, np.ndarray]:
@@ -205,24 +204,3 @@ def _aux_words(fsas: k2.Fsa) -> tuple[np.ndarray, np.ndarray]:
     row = np.repeat(np.arange(len(counts)), counts)
     kept = np.bincount(row[keep], minlength=len(counts))
     return values[keep], np.concatenate([[0], np.cumsum(kept)])
-
-
-def _topological(arcs: Arcs) -> WordLattice:
-    """Order an acyclic acceptor's states and lead its final states to one last state."""
-    order = kernels.topological_order(arcs.src, arcs.dst, arcs.num_states)
-    number = np.empty(arcs.num_states, dtype=np.int32)
-    number[order] = np.arange(arcs.num_states)
-    ends = np.flatnonzero(np.isfinite(arcs.final))
-    src = np.concatenate([number[arcs.src], number[ends]])
-    dst = np.concatenate([number[arcs.dst], np.full(len(ends), arcs.num_states)])
-    word = np.concatenate([arcs.ilabel, np.zeros(len(ends), dtype=np.int32)])
-    score = np.concatenate([arcs.score, arcs.final[ends]]).astype(np.float64)
-    by_src = np.argsort(src, kind="stable")
-    return WordLattice(
-        arcs.num_states + 1,
-        src[by_src].astype(np.int32),
-        dst[by_src].astype(np.int32),
-        word[by_src],
-        score[by_src],
-        np.full(len(src), -1),
-    )

@@ -42,31 +42,34 @@ class ConfusionNetwork:
 
 
 def confusion_network(lattice: WordLattice, words: np.ndarray) -> ConfusionNetwork:
-    """Align all paths of a determinized lattice with a word sequence.
+    """Align all paths of a lattice with a word sequence.
 
     Parameters
     ----------
     lattice : WordLattice
-        Determinized in the log semiring, so that an arc's posterior is that of its word.
     words : np.ndarray
         int32 word ids to align with, the best path's for its confidences.
     """
-    reference = np.zeros(2 * len(words) + 1, dtype=np.int32)
-    reference[1::2] = words
+    # Small ids for the words that occur, so that the statistics are a small table.
+    ids, local = np.unique(np.concatenate([[0], lattice.word, words]), return_inverse=True)
+    reference = np.zeros(2 * len(words) + 1, dtype=np.int64)
+    reference[1::2] = local[1 + len(lattice.word) :]
     risk, stats = kernels.slot_posteriors(
-        lattice.src, lattice.dst, lattice.word, lattice.score, lattice.num_states, reference
+        lattice.src,
+        lattice.dst,
+        local[1 : 1 + len(lattice.word)],
+        lattice.score,
+        lattice.num_states,
+        reference,
+        len(ids),
     )
-    said = lattice.word > 0
-    ids, index = np.unique(lattice.word[said], return_inverse=True)
-    table = np.zeros((len(ids), len(reference)))
-    np.add.at(table, index, stats[said][:, 1:])
     slots = []
-    for column in table.T:
+    for column in stats.T:
         present = np.flatnonzero(column > 1e-6)
         slot = {int(ids[i]): float(column[i]) for i in present}
         slot[0] = max(0.0, 1.0 - sum(slot.values()))
         slots.append(slot)
-    return ConfusionNetwork(tuple(slots), tuple(int(w) for w in reference), float(risk))
+    return ConfusionNetwork(tuple(slots), tuple(ids[reference].tolist()), float(risk))
 
 
 def minimum_bayes_risk(lattice: WordLattice, words: np.ndarray) -> ConfusionNetwork:

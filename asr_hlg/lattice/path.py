@@ -24,6 +24,8 @@ class Path:
         Shares of the best alignment: transitions, lexicon and language model; scaled acoustics.
     tokens : tuple of (str, int, int)
         Phones (or subwords) with the frames [start, end) in which each is seen.
+    spans : tuple of (int, int), optional
+        Frames [start, end) of every word, where they do not follow from ``tokens``.
     """
 
     words: tuple[str, ...]
@@ -31,6 +33,7 @@ class Path:
     graph_score: float
     acoustic_score: float
     tokens: tuple[Segment, ...] = ()
+    spans: tuple[tuple[int, int], ...] | None = None
 
     @property
     def text(self) -> str:

@@ -159,6 +159,10 @@ class Lexicon:
             raise LexiconError(f"word {word!r} is not in the lexicon")
         return [entry.phones for entry in self._by_word[word]]
 
+    def spellings(self, word: str) -> list[tuple[str, ...]]:
+        """A word's pronunciations as the tokens that L reads: with their places where they have."""
+        return [self._as_tokens(phones) for phones in self.pronunciations(word)]
+
     def missing_tokens(self, phones: tuple[str, ...]) -> list[str]:
         """What a pronunciation needs that the imposed ``tokens`` lack; nothing if none are."""
         if self._imposed is None:

@@ -1,0 +1,91 @@
+"""From what a network says, p(φ|y), to what a hidden Markov model wants, p(y|φ).
+
+By Bayes' rule p(y|φ) = p(φ|y) p(y) / p(φ), and p(y) is the same for every path, so the network's
+posteriors divided by the tokens' priors serve as scaled likelihoods (Bourlard & Morgan 1994,
+"Connectionist Speech Recognition", chapter 7). CTC models are decoded without priors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from asr_hlg.errors import ModelError, OptionError
+from asr_hlg.posteriors import Posteriors
+from asr_hlg.symbols import BLANK, EPS
+
+
+def scale(
+    posteriors: Posteriors,
+    priors: torch.Tensor | None = None,
+    acoustic_scale: float = 1.0,
+    blank_penalty: float = 0.0,
+    floor: float = 0.0,
+) -> Posteriors:
+    """Turn posteriors into the scores that search adds up.
+
+    ``acoustic_scale · (log max(p(φ|y), floor) − blank_penalty·[φ is blank] − log p(φ))``
+
+    Parameters
+    ----------
+    posteriors : Posteriors
+    priors : torch.Tensor, optional
+        float ``(num_tokens,)``: p(φ), positive; left out, all tokens count as equally probable.
+    acoustic_scale : float
+        Weight of the acoustics against the graph.
+    blank_penalty : float
+        Natural log; makes blanks less attractive, where words go missing.
+    floor : float
+        Smallest probability, 0 for none; a token that the network excludes can still be heard
+        where everything else speaks for it.
+    """
+    scores = posteriors.log_probs
+    if floor > 0:
+        scores = scores.clamp(min=math.log(floor))
+    if posteriors.tokens[0] == EPS:
+        # Blank-free topologies never read column 0; no floor may make it attractive.
+        scores = scores.clone()
+        scores[:, :, 0] = -1e9
+    if priors is not None:
+        if tuple(priors.shape) != (len(posteriors.tokens),) or not bool((priors > 0).all()):
+            raise OptionError(f"priors must be {len(posteriors.tokens)} positive numbers")
+        scores = scores - priors.log().to(scores)
+    if blank_penalty and BLANK in posteriors.tokens:
+        penalty = torch.zeros(len(posteriors.tokens), device=scores.device)
+        penalty[posteriors.tokens.index(BLANK)] = blank_penalty
+        scores = scores - penalty
+    return Posteriors(
+        scores * acoustic_scale, posteriors.lengths, posteriors.frame_shift, posteriors.tokens
+    )
+
+
+def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
+    """Put a model's columns into a graph's order.
+
+    Parameters
+    ----------
+    posteriors : Posteriors
+        Of any model that knows the graph's tokens.
+    tokens : sequence of str
+        The graph's columns, matched by name. A leading ``<eps>``, which blank-free topologies
+        never read, need not be in the model.
+
+    Raises
+    ------
+    ModelError
+        If the model lacks tokens of the graph.
+    """
+    if tuple(tokens) == posteriors.tokens:
+        return posteriors
+    position = {name: index for index, name in enumerate(posteriors.tokens)}
+    missing = [name for name in tokens if name not in position and name != EPS]
+    if missing:
+        raise ModelError(
+            f"the acoustic model lacks tokens of the graph: {', '.join(missing)}",
+            remedy="compile the graph from a lexicon in the model's own tokens",
+        )
+    columns = [position.get(name, 0) for name in tokens]
+    log_probs = posteriors.log_probs[:, :, columns]
+    return Posteriors(log_probs, posteriors.lengths, posteriors.frame_shift, tuple(tokens))
