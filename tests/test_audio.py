@@ -28,14 +28,14 @@ def write(path: Path, samples: np.ndarray | None = None, rate: int = RATE, **kwa
     return path
 
 
-def only(inputs, **kwargs):
-    [recording] = recordings(inputs, **kwargs)
+def only(inputs):
+    [recording] = recordings(inputs)
     return recording
 
 
-def fault(inputs, **kwargs) -> str:
+def fault(inputs, channel: int | None = None) -> str:
     with pytest.raises(AudioError) as caught:
-        only(inputs, **kwargs).load(RATE)
+        only(inputs).load(RATE, channel)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -81,8 +81,8 @@ def test_channels_are_averaged_or_one_is_picked(tmp_path):
     left, right = tone(hertz=300), tone(hertz=500)
     path = write(tmp_path / "a.wav", np.stack([left, right], axis=1))
     np.testing.assert_allclose(only(path).load(RATE), (left + right) / 2, atol=1e-4)
-    np.testing.assert_allclose(only(path, channel=0).load(RATE), left, atol=1e-4)
-    np.testing.assert_allclose(only(path, channel=1).load(RATE), right, atol=1e-4)
+    np.testing.assert_allclose(only(path).load(RATE, channel=0), left, atol=1e-4)
+    np.testing.assert_allclose(only(path).load(RATE, channel=1), right, atol=1e-4)
     assert "no channel 2" in fault(path, channel=2)
     assert "no channel -1" in fault(path, channel=-1)
 
@@ -163,7 +163,7 @@ def test_silence_is_refused(tmp_path, samples):
 def test_two_channels_that_cancel_are_silent_but_each_is_not(tmp_path):
     path = write(tmp_path / "a.wav", np.stack([tone(), -tone()], axis=1), subtype="FLOAT")
     assert "silent" in fault(path)
-    assert len(only(path, channel=0).load(RATE)) == len(tone())
+    assert len(only(path).load(RATE, channel=0)) == len(tone())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -206,8 +206,8 @@ def test_a_faulty_file_does_not_stop_the_others(tmp_path):
 # ---------------------------------------------------------------- lists
 
 
-def ids(inputs, **kwargs) -> list[str]:
-    return [recording.id for recording in recordings(inputs, **kwargs)]
+def ids(inputs) -> list[str]:
+    return [recording.id for recording in recordings(inputs)]
 
 
 def test_order_is_that_of_the_inputs(tmp_path):
@@ -333,7 +333,7 @@ def test_recordings_manifest(tmp_path, manifest, name):
     assert ids(tmp_path / name) == ["talk"]
     both = only(tmp_path / name).load(RATE)
     np.testing.assert_allclose(both, (left + right) / 2, atol=1e-4)
-    np.testing.assert_allclose(only(tmp_path / name, channel=1).load(RATE), right, atol=1e-4)
+    np.testing.assert_allclose(only(tmp_path / name).load(RATE, channel=1), right, atol=1e-4)
 
 
 def test_cuts_manifest_gives_parts(tmp_path, manifest):
@@ -347,6 +347,7 @@ def test_cuts_manifest_gives_parts(tmp_path, manifest):
     cuts[3] = cuts[3].with_id("padded")
     lhotse.CutSet.from_cuts(cuts).to_file(tmp_path / "cuts.jsonl")
     one, two, both, padded = recordings(tmp_path / "cuts.jsonl")
+    np.testing.assert_allclose(two.load(RATE, channel=0), two.load(RATE))
     assert [r.id for r in (one, two, both, padded)] == ["one", "two", "both", "padded"]
     assert (two.offset, two.duration) == (1.0, 0.5)
     np.testing.assert_allclose(one.load(RATE), left[:RATE], atol=1e-4)
@@ -422,3 +423,8 @@ def test_ids_of_lists_and_files_stay_unique(tmp_path):
     path = write(tmp_path / "a.wav")
     (tmp_path / "wav.scp").write_text(f"a {path}\na_2 {path}\na {path}\n")
     assert ids([path, tmp_path / "wav.scp"]) == ["a", "a_2", "a_2_2", "a_3"]
+
+
+def test_recordings_are_passed_on(tmp_path):
+    recording = only(write(tmp_path / "a.wav"))
+    assert list(recordings([recording])) == [recording]

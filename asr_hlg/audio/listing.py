@@ -25,14 +25,14 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".au", ".sph", ".
 
 
 def recordings(
-    inputs: str | Path | Iterable[str | Path], channel: int | None = None
+    inputs: str | Path | Iterable[str | Path | Recording],
 ) -> Iterator[Recording]:
     """Find recordings, in the order given.
 
     Parameters
     ----------
     inputs : path or iterable of paths
-        Each is one of
+        Each is a recording, which is passed on, or one of
 
         - a sound file;
         - a text file with one path a line (``.txt``, ``.lst``, ``.list``);
@@ -42,8 +42,6 @@ def recordings(
         - a Lhotse manifest of recordings or cuts (``.jsonl``, ``.jsonl.gz``).
 
         Paths in a list count from the working folder, or else from the list's own.
-    channel : int, optional
-        The channel to read, counted from 0; default: the average of all.
 
     Yields
     ------
@@ -53,14 +51,14 @@ def recordings(
     """
     if isinstance(inputs, (str, Path)):
         inputs = [inputs]
-    found = [_expand(Path(given), channel) for given in inputs]
+    found = [iter([g]) if isinstance(g, Recording) else _expand(Path(g)) for g in inputs]
     # Ids of plain files depend on each other, so these are listed first; manifests stream.
     files = [path for part in found if isinstance(part, list) for path in part]
     ids = iter(file_ids(files))
     seen: set[str] = set()
     for part in found:
         if isinstance(part, list):
-            part = (Recording(next(ids), path, channel=channel) for path in part)
+            part = (Recording(next(ids), path) for path in part)
         for recording in part:
             name, number = recording.id, 1
             while name in seen:
@@ -92,12 +90,12 @@ def file_ids(paths: list[Path]) -> list[str]:
     return [_clean(name) for name in ids]
 
 
-def _expand(given: Path, channel: int | None) -> list[Path] | Iterator[Recording]:
+def _expand(given: Path) -> list[Path] | Iterator[Recording]:
     """The files that an input names, or the recordings of one that gives them ids."""
     name = given.name.lower()
     if os.path.isdir(given):
         if (given / "wav.scp").exists():
-            return _guarded(_kaldi_folder, given, channel)
+            return _guarded(_kaldi_folder, given)
         files = sorted(
             p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and os.path.isfile(p)
         )
@@ -105,9 +103,9 @@ def _expand(given: Path, channel: int | None) -> list[Path] | Iterator[Recording
         files = [path for path in files if not path.name.startswith(".")]
         return files or iter([_broken(given, "no recordings in this folder")])
     if name.endswith(".scp"):
-        return _guarded(_wav_scp, given, channel)
+        return _guarded(_wav_scp, given)
     if name.endswith((".jsonl", ".jsonl.gz")):
-        return _guarded(_manifest, given, channel)
+        return _guarded(_manifest, given)
     if name.endswith((".txt", ".lst", ".list")):
         try:
             return [_located(line, given) for _, line in _lines(given)]
@@ -116,17 +114,15 @@ def _expand(given: Path, channel: int | None) -> list[Path] | Iterator[Recording
     return [given]
 
 
-def _guarded(
-    reader: Callable[[Path, int | None], Iterator[Recording]], path: Path, channel: int | None
-) -> Iterator[Recording]:
+def _guarded(reader: Callable[[Path], Iterator[Recording]], path: Path) -> Iterator[Recording]:
     """What a reader yields, and a broken recording where it has to stop."""
     try:
-        yield from reader(path, channel)
+        yield from reader(path)
     except (OSError, EOFError, ValueError) as error:
         yield _broken(path, _reason(error))
 
 
-def _wav_scp(path: Path, channel: int | None) -> Iterator[Recording]:
+def _wav_scp(path: Path) -> Iterator[Recording]:
     """The recordings of a Kaldi ``wav.scp``: ``id path`` a line."""
     for number, line in _lines(path):
         name, entry, *_ = [*line.split(maxsplit=1), ""]
@@ -142,12 +138,12 @@ def _wav_scp(path: Path, channel: int | None) -> Iterator[Recording]:
         elif not entry:
             yield _broken(path, "expected 'id path'", number, name)
         else:
-            yield Recording(_clean(name), _located(entry, path), channel=channel)
+            yield Recording(_clean(name), _located(entry, path))
 
 
-def _kaldi_folder(folder: Path, channel: int | None) -> Iterator[Recording]:
+def _kaldi_folder(folder: Path) -> Iterator[Recording]:
     """The utterances of a Kaldi data folder: those of ``segments``, else whole recordings."""
-    whole = _wav_scp(folder / "wav.scp", channel)
+    whole = _wav_scp(folder / "wav.scp")
     segments = folder / "segments"
     if not segments.exists():
         yield from whole
@@ -172,7 +168,7 @@ def _kaldi_folder(folder: Path, channel: int | None) -> Iterator[Recording]:
         yield dataclasses.replace(source, id=_clean(name), offset=start, duration=end - start)
 
 
-def _manifest(path: Path, channel: int | None) -> Iterator[Recording]:
+def _manifest(path: Path) -> Iterator[Recording]:
     """The entries of a Lhotse manifest of recordings or cuts, one JSON object a line."""
     for number, line in _lines(path):
         try:
@@ -187,10 +183,8 @@ def _manifest(path: Path, channel: int | None) -> Iterator[Recording]:
         except Exception as error:  # Lhotse raises whatever a missing or wrong field leads to
             yield _broken(path, f"not an entry of a Lhotse manifest: {_reason(error)}", number)
             continue
-        # A cut of one channel has chosen already.
-        chosen = None if isinstance(item, lhotse.MonoCut) else channel
         start = getattr(item, "start", 0.0)
-        yield Recording(_clean(item.id), path, start, item.duration, chosen, item)
+        yield Recording(_clean(item.id), path, start, item.duration, item)
 
 
 def _sources(data: Any) -> Iterator[dict[str, Any]]:

@@ -37,8 +37,6 @@ class Recording:
         Seconds into the file where it begins.
     duration : float, optional
         Seconds; ``None`` to the end of the file.
-    channel : int, optional
-        The channel to read, counted from 0; ``None`` for the average of all.
     item : lhotse.Recording or Cut, optional
         The entry of a Lhotse manifest that describes it.
     fault : AudioError, optional
@@ -49,17 +47,19 @@ class Recording:
     path: Path
     offset: float = 0.0
     duration: float | None = None
-    channel: int | None = None
     item: lhotse.Recording | Cut | None = None
     fault: AudioError | None = None
 
-    def load(self, sample_rate: int) -> Tensor:
+    def load(self, sample_rate: int, channel: int | None = None) -> Tensor:
         """Read it as one channel.
 
         Parameters
         ----------
         sample_rate : int
             Of the result, in Hz.
+        channel : int, optional
+            The channel to read, counted from 0; by default, the average of all.  A cut of one
+            channel of a Lhotse recording has chosen already.
 
         Returns
         -------
@@ -74,7 +74,10 @@ class Recording:
         """
         if self.fault is not None:
             raise self.fault
-        samples, rate = self._read_file() if self.item is None else self._read_item(self.item)
+        if self.item is not None:
+            samples, rate = self._read_item(self.item, channel)
+        else:
+            samples, rate = self._read_file(channel)
         if samples.size == 0:
             raise AudioError("the recording holds no samples", path=self.path)
         if not np.isfinite(samples).all():
@@ -85,7 +88,7 @@ class Recording:
             raise AudioError(f"a sample rate of {rate} Hz is not one of speech", path=self.path)
         return resample(torch.from_numpy(samples), rate, sample_rate)
 
-    def _read_file(self) -> tuple[np.ndarray, int]:
+    def _read_file(self, channel: int | None) -> tuple[np.ndarray, int]:
         if not os.path.exists(self.path):
             raise AudioError("no such file", path=self.path)
         if not os.path.isfile(self.path):
@@ -93,17 +96,12 @@ class Recording:
         try:
             _check_complete(self.path)
             with soundfile.SoundFile(os.fsencode(self.path)) as file:
-                return self._read_open(file), file.samplerate
+                return self._read_open(file, channel), file.samplerate
         except (OSError, soundfile.SoundFileError) as error:
             reason = getattr(error, "error_string", None) or getattr(error, "strerror", error)
             raise AudioError(f"cannot be read: {reason}".rstrip("."), path=self.path) from None
 
-    def _read_open(self, file: soundfile.SoundFile) -> np.ndarray:
-        if self.channel is not None and not 0 <= self.channel < file.channels:
-            raise AudioError(
-                f"there is no channel {self.channel}: the file has {file.channels}, counted from 0",
-                path=self.path,
-            )
+    def _read_open(self, file: soundfile.SoundFile, channel: int | None) -> np.ndarray:
         start = round(self.offset * file.samplerate)
         if start:
             if start >= file.frames:
@@ -119,25 +117,35 @@ class Recording:
             block = file.read(min(_BLOCK, wanted - got), dtype="float32", always_2d=True)
             if not len(block):
                 break
-            blocks.append(_mixed(block.T, self.channel))
+            blocks.append(self._mixed(block.T, channel))
             got += len(block)
         # The length of an MP3 without a table of contents is only an estimate.
         if got < wanted and not (file.format == "MP3" and not _has_mp3_table(self.path)):
             raise AudioError(f"cut short: {got} of {wanted} samples are there", path=self.path)
         return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
-    def _read_item(self, item: lhotse.Recording | Cut) -> tuple[np.ndarray, int]:
+    def _read_item(
+        self, item: lhotse.Recording | Cut, channel: int | None
+    ) -> tuple[np.ndarray, int]:
         try:
             samples = np.atleast_2d(item.load_audio())
         except Exception as error:  # Lhotse raises what its many readers raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise AudioError(f"{self.id} cannot be read: {reason[0]}", path=self.path) from None
-        if self.channel is not None and not 0 <= self.channel < len(samples):
+        if isinstance(item, lhotse.MonoCut):
+            channel = None
+        return self._mixed(samples, channel), int(item.sampling_rate)
+
+    def _mixed(self, samples: np.ndarray, channel: int | None) -> np.ndarray:
+        """``(channels, n)`` to one channel ``(n,)``."""
+        if channel is None:
+            return samples.mean(axis=0, dtype=np.float32)
+        if not 0 <= channel < len(samples):
             raise AudioError(
-                f"there is no channel {self.channel}: {self.id} has {len(samples)}, from 0",
+                f"there is no channel {channel}: {self.id} has {len(samples)}, counted from 0",
                 path=self.path,
             )
-        return _mixed(samples, self.channel), int(item.sampling_rate)
+        return np.ascontiguousarray(samples[channel])
 
 
 def resample(samples: Tensor, source: int, target: int) -> Tensor:
@@ -153,13 +161,6 @@ def resample(samples: Tensor, source: int, target: int) -> Tensor:
     if source == target:
         return samples
     return get_or_create_resampler(source, target)(samples)
-
-
-def _mixed(samples: np.ndarray, channel: int | None) -> np.ndarray:
-    """``(channels, n)`` to one channel ``(n,)``."""
-    if channel is None:
-        return samples.mean(axis=0, dtype=np.float32)
-    return np.ascontiguousarray(samples[channel])
 
 
 def _check_complete(path: Path) -> None:
