@@ -7,14 +7,16 @@ for transcript in transcriber.transcribe(["a.wav", "recordings/"]):
 
 from __future__ import annotations
 
+import heapq
 import multiprocessing
+import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -23,11 +25,12 @@ from asr_hlg.acoustic import AcousticModel
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.lattice import Lattice, Path as LatticePath
+from asr_hlg.lattice import Lattice
+from asr_hlg.lattice import Path as LatticePath
 from asr_hlg.posteriors import Posteriors
 from asr_hlg.search import SearchOptions, decode
 from asr_hlg.segment import cut
-from asr_hlg.transcript import Alternative, Transcript, Word
+from asr_hlg.transcript import Alternative, Transcript
 
 Search = Literal["viterbi", "forward", "mbr"]
 OnError = Callable[[Recording, AsrHlgError], None]
@@ -160,3 +163,129 @@ class Transcriber:
         if self.options.search == "mbr":
             return lattice.mbr_path()[0]
         return lattice.best_path()[0]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker process needs to build its own :class:`Transcriber`."""
+
+    graph: str
+    model: str | None = None
+    options: TranscribeOptions = TranscribeOptions()
+    search: Mapping[str, Any] = field(default_factory=dict)
+
+    def transcriber(self, device: str = "cpu") -> Transcriber:
+        return Transcriber.from_graph(self.graph, device, self.model, self.options, **self.search)
+
+
+class Workers:
+    """Processes that transcribe on the CPU side by side; the graph's arrays are shared.
+
+    k2 holds Python's interpreter lock while it searches, so threads would wait for each other.
+
+        with Workers(Job("graphs/en"), number=2) as workers:
+            for transcript in workers.transcribe(recordings(["a.wav"])):
+                ...
+    """
+
+    def __init__(self, job: Job, number: int):
+        # A fresh interpreter for each: a fork would copy torch's thread pool in mid-flight.
+        context = multiprocessing.get_context("spawn")
+        barrier = context.Barrier(number)
+        self.number = number
+        self._pool = ProcessPoolExecutor(number, context, _start_worker, (job, barrier))
+        try:
+            for future in [self._pool.submit(_ready) for _ in range(number)]:
+                future.result()
+        except BrokenProcessPool:
+            # The worker's own message was lost with it; the same steps here raise it again.
+            job.transcriber()
+            raise AsrHlgError(
+                "a worker process ended while it loaded the graph", remedy="give it more memory"
+            ) from None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def transcribe(
+        self, paths: Iterable[str | Path | Recording], on_error: OnError | None = None
+    ) -> Iterator[Transcript]:
+        """As :meth:`Transcriber.transcribe`, in the same order."""
+        pending: deque[tuple[Recording, Future]] = deque()
+        for recording in recordings(paths):
+            pending.append((recording, self._pool.submit(_transcribe, recording)))
+            # A few ahead of each worker keep it busy; more would only hold memory.
+            if len(pending) > 8 * self.number:
+                yield from _finished(*pending.popleft(), on_error)
+        while pending:
+            yield from _finished(*pending.popleft(), on_error)
+
+
+def _finished(
+    recording: Recording, future: Future, on_error: OnError | None
+) -> Iterator[Transcript]:
+    try:
+        yield future.result()
+    except BrokenProcessPool:
+        raise AsrHlgError(
+            f"a worker process died at or near {recording.id}",
+            path=recording.path,
+            remedy="often too little memory: try fewer --workers or a smaller --search-beam",
+        ) from None
+    except AsrHlgError as error:
+        if on_error is None:
+            raise
+        on_error(recording, error)
+
+
+_worker: Transcriber
+_barrier: Any
+
+
+def _start_worker(job: Job, barrier) -> None:
+    global _worker, _barrier
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    torch.set_num_threads(1)
+    _worker, _barrier = job.transcriber(), barrier
+
+
+def _ready() -> None:
+    """Wait until every worker has come here, so that each takes one of these calls."""
+    _barrier.wait()
+
+
+def _transcribe(recording: Recording) -> Transcript:
+    return _worker.transcribe_one(recording)
+
+
+def _join(id: str, duration: float, parts: list[Transcript]) -> Transcript:
+    """One transcript from those of consecutive pieces."""
+    alternatives = parts[0].alternatives
+    for part in parts[1:]:
+        alternatives = _best_pairs(alternatives, part.alternatives)
+    return Transcript(
+        id,
+        " ".join(part.text for part in parts if part.text),
+        [word for part in parts for word in part.words],
+        sum(part.score for part in parts),
+        duration,
+        alternatives,
+    )
+
+
+def _best_pairs(left: list[Alternative], right: list[Alternative]) -> list[Alternative]:
+    """The best sequences of one piece followed by those of the next, as many as either has."""
+    pairs = (
+        Alternative(
+            f"{a.text} {b.text}".strip(),
+            a.score + b.score,
+            a.acoustic_score + b.acoustic_score,
+            a.graph_score + b.graph_score,
+        )
+        for a in left
+        for b in right
+    )
+    return heapq.nlargest(max(len(left), len(right)), pairs, key=lambda pair: pair.score)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import torch
 
-from asr_hlg.acoustic import hama
+from asr_hlg.acoustic import blas, hama
 from asr_hlg.acoustic.conformer import CONFIG_KEY, Conformer, ConformerConfig
 from asr_hlg.acoustic.external import Description, OnnxModel, TorchScriptModel
 from asr_hlg.acoustic.model import AcousticModel, ConformerModel
@@ -43,6 +43,8 @@ __all__ = [
     "PrecomputedModel",
     "load",
 ]
+
+blas.allow_avx2()
 
 _KINDS: dict[str, Callable[[Path, Description, str | torch.device], AcousticModel]] = {
     ".pt": TorchScriptModel,

@@ -15,7 +15,7 @@ from asr_hlg.grammar.syntax import NOTHING, Choice, Node, Reference, Repeat, Rul
 _CONTINUE = 0.5  # the chance that a repetition goes on
 _MAX_WORDS = 1_000_000  # once every <rule> is replaced by what it says
 _MAX_DEPTH = 150  # of what contains what; expansion recurses
-_DIGITS = 6  # to which beliefs are told apart, see _determinize
+_DIGITS = (6, 3, 2, 1, None)  # to which beliefs are told apart, see _determinize
 
 
 def words_of(grammar: Rules) -> Iterator[Word]:
@@ -47,17 +47,15 @@ def to_arcs(grammar: Rules, word_ids: Callable[[str], int]) -> Arcs:
     builder = _Builder(word_ids, rules)
     builder.emit(rules[""], 0, 1, 1.0)
     builder.remove_epsilons()
-    # an exact automaton may be infinite; if it grows out of proportion, take the finite one
     limit = 10 * len(builder.words) + 1000
-    arcs = _determinize(builder, exact=True, max_states=limit)
-    if arcs is None:
-        arcs = _determinize(builder, exact=False, max_states=_MAX_WORDS)
-    if arcs is None:
-        raise GrammarError(
-            f"the grammar needs more than {_MAX_WORDS:,} states",
-            remedy="say apart what differs only many words later",
-        )
-    return arcs
+    for digits in _DIGITS:
+        arcs = _determinize(builder, digits, _MAX_WORDS if digits is None else limit)
+        if arcs is not None:
+            return arcs
+    raise GrammarError(
+        f"the grammar needs more than {_MAX_WORDS:,} states",
+        remedy="say apart what differs only many words later",
+    )
 
 
 def _leaves(node: Node) -> Iterator[Word | Reference]:
@@ -233,13 +231,14 @@ class _Builder:
                     entered_from[target].add(p)
 
 
-def _determinize(builder: _Builder, exact: bool, max_states: int) -> Arcs | None:
+def _determinize(builder: _Builder, digits: int | None, max_states: int) -> Arcs | None:
     """Merge paths with the same words, summing their probabilities.
 
-    A state is a belief: how probable each state of the builder is after the words so far. Equal
-    beliefs are one state. Ambiguous repetitions can go on producing new beliefs for ever; they
-    are told apart to six decimals, and not at all (only by what is possible) if not ``exact``.
-    The sentences are the same in any case, and every state's scores still add up to one.
+    A state is a belief: how probable each state of the builder is after the words so far. Beliefs
+    that agree to so many decimals are one state (None: that hold the same states possible).
+    Most grammars have few beliefs and come out exact. Ambiguous repetitions such as ``a* a*``
+    produce new ones for ever, and rounding ends that; the sentences are the same in any case,
+    and the scores that leave a state still add up to one.
 
     Returns None where that takes more than ``max_states`` states.
     """
@@ -259,7 +258,6 @@ def _determinize(builder: _Builder, exact: bool, max_states: int) -> Arcs | None
             if not total:
                 continue  # underflow
             after = {q: prob / total for q, prob in sorted(ahead[label].items())}
-            digits = _DIGITS if exact else None
             key = tuple((q, digits and round(prob, digits)) for q, prob in after.items())
             if key not in numbers:
                 numbers[key] = len(beliefs)

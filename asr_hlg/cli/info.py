@@ -1,0 +1,43 @@
+"""``asr-hlg info``: what a graph holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from asr_hlg.cli.transcribe import graph_folder
+from asr_hlg.graph import DecodingGraph
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``asr-hlg info``."""
+    parser.add_argument("graph", help="a compiled graph: its folder, or a NAME in graphs/")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a graph's size, sources and history."""
+    info = DecodingGraph.load(graph_folder(options.graph)).info()
+    if options.json:
+        print(json.dumps(info, indent=1, ensure_ascii=False))
+        return 0
+    for key in ("name", "compiled", "states", "arcs", "words", "pronunciations", "tokens"):
+        value = info.get(key, "")
+        print(f"{key:<18}{value:,}" if isinstance(value, int) else f"{key:<18}{value}")
+    lg = info["lg"]
+    print(f"{'memory':<18}{info['memory_mb']:,.0f} MB")
+    print(f"{'L∘G':<18}{lg['states']:,} states, {lg['arcs']:,} arcs")
+    print(
+        f"{'ε in L∘G':<18}{lg['epsilon_share']:.1%} of arcs, longest path {lg['longest_epsilon']}"
+    )
+    print("sources")
+    for name, source in info.get("sources", {}).items():
+        print(f"  {name:<40}{source['bytes']:>12,} bytes  sha256 {source['sha256'][:16]}")
+    print("stages")
+    for stage in info.get("stages", []):
+        print(
+            f"  {stage['name']:<24}{stage['states']:>12,} states{stage['arcs']:>12,} arcs"
+            f"{stage['seconds']:>8.1f} s{stage['memory_mb']:>8,.0f} MB"
+        )
+    print("versions          " + ", ".join(f"{k} {v}" for k, v in info.get("versions", {}).items()))
+    return 0
