@@ -27,16 +27,18 @@ from brute_force import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_hlg import topology
+from asr_hlg import hybrid, symbols, topology
 from asr_hlg.arcs import Arcs
 from asr_hlg.graph import compile_hlg
 from asr_hlg.lexicon import Lexicon
+from asr_hlg.posteriors import Posteriors
 
 LEXICON = Lexicon.read(Path(__file__).resolve().parents[1] / "lang/cat_hat/lexicon.txt")
+COLUMNS = tuple(symbols.names(LEXICON.tokens)[: LEXICON.num_tokens])
 PHONES = {"cat": "k ae t", "and": "ae n d", "hat": "h ae t"}
 
-# Minimisation rounds the weight of every arc to a multiple of 1/1024, and paths have 12 arcs.
-ROUNDING = 12 / 2048
+# Determinization and minimisation take weights nearer than 1/1024 for equal, on each of 12 arcs.
+ROUNDING = 2 * 12 / 1024
 
 
 def phone_ids(words):
@@ -264,6 +266,36 @@ def test_an_hmm_generates_every_length_with_probability_one():
     assert sum(math.exp(total) for total in totals) == pytest.approx(1, abs=1e-5)
 
 
+def test_hybrid_scaling_turns_posteriors_into_likelihoods():
+    """With p(φ|y) from Bayes' rule, log p(φ|y) − log p(φ) is log p(y|φ) up to a constant a frame.
+
+    So the best path and the occupancies are those of the generative model, and the forward score
+    differs by Σ log p(y_t).
+    """
+    random = np.random.default_rng(8)
+    likelihood = random.dirichlet(np.ones(20), size=7)  # p(y|φ), 20 kinds of frames
+    prior = random.dirichlet(np.ones(7))
+    evidence = prior @ likelihood  # p(y)
+    frames = random.integers(0, 20, size=8)
+    posterior = torch.from_numpy((likelihood * prior[:, None] / evidence)[:, frames].T)
+    assert posterior.sum(dim=1).numpy() == pytest.approx(np.ones(8))
+
+    given = Posteriors(posterior.log()[None], torch.tensor([8], dtype=torch.int32), 0.01, COLUMNS)
+    scaled = hybrid.scale(given, torch.from_numpy(prior)).log_probs[0]
+    true = torch.from_numpy(likelihood[:, frames].T).log()
+    constant = torch.from_numpy(np.log(evidence[frames]))
+    assert (true - scaled).numpy() == pytest.approx(np.tile(constant[:, None], (1, 7)))
+
+    paths, scores = hmm_paths("cat", true.numpy())
+    lattice = intersect(composite("cat", "hmm"), scaled)
+    best = k2.shortest_path(lattice, use_double_scores=True)
+    assert tuple(best.labels.tolist()[:-1]) == paths[int(np.argmax(scores))]
+    expected = log_sum(scores) - constant.sum().item()
+    assert total_score(lattice).item() == pytest.approx(expected, abs=1e-4)
+    gamma = occupancies(true.numpy(), paths, scores)
+    assert occupancy_by_arcs(lattice, gamma.shape) == pytest.approx(gamma, abs=1e-5)
+
+
 # Decoding: the best word sequence of all.
 
 
@@ -303,9 +335,9 @@ class Bigram:
         columns = [*(self.words.index(word) for word in sequence), len(self.words)]
         return sum(math.log(self.table[s, c]) for s, c in zip(states, columns, strict=True))
 
-    def arcs(self, symbols):
+    def arcs(self, table):
         rows, columns = np.divmod(np.arange(self.table[:, :-1].size), len(self.words))
-        labels = np.array([symbols[word] for word in self.words], dtype=np.int32)[columns]
+        labels = np.array([table[word] for word in self.words], dtype=np.int32)[columns]
         return Arcs(
             rows.astype(np.int32),
             (columns + 1).astype(np.int32),
@@ -316,8 +348,8 @@ class Bigram:
         )
 
 
-def decoded_words(path, symbols):
-    return tuple(symbols[word] for word in path.aux_labels.values.tolist() if word > 0)
+def decoded_words(path, table):
+    return tuple(table[word] for word in path.aux_labels.values.tolist() if word > 0)
 
 
 def assert_decodes_to_the_argmax(lexicon, bigram, topo, log_probs, longest):
@@ -453,13 +485,13 @@ def test_compiled_graph_is_openfsts_for_any_lexicon(lexicon, topo, silence, seed
     assert_equal_languages(graph, openfst_hlg(H, lexicon, G), random)
 
 
-def back_off_bigram(symbols):
+def back_off_bigram(table):
     """A G with back-off arcs: a word is reached by its bigram or through state 2."""
-    cat, hat, pause = symbols["cat"], symbols["hat"], symbols["#0"]
+    cat, hat, pause = table["cat"], table["hat"], table["#0"]
     arcs = [
         (0, 1, cat, 0.6), (0, 2, pause, 0.4),
         (1, 0, hat, 0.5), (1, 2, pause, 0.3),
-        (2, 1, cat, 0.2), (2, 0, hat, 0.3), (2, 0, symbols["and"], 0.4),
+        (2, 1, cat, 0.2), (2, 0, hat, 0.3), (2, 0, table["and"], 0.4),
     ]  # fmt: skip
     src, dst, label, probability = (np.array(column) for column in zip(*arcs, strict=True))
     src, dst, label = (column.astype(np.int32) for column in (src, dst, label))
