@@ -39,5 +39,35 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -r requirements-dev.lock
 	touch $@
 
+$(VENV)/.kaldifeat: scripts/build_kaldifeat.sh $(VENV)/.installed-dev
+	bash scripts/build_kaldifeat.sh $(BIN)/python
+	touch $@
+kaldifeat: $(VENV)/.kaldifeat
+
+graph: $(VENV)/.installed
+	$(BIN)/asr-hlg graph $(GRAPH) $(ARGS)
+
+decode: $(VENV)/.installed
+	$(BIN)/asr-hlg graph $(GRAPH)
+	$(BIN)/asr-hlg transcribe --graph $(GRAPH) $(if $(filter examples,$(WAVS)),--ref examples/text) $(ARGS) $(WAVS)
+
+test: $(VENV)/.installed-dev $(VENV)/.kaldifeat
+	$(BIN)/asr-hlg graph cat_hat
+	$(BIN)/asr-hlg graph en
+	$(BIN)/python -m pytest -q $(ARGS)
+
+test-slow: $(VENV)/.installed-dev $(VENV)/.kaldifeat
+	$(BIN)/asr-hlg graph en
+	$(BIN)/asr-hlg graph en-full
+	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python scripts/draw_lecture.py
+
 clean:
 	rm -rf $(VENV) graphs/*/ .pytest_cache .mypy_cache .ruff_cache

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 import k2
 import numpy as np
 
+from asr_hlg import symbols
 from asr_hlg.arcs import Arcs
 from asr_hlg.errors import OptionError
 
@@ -219,6 +220,33 @@ def estimate_transitions(
         np.add.at(counts, (phone, state, following), 1)
     total = counts + weight * prior
     return total / total.sum(axis=2, keepdims=True)
+
+
+def column_names(H: k2.Fsa, tokens: Sequence[str]) -> tuple[str, ...]:
+    """Names of the posterior columns that a topology reads.
+
+    Parameters
+    ----------
+    H : k2.Fsa
+        A topology of this module.
+    tokens : sequence of str
+        The names of what it writes, id 0 first.
+
+    Returns
+    -------
+    tuple of str
+        ``tokens`` themselves for CTC; else ``<eps>`` and, where a token has several pdfs,
+        ``t_0 t_1 …`` for token t.
+    """
+    written = int(H.aux_labels.max())
+    tokens = tuple(tokens[: written + 1])
+    if bool((H.labels == 0).any()):
+        return tokens
+    per_token = int(H.labels.max()) // written
+    if per_token == 1:
+        return (symbols.EPS, *tokens[1:])
+    states = (f"{token}_{state}" for token in tokens[1:] for state in range(per_token))
+    return (symbols.EPS, *states)
 
 
 def to_openfst(fsa: k2.Fsa, label_offset: int = 0) -> str:

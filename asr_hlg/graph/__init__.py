@@ -44,6 +44,10 @@ class DecodingGraph:
         The names of the posterior columns that ``labels`` number.
     lexicon : Lexicon
         Pronunciations, from which words get their times; read when first asked for.
+    spellings : callable
+        From a word to its pronunciations as L's tokens, without reading the whole lexicon.
+    silence : str or None
+        The token that may stand between words.
     meta : dict
         What ``graph.json`` keeps: recipe, sources, stages, versions.
     """
@@ -55,12 +59,16 @@ class DecodingGraph:
         words: k2.SymbolTable,
         columns: tuple[str, ...],
         lexicon: Callable[[], Lexicon],
+        spellings: Callable[[str], list[tuple[str, ...]]],
+        silence: str | None,
         meta: Mapping[str, Any] | None = None,
     ):
         self.fsa = fsa
         self.tokens = tokens
         self.words = words
         self.columns = columns
+        self.spellings = spellings
+        self.silence = silence
         self.meta = dict(meta or {})
         self._read_lexicon = lexicon
 
@@ -83,6 +91,8 @@ class DecodingGraph:
             self.words,
             self.columns,
             lambda: self.lexicon,
+            self.spellings,
+            self.silence,
             self.meta,
         )
 
@@ -99,8 +109,7 @@ class DecodingGraph:
     @property
     def fillers(self) -> frozenset[str]:
         """Tokens that stand between words: optional silence."""
-        silence = self.lexicon.silence
-        return frozenset() if silence is None else frozenset([silence])
+        return frozenset() if self.silence is None else frozenset([self.silence])
 
     def search_options(self, **changes: Any) -> SearchOptions:
         """The scales and beams that the recipe found best, with some of them changed."""
@@ -124,20 +133,23 @@ class DecodingGraph:
         return store.load(Path(path)).to(device)
 
     def info(self) -> dict[str, Any]:
-        """Size, ε share, sources and stages; see ``asr-hlg info``."""
+        """Size of the graph, and all that ``graph.json`` says of its making.
+
+        ``memory_mb`` counts the arrays that search needs, in megabytes (10^6 bytes); ``lg`` holds
+        the size of L∘G, the share of its arcs that read ε, and its longest path of such arcs.
+        """
         arcs = self.fsa.arcs.values()
-        splits = self.fsa.arcs.row_splits(1)
-        num_words = self.fsa.aux_labels.values.numel()
+        num_states = self.fsa.arcs.row_splits(1).numel() - 1
+        aux = self.fsa.aux_labels
+        num_aux = aux.numel() if isinstance(aux, torch.Tensor) else aux.values.numel() + len(arcs)
+        # arcs, phones and graph scores for every arc; a row split for every state
+        numbers = arcs.numel() + 2 * len(arcs) + num_states + num_aux
         return {
-            "states": int(splits.numel() - 1),
-            "arcs": int(arcs.shape[0]),
+            "states": num_states,
+            "arcs": len(arcs),
             "words": len(self.words) - 2,
-            "pronunciations": len(self.lexicon),
             "tokens": len(self.columns),
-            "epsilon_share": float((arcs[:, 2] == 0).float().mean())
-            if self.columns[0] == symbols.EPS
-            else 0.0,
-            "memory_mb": (arcs.numel() + 2 * arcs.shape[0] + splits.numel() + num_words) * 4 / 1e6,
+            "memory_mb": 4 * numbers / 1e6,
             **self.meta,
         }
 
@@ -198,11 +210,30 @@ def finish(
     columns: tuple[str, ...] | None = None,
 ) -> DecodingGraph:
     """H∘(L∘G) from a finished L∘G, with everything that decoding needs beside it."""
+    longest_epsilon = stages.longest_epsilon_path(lg)
     fsa = stages.compose_hlg(H, stages.remove_epsilons(lg, meter), meter)
     fsa.graph_scores = fsa.scores.clone()
     names = columns or _columns(H, lexicon)
-    meta = {"stages": [vars(stage) for stage in meter.stages]}
-    return DecodingGraph(fsa, lexicon.tokens, lexicon.words, names, lambda: lexicon, meta)
+    meta = {
+        "stages": [vars(stage) for stage in meter.stages],
+        "pronunciations": len(lexicon),
+        "lg": {
+            "states": lg.num_states,
+            "arcs": lg.num_arcs,
+            "epsilon_share": float((lg.ilabel == 0).mean()),
+            "longest_epsilon": longest_epsilon,
+        },
+    }
+    return DecodingGraph(
+        fsa,
+        lexicon.tokens,
+        lexicon.words,
+        names,
+        lambda: lexicon,
+        lexicon.spellings,
+        lexicon.silence,
+        meta,
+    )
 
 
 def _lexicon(L: Lexicon | k2.Fsa) -> Lexicon:

@@ -15,7 +15,7 @@ from typing import Any
 import k2
 import numpy as np
 
-from asr_hlg import lm, topology
+from asr_hlg import grammar, lm, topology
 from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError, LexiconError
 from asr_hlg.graph import Stage, compile_lg, finish, store
@@ -143,10 +143,7 @@ def _lexicon_and_g(recipe: Recipe, meter: Meter, report: Report) -> tuple[Lexico
             return lexicon, None
         with meter.stage("G compile grammar") as size:
             path = recipe.resolve(recipe.grammar.file)
-            from asr_hlg import grammar
-
-            fsa = grammar.compile(path.read_text(encoding="utf-8"), lexicon.words)
-            G = Arcs.from_k2(fsa)
+            G = grammar.to_arcs(_read_text(path), lexicon.words, path)
             size.set(G.num_states, G.num_arcs)
         return lexicon, G
     with meter.stage("G read language model") as size:
@@ -166,6 +163,13 @@ def _lexicon_and_g(recipe: Recipe, meter: Meter, report: Report) -> tuple[Lexico
     if dropped.words:
         report.note(f"words of G that L lacks: {dropped}")
     return lexicon, G
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise GraphError(f"is not UTF-8: {error}", path=path) from None
 
 
 def _l_size(lexicon: Lexicon) -> tuple[int, int]:

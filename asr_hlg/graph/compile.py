@@ -59,6 +59,31 @@ def remove_disambig(lg: Arcs, first_disambig: int) -> Arcs:
     return replace(lg, ilabel=np.where(lg.ilabel >= first_disambig, 0, lg.ilabel))
 
 
+def longest_epsilon_path(lg: Arcs) -> int:
+    """The number of arcs on the longest path that reads nothing.
+
+    Raises
+    ------
+    GraphError
+        If there is a cycle of such arcs: search would turn in it for ever.
+    """
+    reads_nothing = lg.ilabel == 0
+    src, dst = lg.src[reads_nothing], lg.dst[reads_nothing]
+    length = 0
+    while len(src):
+        # Arcs whose source no ε-arc enters are first on their path; take them away in layers.
+        later = np.isin(src, dst)
+        if later.all():
+            states = np.unique(src)[:5].tolist()
+            raise GraphError(
+                f"L∘G has a cycle that reads nothing, near states {states}",
+                remedy="look for pronunciations or grammar rules that can be empty",
+            )
+        src, dst = src[later], dst[later]
+        length += 1
+    return length
+
+
 def remove_epsilons(lg: Arcs, meter: Meter) -> k2.Fsa:
     """An equivalent (tropical) k2 automaton without input-ε, which search cannot read.
 

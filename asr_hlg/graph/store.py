@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +91,32 @@ def load(folder: Path) -> DecodingGraph:
         symbols.read(folder / "words.txt"),
         tuple(meta["columns"]),
         lambda: Lexicon.read(folder / "lexiconp.txt", tokens=plain, **options),
+        _Spellings(folder / "lexiconp.txt", options),
+        options["silence"],
         {key: value for key, value in meta.items() if key not in ("files", "lexicon", "columns")},
     )
+
+
+class _Spellings:
+    """Pronunciations of single words, found in the lexicon's text.
+
+    A transcript needs the pronunciations of its own words; building a Lexicon of 80,000 first
+    would take longer than decoding a sentence.
+    """
+
+    def __init__(self, path: Path, options: dict[str, Any]):
+        self._path, self._options = path, options
+
+    @cached_property
+    def _lines(self) -> dict[str, list[str]]:
+        lines = defaultdict(list)
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            lines[line.partition(" ")[0]].append(line)
+        return lines
+
+    def __call__(self, word: str) -> list[tuple[str, ...]]:
+        entries = [(word, tuple(line.split()[2:])) for line in self._lines.get(word, ())]
+        return Lexicon(entries, **self._options).spellings(word)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

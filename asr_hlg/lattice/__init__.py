@@ -135,7 +135,9 @@ class Lattice:
         """
         best = self.best_path()
         return [
-            arcs and minimum_bayes_risk(arcs.word_lattice, self._ids(best[row].words))
+            None
+            if arcs is None
+            else minimum_bayes_risk(arcs.word_lattice, self._ids(best[row].words))
             for row, arcs in enumerate(self.utterances)
         ]
 
@@ -147,7 +149,7 @@ class Lattice:
         """
         networks = self.confusion_networks()
         return [
-            NOTHING if network is None else self._closest(arcs, network)
+            NOTHING if arcs is None or network is None else self._closest(arcs, network)
             for arcs, network in zip(self.utterances, networks, strict=True)
         ]
 
@@ -228,8 +230,7 @@ class Lattice:
         """Frames [start, end) of a path's words."""
         if path.spans is not None:
             return path.spans
-        spell = self.graph.lexicon.spellings
-        return word_spans(path.words, path.tokens, spell, self.graph.fillers)
+        return word_spans(path.words, path.tokens, self.graph.spellings, self.graph.fillers)
 
     def _ids(self, words: tuple[str, ...]) -> np.ndarray:
         return np.array([self.graph.words[word] for word in words], dtype=np.int32)

@@ -165,8 +165,8 @@ def best_sequences(src, dst, word, score, num_states, n, log, max_expansions):
             state = states[node][index]
             alpha[state] = scores[node][index]
             begin, end = min(begin, state), max(end, state)
-        words = [0 for _ in range(0)]
-        targets = [0 for _ in range(0)]
+        words = [np.int64(0) for _ in range(0)]
+        targets = [np.int64(0) for _ in range(0)]
         values = [0.0 for _ in range(0)]
         state = begin
         while state <= end:
