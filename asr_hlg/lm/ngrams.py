@@ -158,7 +158,7 @@ class ArpaModel:
 
     def write(self, path: str | Path) -> None:
         """Write an ARPA file (UTF-8, log10, seven decimals; gzipped if it ends in .gz)."""
-        from asr_hlg.lm import arpa
+        from asr_hlg.lm import arpa  # which needs this class
 
         arpa.write(self, path)
 
