@@ -16,7 +16,7 @@ import torch
 from asr_hlg import hybrid
 from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.lattice import Lattice
+from asr_hlg.lattice import Lattice, arc_counts
 from asr_hlg.posteriors import Posteriors
 
 
@@ -125,8 +125,7 @@ def _lost(fsas: k2.Fsa | None, rows: list[int]) -> list[int]:
     """The utterances in whose lattice no path reached a final state."""
     if fsas is None:
         return []
-    states = fsas.arcs.shape().row_splits(1).cpu().diff().tolist()
-    return [row for row, count in zip(rows, states, strict=True) if count == 0]
+    return [row for row, count in zip(rows, arc_counts(fsas), strict=True) if count == 0]
 
 
 def _wider(options: SearchOptions) -> SearchOptions:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from asr_hlg.errors import LatticeError
-from asr_hlg.lattice.arrays import FrameArcs, WordLattice
+from asr_hlg.lattice.arrays import FrameArcs, WordLattice, arc_counts
 from asr_hlg.lattice.mbr import ConfusionNetwork, confusion_network, minimum_bayes_risk
 from asr_hlg.lattice.path import NOTHING, Path, Segment, word_spans
 from asr_hlg.posteriors import Posteriors
@@ -31,7 +31,7 @@ from asr_hlg.transcript import Word
 if TYPE_CHECKING:
     from asr_hlg.graph import DecodingGraph
 
-__all__ = ["ConfusionNetwork", "Lattice", "Path", "WordLattice"]
+__all__ = ["ConfusionNetwork", "Lattice", "Path", "WordLattice", "arc_counts"]
 
 
 class Lattice:
@@ -57,7 +57,7 @@ class Lattice:
         self.scores = scores
         self.graph = graph
         self._item: list[int | None] = [None] * len(scores.lengths)
-        sizes = [] if fsas is None else fsas.arcs.shape().row_splits(1).cpu().diff().tolist()
+        sizes = [] if fsas is None else arc_counts(fsas)
         for item, row in enumerate(rows):
             if sizes[item]:
                 self._item[row] = item

@@ -191,6 +191,12 @@ class WordLattice:
         return list(zip(words, scores, strict=True))
 
 
+def arc_counts(fsas: k2.Fsa) -> list[int]:
+    """The number of arcs of every automaton in an FsaVec; 0 where no path is left."""
+    shape = fsas.arcs.shape()
+    return shape.row_splits(2)[shape.row_splits(1).long()].diff().tolist()
+
+
 def _aux_words(fsas: k2.Fsa) -> tuple[np.ndarray, np.ndarray]:
     """Word ids of all arcs as (values, row_splits), without epsilons and final -1s."""
     aux = fsas.aux_labels

@@ -1,0 +1,38 @@
+"""What several test files share: where the recordings and compiled graphs are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def speech() -> Path:
+    """Recordings for development, beside the project; tests without them are skipped."""
+    if not (DATA / "librispeech").is_dir():
+        pytest.skip(f"no recordings at {DATA}")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def english():
+    """The compiled English graph; tests without it are skipped."""
+    from asr_hlg.graph import DecodingGraph
+
+    folder = ROOT / "graphs" / "en"
+    if not (folder / "graph.json").is_file():
+        pytest.skip("graphs/en is not compiled: make graph GRAPH=en")
+    return DecodingGraph.load(folder)
