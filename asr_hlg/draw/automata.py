@@ -19,7 +19,7 @@ from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.graph import DecodingGraph
 
 _EDGE = {"fontname": "Helvetica", "fontsize": "12", "arrowsize": "0.7"}
-_NODE = {"fontname": "Helvetica", "fontsize": "12", "shape": "circle", "width": "0.4"}
+_NODE = {"fontname": "Helvetica", "fontsize": "12", "width": "0.4", "margin": "0.02"}
 
 
 def fsa(
@@ -162,14 +162,15 @@ def _digraph(arcs: list[_Arc], finals: list[_Final], names: _Names, title: str):
         if state in ends:
             output = names.words(ends[state].output)
             text += ("" if output == "ε" else f":{output}") + names.score(ends[state].score)
+            text = text.replace("/", "\n/")  # a narrow label keeps the circle small
         shape = "doublecircle" if state in ends else "circle"
         dot.node(str(state), graphviz.escape(text), shape=shape, penwidth="1" if state else "2")
     # Parallel arcs share one edge with a line each: CTC's loops would bury the picture.
     together = defaultdict(list)
     for arc in arcs:
-        together[arc.src, arc.dst].append(graphviz.escape(names.arc(arc)))
+        together[arc.src, arc.dst].append(names.arc(arc))
     for (src, dst), texts in together.items():
-        dot.edge(str(src), str(dst), label="\n".join(texts))
+        dot.edge(str(src), str(dst), label=graphviz.escape("\n".join(texts)))
     return dot
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -61,12 +62,18 @@ def part(
     if kind in ("H", "ctc", "hmm"):
         draw(H, inputs=topology.column_names(H, tokens), outputs=_without_blank(tokens))
     elif kind == "L":
-        draw(lexicon.arcs(disambig), inputs=_without_blank(tokens), outputs=words)
+        draw(lexicon.to_fsa(disambig), inputs=_without_blank(tokens), outputs=words)
     elif kind == "G":
-        draw(G, inputs=words, outputs=words)
+        # Back-off arcs read #0 and write nothing; G is drawn as the acceptor that it is.
+        acceptor = replace(G, olabel=G.ilabel) if isinstance(G, Arcs) else G
+        draw(acceptor, inputs=words, outputs=words)
     elif kind == "LG":
         grammar = G if G is None or isinstance(G, Arcs) else Arcs.from_k2(G)
-        draw(compile_lg(lexicon, grammar, Meter()), inputs=_without_blank(tokens), outputs=words)
+        draw(
+            compile_lg(lexicon, grammar, Meter()).to_k2(),
+            inputs=_without_blank(tokens),
+            outputs=words,
+        )
     else:
         draw(compile_hlg(H, lexicon, G if kind == "HLG" else None))
 
