@@ -137,8 +137,15 @@ class Arcs:
         """The automaton for k2: one final state, entered by arcs labelled -1.
 
         ``labels`` are the input labels, ``aux_labels`` the output labels.
+
+        Raises
+        ------
+        GraphError
+            If no state is final, which k2 cannot express.
         """
         ends = np.flatnonzero(np.isfinite(self.final)).astype(np.int32)
+        if not len(ends):
+            raise GraphError("the automaton has no final state, so nothing goes through it")
         last = np.int32(self.num_states)
         minus = np.full(len(ends), -1, dtype=np.int32)
         whole = Arcs(

@@ -133,6 +133,6 @@ def _wider(options: SearchOptions) -> SearchOptions:
     return replace(
         options,
         search_beam=4 * options.search_beam,
-        min_active=max(1000, options.min_active),
-        max_active=4 * options.max_active,
+        min_active=max(1_000, options.min_active),
+        max_active=max(10_000, 4 * options.max_active),
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import k2
+import numpy as np
 import torch
 
 from asr_hlg import symbols
@@ -198,7 +199,10 @@ def compile_hlg(
 
 def compile_lg(lexicon: Lexicon, G: Arcs | None, meter: Meter) -> Arcs:
     """L∘G: determinized, minimised, disambiguation symbols turned into ε."""
-    lg = stages.compose_lg(lexicon.arcs(disambig=True), G, meter)
+    L = lexicon.arcs(disambig=True)
+    if G is None:  # then there are no back-offs to let through
+        L = L.take(np.flatnonzero(L.ilabel != lexicon.tokens["#0"]))
+    lg = stages.compose_lg(L, G, meter)
     return stages.remove_disambig(lg, symbols.first_disambig(lexicon.tokens))
 
 

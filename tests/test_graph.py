@@ -1,0 +1,263 @@
+"""Graphs: recipes, incremental builds, folders that vouch for themselves, explanations."""
+
+from __future__ import annotations
+
+import json
+
+import k2
+import numpy as np
+import pytest
+import torch
+
+from asr_hlg import grammar, topology
+from asr_hlg.arcs import Arcs
+from asr_hlg.errors import AsrHlgError, GraphError
+from asr_hlg.graph import DecodingGraph, compile_hlg
+from asr_hlg.graph.build import Report, build, load_lg
+from asr_hlg.graph.compile import longest_epsilon_path
+from asr_hlg.graph.explain import explain
+from asr_hlg.graph.meter import Meter
+from asr_hlg.graph.recipe import Recipe
+from asr_hlg.lexicon import Lexicon
+
+RECIPE = """
+description = "test"
+check = ["cat and hat"]
+[topology]
+kind = "ctc"
+[lexicon]
+files = ["lexicon.txt"]
+[grammar]
+file = "grammar.txt"
+[search]
+acoustic_scale = 0.7
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "lexicon.txt").write_text("cat k ae t\nand ae n d\nhat h ae t\n")
+    (tmp_path / "grammar.txt").write_text("(cat | and | hat)+\n")
+    path = tmp_path / "toy.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def stages_of(path) -> list[str]:
+    """Build, and tell which stages ran."""
+    names: list[str] = []
+    build(Recipe.read(path), report=Report(stage=lambda stage: names.append(stage.name)))
+    return names
+
+
+def arrays(graph: DecodingGraph) -> list[np.ndarray]:
+    fsa = graph.fsa
+    parts = (fsa.arcs.values(), fsa.phones, fsa.aux_labels.values, fsa.graph_scores)
+    return [part.numpy() for part in parts]
+
+
+def test_a_graph_folder_gives_back_what_was_saved(recipe):
+    folder = build(Recipe.read(recipe))
+    graph = DecodingGraph.load(folder)
+    again = folder.parent / "again"
+    graph.save(again)
+    for one, other in zip(arrays(graph), arrays(DecodingGraph.load(again)), strict=True):
+        assert np.array_equal(one, other)
+    assert graph.columns == ("<blk>", "ae", "d", "h", "k", "n", "t")
+    assert graph.word_names == ["<eps>", "and", "cat", "hat", "#0"]
+    assert graph.lexicon.pronunciations("cat") == [("k", "ae", "t")]
+    assert graph.spellings("cat") == [("k", "ae", "t")]
+    assert graph.search_options().acoustic_scale == 0.7
+    assert graph.search_options(acoustic_scale=0.5).acoustic_scale == 0.5
+
+
+def test_the_graph_is_what_search_needs(recipe):
+    fsa = DecodingGraph.load(build(Recipe.read(recipe))).fsa
+    assert "ArcSorted" in fsa.properties_str
+    connected = k2.connect(k2.Fsa(fsa.arcs.values().clone()))
+    assert connected.num_arcs == fsa.num_arcs
+    assert set(fsa.labels.tolist()) == {-1, *range(7)}
+
+
+def test_nothing_is_done_twice(recipe):
+    assert "L∘G compose" in stages_of(recipe)
+    assert stages_of(recipe) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "expected", "absent"),
+    [
+        ("toy.toml", 'kind = "ctc"', 'kind = "hmm"', "H∘(L∘G) compose", "L∘G compose"),
+        ("toy.toml", "0.7", "0.9", None, "H∘(L∘G) compose"),
+        ("lexicon.txt", "k ae t", "k ae d", "L∘G compose", None),
+        ("grammar.txt", "and | ", "and | /2/ ", "L∘G compose", None),
+    ],
+)
+def test_what_changed_is_built_again_and_no_more(recipe, name, old, new, expected, absent):
+    stages_of(recipe)
+    path = recipe.parent / name
+    path.write_text(path.read_text().replace(old, new))
+    names = stages_of(recipe)
+    assert expected is None or expected in names
+    assert absent not in names
+    assert stages_of(recipe) == []
+    changed = DecodingGraph.load(recipe.with_suffix(""))
+    assert changed.search_options().acoustic_scale == (0.9 if new == "0.9" else 0.7)
+
+
+def test_touching_a_file_changes_nothing(recipe):
+    stages_of(recipe)
+    (recipe.parent / "lexicon.txt").touch()
+    assert stages_of(recipe) == []
+
+
+@pytest.mark.parametrize("name", ["arcs.npy", "phones.npy", "words.npy", "words.txt", "tokens.txt"])
+def test_one_flipped_bit_is_found(recipe, name):
+    folder = build(Recipe.read(recipe))
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(GraphError, match="differs from what was compiled") as error:
+        DecodingGraph.load(folder)
+    assert error.value.path == str(path)
+
+
+def test_an_interrupted_build_is_not_a_graph(recipe):
+    folder = build(Recipe.read(recipe))
+    (folder / "graph.json").unlink()
+    with pytest.raises(GraphError, match=r"no graph\.json"):
+        DecodingGraph.load(folder)
+    assert "H∘(L∘G) compose" in stages_of(recipe)
+
+
+def test_a_newer_format_is_refused(recipe):
+    folder = build(Recipe.read(recipe))
+    meta = json.loads((folder / "graph.json").read_text())
+    (folder / "graph.json").write_text(json.dumps({**meta, "format": 99}))
+    with pytest.raises(GraphError, match="format 99"):
+        DecodingGraph.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[grammar]", "[gramar]", "did you mean grammar"),
+        ('kind = "ctc"', 'kid = "ctc"', "did you mean kind"),
+        ('kind = "ctc"', 'kind = "ctcc"', "unknown topology"),
+        ("grammar.txt", "other.txt", "not a file"),
+        ('check = ["cat and hat"]', 'check = ["cat dog"]', "not in the lexicon"),
+        ('files = ["lexicon.txt"]', "files = []", "files is missing"),
+        ("description", "description = ", "is not a recipe"),
+        ('["lexicon.txt"]', '["pocketsphinx:dic"]', "pocketsphinx:dict"),
+    ],
+)
+def test_mistakes_in_a_recipe(recipe, old, new, message):
+    recipe.write_text(recipe.read_text().replace(old, new))
+    with pytest.raises(AsrHlgError, match=message):
+        build(Recipe.read(recipe))
+
+
+def test_an_arpa_file_as_g(recipe):
+    arpa = "\\data\\\nngram 1=5\nngram 2=2\n\n\\1-grams:\n-99 <s> -0.3\n-1 </s>\n-0.5 cat -0.2\n"
+    arpa += "-0.5 and\n-0.7 dog\n\n\\2-grams:\n-0.2 <s> cat\n-0.1 cat and\n\n\\end\\\n"
+    (recipe.parent / "toy.arpa").write_text(arpa)
+    text = recipe.read_text().replace('[grammar]\nfile = "grammar.txt"', '[lm]\nfile = "toy.arpa"')
+    recipe.write_text(text.replace("cat and hat", "cat and"))
+    notes: list[str] = []
+    folder = build(Recipe.read(recipe), report=Report(note=notes.append))
+    assert any("dog" in note for note in notes)  # the LM's word that the lexicon lacks
+    lg, lexicon = load_lg(folder), DecodingGraph.load(folder).lexicon
+    # log10 P(cat|<s>) + log10 P(and|cat) + log10 P(</s>), since "and" has no back-off weight
+    assert explain(lg, lexicon, "cat and").score == pytest.approx(-1.3 * np.log(10), abs=5e-3)
+
+
+def test_explanations(recipe):
+    folder = build(Recipe.read(recipe))
+    lg, lexicon = load_lg(folder), DecodingGraph.load(folder).lexicon
+    way = explain(lg, lexicon, "cat and hat")
+    assert way.stopped_at is None
+    assert " ".join(step.token for step in way.steps if step.token) == "k ae t ae n d h ae t"
+    assert [step.word for step in way.steps if step.word] == ["cat", "and", "hat"]
+    for step, following in zip(way.steps, way.steps[1:], strict=False):
+        assert step.dst == following.src
+    # three words out of three, going on twice, stopping once
+    assert way.score == pytest.approx(3 * np.log(1 / 3) + 3 * np.log(1 / 2), abs=5e-3)
+    assert "k" in str(way) and "cat" in str(way)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence", "stopped_at", "reason"),
+    [
+        ("cat and hat", "cat dog", 1, "not in the lexicon"),
+        ("cat and hat", "cat hat", 1, "does not allow it after 'cat'"),
+        ("cat and hat", "and", 0, "at the beginning"),
+        ("cat and hat", "cat and", 2, "lets no sentence end there"),
+    ],
+)
+def test_where_a_sentence_stops(recipe, text, sentence, stopped_at, reason):
+    lexicon = Lexicon.read(recipe.parent / "lexicon.txt")
+    (recipe.parent / "grammar.txt").write_text(text)
+    folder = build(Recipe.read(recipe))
+    explanation = explain(load_lg(folder), lexicon, sentence)
+    assert explanation.stopped_at == stopped_at
+    assert reason in str(explanation)
+
+
+def test_info(recipe):
+    info = DecodingGraph.load(build(Recipe.read(recipe))).info()
+    assert (info["words"], info["pronunciations"], info["tokens"]) == (3, 3, 7)
+    assert info["lg"]["epsilon_share"] == 0.0
+    assert {"python", "k2", "torch"} <= set(info["versions"])
+    assert set(info["sources"]) == {"lexicon.txt", "grammar.txt"}
+
+
+def arcs_reading(*rows: tuple[int, int, int]) -> Arcs:
+    src, dst, label = (np.array(column, dtype=np.int32) for column in zip(*rows, strict=True))
+    num_states = int(max(src.max(), dst.max())) + 1
+    return Arcs(src, dst, label, label, np.zeros(len(src), np.float32), np.zeros(num_states))
+
+
+def test_epsilon_paths_are_measured_and_cycles_refused():
+    assert longest_epsilon_path(arcs_reading((0, 1, 0), (1, 2, 0), (2, 0, 5), (0, 2, 0))) == 2
+    assert longest_epsilon_path(arcs_reading((0, 1, 3))) == 0
+    with pytest.raises(GraphError, match="cycle"):
+        longest_epsilon_path(arcs_reading((0, 1, 0), (1, 2, 0), (2, 1, 0)))
+
+
+def test_memory_limit_stops_with_advice():
+    meter = Meter(max_memory=0.001)
+    with pytest.raises(GraphError, match="prune"), meter.stage("big"):
+        np.ones(1_000_000_000)
+    np.ones(10_000_000)  # the limit is gone afterwards
+
+
+def test_memory_limit_reaches_openfst_and_k2():
+    lexicon = Lexicon([(f"w{i}", tuple(f"{i:06d}")) for i in range(20_000)])
+    G = grammar.compile("(" + " | ".join(f"w{i}" for i in range(20_000)) + ")+", lexicon.words)
+    with pytest.raises(GraphError, match="would need more than"):
+        compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G, max_memory=0.001)
+
+
+def test_l_must_bring_its_pronunciations_and_fit_h():
+    lexicon = Lexicon([("cat", ("k", "ae", "t"))])
+    fsa = lexicon.to_fsa(disambig=True)
+    assert compile_hlg(topology.ctc(lexicon.num_tokens), fsa).lexicon is lexicon
+    with pytest.raises(GraphError, match="num_tokens"):
+        compile_hlg(topology.ctc(3), lexicon)
+    with pytest.raises(GraphError, match="no pronunciations"):
+        compile_hlg(topology.ctc(4), k2.Fsa(fsa.arcs.values(), aux_labels=fsa.aux_labels))
+
+
+def test_g_that_shares_no_word_with_l_is_empty():
+    lexicon = Lexicon([("cat", ("k", "ae", "t"))])
+    G = k2.Fsa.from_str(f"0 1 {lexicon.words['#0'] + 5} 0\n1 2 -1 0\n2")
+    with pytest.raises(GraphError, match="empty"):
+        compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G)
+
+
+def test_graph_moves_between_devices(recipe):
+    graph = DecodingGraph.load(build(Recipe.read(recipe)))
+    assert graph.to("cpu") is graph
+    if torch.cuda.is_available():
+        assert graph.to("cuda").device.type == "cuda"
