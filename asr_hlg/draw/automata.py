@@ -155,7 +155,7 @@ def _unpack(automaton: k2.Fsa | Arcs) -> tuple[list[_Arc], list[_Final]]:
 def _digraph(arcs: list[_Arc], finals: list[_Final], names: _Names, title: str):
     graphviz = _graphviz()
     dot = graphviz.Digraph(node_attr=_NODE, edge_attr=_EDGE)
-    dot.attr(rankdir="LR", label=title, fontname="Helvetica", ranksep="0.3", nodesep="0.15")
+    dot.attr(rankdir="LR", label=title, fontname="Helvetica", ranksep="0.35", nodesep="0.3")
     ends = {final.state: final for final in finals}
     for state in sorted({arc.src for arc in arcs} | {arc.dst for arc in arcs} | set(ends) | {0}):
         text = str(state)
