@@ -485,6 +485,17 @@ def test_compiled_graph_is_openfsts_for_any_lexicon(lexicon, topo, silence, seed
     assert_equal_languages(graph, openfst_hlg(H, lexicon, G), random)
 
 
+@pytest.mark.parametrize("topo", TOPOLOGIES)
+def test_without_a_grammar_any_word_may_follow_any(topo):
+    H = TOPOLOGIES[topo](LEXICON.num_tokens)
+    loop = np.zeros(3, dtype=np.int32)
+    words = np.array([LEXICON.words[word] for word in PHONES], dtype=np.int32)
+    zero = np.zeros(3, dtype=np.float32)
+    G = Arcs(loop, loop, words, words, zero, zero[:1])
+    random = np.random.default_rng(6)
+    assert assert_equal_languages(compile_hlg(H, LEXICON), openfst_hlg(H, LEXICON, G), random) > 3
+
+
 def back_off_bigram(table):
     """A G with back-off arcs: a word is reached by its bigram or through state 2."""
     cat, hat, pause = table["cat"], table["hat"], table["#0"]

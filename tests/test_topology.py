@@ -285,3 +285,12 @@ def test_total_probability_of_all_strings_is_one_phone():
         for score in scores
     )
     assert math.exp(total) == pytest.approx(1, abs=2e-3)
+
+
+def test_names_of_the_columns_that_a_topology_reads():
+    tokens = ["<blk>", "a", "b", "#0"]
+    assert topology.column_names(topology.ctc(3), tokens) == ("<blk>", "a", "b")
+    assert topology.column_names(topology.hmm(2, 1), tokens) == ("<eps>", "a", "b")
+    names = ("<eps>", "a_0", "a_1", "b_0", "b_1")
+    assert topology.column_names(topology.hmm(2, 2), tokens) == names
+    assert topology.column_names(topology.chain(2), tokens) == names
