@@ -79,14 +79,6 @@ def test_disambiguation_by_kaldis_rule(tmp_path):
     assert readings(lexicon, "x", disambig=True) == {}
 
 
-def test_a_graph_without_G_has_no_use_for_back_off_symbols(tmp_path):
-    lexicon = lexicon_of("a x\nb x\n", tmp_path)
-    pause = lexicon.tokens["#0"]
-    assert pause in lexicon.arcs(disambig=True).ilabel
-    assert pause not in lexicon.arcs(disambig=True, back_off=False).ilabel
-    assert pause not in lexicon.arcs(disambig=False).ilabel
-
-
 entries = st.lists(
     st.tuples(
         st.sampled_from("uvwxyz"),

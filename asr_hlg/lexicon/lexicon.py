@@ -184,7 +184,7 @@ class Lexicon:
         """The same pronunciations over an acoustic model's token table."""
         return self._with(self.entries, tokens)
 
-    def arcs(self, disambig: bool = False, back_off: bool = True) -> Arcs:
+    def arcs(self, disambig: bool = False) -> Arcs:
         """L as flat arrays, which `to_fsa` turns into a k2.Fsa.
 
         A word is written on its first arc, together with the log of its pronunciation's
@@ -195,10 +195,8 @@ class Lexicon:
         ----------
         disambig : bool
             End homophones, and pronunciations that begin another one, with ``#1 #2 …``, so that
-            no token sequence has two readings.
-        back_off : bool
-            With ``disambig``, let the back-off symbols ``#0`` of G pass between words; a graph
-            without G has no use for them.
+            no token sequence has two readings; and let back-off symbols ``#0`` of G pass between
+            words.
         """
         ilabel, lengths = self._token_ids(disambig)
         ends = np.cumsum(lengths)
@@ -220,7 +218,7 @@ class Lexicon:
         if self.silence is not None:
             token = self._id_of_token[self.silence]
             columns, score = self._add_silence(token, columns, score, is_last, disambig)
-        if disambig and back_off:
+        if disambig:
             pause = [[loop], [loop], [self.tokens["#0"]], [self.words["#0"]]]
             columns = np.concatenate([columns, np.array(pause, dtype=np.int32)], axis=1)
             score = np.append(score, np.float32(0))
