@@ -128,7 +128,7 @@ def chain(num_phones: int, self_loop: float = 0.5) -> k2.Fsa:
 
     The first frame of phone p reads pdf ``2p - 1`` and every later frame pdf ``2p`` (phones from
     1), so that the network itself can say where a phone begins; Povey et al. 2016, "Purely
-    sequence-trained neural networks for ASR based on lattice-free MMI", section 2.4. State p is
+    sequence-trained neural networks for ASR based on lattice-free MMI". State p is
     "in phone p".
     """
     if num_phones < 1 or not 0 < self_loop < 1:
