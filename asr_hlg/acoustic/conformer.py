@@ -108,19 +108,32 @@ class LogMel(nn.Module):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, samples), (B,)`` to energies ``(B, frames, num_mels)`` and frames ``(B,)``."""
         half = self.window // 2
-        # Reflection needs more samples than it adds; silence lengthens what is shorter.
-        longest = max(waveforms.shape[1], half + 1)
-        waveforms = F.pad(waveforms, (0, longest - waveforms.shape[1]))
-        lengths = lengths.clamp(min=half + 1)
-        index = torch.arange(-half, longest + half, device=waveforms.device).abs()
+        index = torch.arange(-half, waveforms.shape[1] + half, device=waveforms.device).abs()
         last = lengths[:, None] - 1
+        # What is too short to be reflected that far goes on with its first sample.
         index = torch.where(index > last, 2 * last - index, index).clamp(min=0)
-        padded = waveforms.gather(1, index)
-        frames = padded.unfold(1, self.window, self.hop) * self.taper
-        spectrum = torch.view_as_real(torch.fft.rfft(frames))
-        power = spectrum.square().sum(-1)
+        power = self._power(waveforms.gather(1, index))
         energies = (power @ self.filters).clamp(min=1e-10).log()
         return energies, 1 + torch.div(lengths, self.hop, rounding_mode="floor")
+
+    def _power(self, waveforms: Tensor) -> Tensor:
+        """Squared magnitudes ``(B, frames, window // 2 + 1)`` of the Fourier transform."""
+        if not torch.jit.is_scripting():  # noqa: SIM102  (the script compiler needs it outside)
+            if torch.onnx.is_in_onnx_export():
+                return self._power_by_definition(waveforms)
+        spectrum = torch.fft.rfft(waveforms.unfold(1, self.window, self.hop) * self.taper)
+        return torch.real(spectrum).square() + torch.imag(spectrum).square()
+
+    def _power_by_definition(self, waveforms: Tensor) -> Tensor:
+        """The same, slower, in operations that torch can export."""
+        time = torch.arange(self.window, device=waveforms.device)
+        # Whole turns are dropped while the numbers are integers, and so exact.
+        turns = torch.remainder(time[: self.window // 2 + 1, None] * time, self.window)
+        angles = turns * (2 * math.pi / self.window)
+        kernels = torch.cat([angles.cos(), angles.sin()]) * self.taper
+        spectrum = F.conv1d(waveforms[:, None], kernels[:, None], stride=self.hop)
+        real, imaginary = spectrum.transpose(1, 2).chunk(2, dim=-1)
+        return real.square() + imaginary.square()
 
 
 class FeedForward(nn.Module):
@@ -153,7 +166,8 @@ class SelfAttention(nn.Module):
         batch, frames, dim = x.shape
         heads = self.qkv(self.norm(x)).view(batch, frames, 3, self.num_heads, -1)
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
-        scores = query @ key.transpose(-2, -1) / math.sqrt(dim // self.num_heads) + bias
+        query = query / math.sqrt(dim // self.num_heads)
+        scores = query @ key.transpose(-2, -1) + bias
         mixed = self.dropout(scores.softmax(-1)) @ value
         return self.dropout(self.out(mixed.transpose(1, 2).reshape(batch, frames, dim)))
 
