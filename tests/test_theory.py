@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from asr_hlg import hybrid, symbols, topology
 from asr_hlg.arcs import Arcs
 from asr_hlg.graph import compile_hlg
+from asr_hlg.graph.compile import DELTA
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.posteriors import Posteriors
 
@@ -37,8 +38,8 @@ LEXICON = Lexicon.read(Path(__file__).resolve().parents[1] / "lang/cat_hat/lexic
 COLUMNS = tuple(symbols.names(LEXICON.tokens)[: LEXICON.num_tokens])
 PHONES = {"cat": "k ae t", "and": "ae n d", "hat": "h ae t"}
 
-# Determinization and minimisation take weights nearer than 1/1024 for equal, on each of 12 arcs.
-ROUNDING = 2 * 12 / 1024
+# Determinization and minimisation take weights nearer than DELTA for equal, on each of 12 arcs.
+ROUNDING = 2 * 12 * DELTA
 
 
 def phone_ids(words):

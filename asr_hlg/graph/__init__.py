@@ -8,6 +8,7 @@ graph = DecodingGraph.load("graphs/mine")
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import k2
 import numpy as np
 import torch
 
-from asr_hlg import symbols
+from asr_hlg import symbols, topology
 from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError
 from asr_hlg.graph import compile as stages
@@ -192,7 +193,7 @@ def compile_hlg(
     """
     meter = Meter(max_memory, report)
     lexicon = _lexicon(L)
-    grammar = G if G is None or isinstance(G, Arcs) else Arcs.from_k2(G)
+    grammar = G if G is None or isinstance(G, Arcs) else _g_arcs(G, lexicon.words)
     lg = compile_lg(lexicon, grammar, meter)
     return finish(H, lexicon, lg, meter, columns)
 
@@ -251,18 +252,16 @@ def _lexicon(L: Lexicon | k2.Fsa) -> Lexicon:
 
 def _columns(H: k2.Fsa, lexicon: Lexicon) -> tuple[str, ...]:
     """Names of what H reads, and a check that H and L speak of the same tokens."""
-    tokens = symbols.names(lexicon.tokens)[: lexicon.num_tokens]
     written = int(H.aux_labels.max())
     if written != lexicon.num_tokens - 1:
         raise GraphError(
             f"H has {written} tokens besides the blank, the lexicon {lexicon.num_tokens - 1}",
             remedy="build H with Lexicon.num_tokens",
         )
-    read = int(H.labels.max()) + 1
-    if bool((H.labels == 0).any()):
-        return tuple(tokens)
-    per_token = (read - 1) // written
-    if per_token == 1:
-        return (symbols.EPS, *tokens[1:])
-    states = (f"{token}_{state}" for token in tokens[1:] for state in range(per_token))
-    return (symbols.EPS, *states)
+    return topology.column_names(H, symbols.names(lexicon.tokens))
+
+
+def _g_arcs(G: k2.Fsa, words: k2.SymbolTable) -> Arcs:
+    """G as arrays; its back-off arcs read ``#0`` and write nothing."""
+    arcs = Arcs.from_k2(G)
+    return replace(arcs, olabel=np.where(arcs.ilabel == words["#0"], 0, arcs.olabel))

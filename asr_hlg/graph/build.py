@@ -70,7 +70,7 @@ def build(
     meter = Meter(max_memory, report.stage)
     if built.get("keys") != keys:
         lexicon, lg = _lg(recipe, folder, keys["lg"], built, meter, report)
-        graph = finish(_topology(recipe.topology, lexicon), lexicon, lg, meter)
+        graph = finish(make_topology(recipe.topology, lexicon), lexicon, lg, meter)
         _check_sentences(recipe, lexicon, lg)
         graph.meta.update(keys=keys, sources=sources, versions=_versions(), **_described(recipe))
         graph.meta["compiled"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -124,17 +124,21 @@ def _lg(
     if built.get("keys", {}).get("lg") == key and (folder / "lg" / "key").is_file():
         graph = store.load(folder)
         return graph.lexicon, load_lg(folder)
-    lexicon, G = _lexicon_and_g(recipe, meter, report)
+    lexicon, G = read_parts(recipe, meter, report)
     lg = compile_lg(lexicon, G, meter)
     (folder / "lg").mkdir(parents=True, exist_ok=True)
     (folder / "lg" / "key").unlink(missing_ok=True)
     for name in _COLUMNS:
-        np.save(folder / "lg" / f"{name}.npy", getattr(lg, name))
+        store.save_array(folder / "lg" / f"{name}.npy", getattr(lg, name))
     (folder / "lg" / "key").write_text(key + "\n")
     return lexicon, lg
 
 
-def _lexicon_and_g(recipe: Recipe, meter: Meter, report: Report) -> tuple[Lexicon, Arcs | None]:
+def read_parts(
+    recipe: Recipe, meter: Meter | None = None, report: Report = Report()
+) -> tuple[Lexicon, Arcs | None]:
+    """L and G of a recipe, as they go into the compilation; G is None where there is none."""
+    meter = meter or Meter()
     if recipe.lm is None:
         with meter.stage("L read") as size:
             lexicon = read_lexicon(recipe)
@@ -177,7 +181,8 @@ def _l_size(lexicon: Lexicon) -> tuple[int, int]:
     return arcs.num_states, arcs.num_arcs
 
 
-def _topology(section: TopologySection, lexicon: Lexicon) -> k2.Fsa:
+def make_topology(section: TopologySection, lexicon: Lexicon) -> k2.Fsa:
+    """H of a recipe over its lexicon's tokens."""
     phones = lexicon.num_tokens - 1
     if section.kind == "ctc":
         return topology.ctc(lexicon.num_tokens)

@@ -22,6 +22,10 @@ from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError
 from asr_hlg.graph.meter import Meter
 
+DELTA = 1e-5
+"""Weights that differ by less are equal. Kaldi's 1/1024 merges 0.2 % more states of English, and
+moves a sentence's score by up to that much for every arc."""
+
 
 def compose_lg(L: Arcs, G: Arcs | None, meter: Meter) -> Arcs:
     """L∘G, determinized and minimised; disambiguation symbols are still in it.
@@ -46,10 +50,10 @@ def compose_lg(L: Arcs, G: Arcs | None, meter: Meter) -> Arcs:
         if not lg.num_states:
             raise GraphError("L∘G is empty: no sentence of G consists of words of L")
     with meter.stage("L∘G determinize") as size:
-        kaldifst.determinize_star(lg, use_log=True)
+        kaldifst.determinize_star(lg, delta=DELTA, use_log=True)
         size.set(*_size(lg))
     with meter.stage("L∘G minimise") as size:
-        kaldifst.minimize_encoded(lg)
+        kaldifst.minimize_encoded(lg, delta=DELTA)
         size.set(*_size(lg))
     return Arcs.from_openfst(lg)
 

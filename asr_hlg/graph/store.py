@@ -41,10 +41,10 @@ def save(graph: DecodingGraph, folder: Path) -> None:
     aux = fsa.aux_labels
     if isinstance(aux, torch.Tensor):
         aux = k2.RaggedTensor(aux.unsqueeze(1))
-    np.save(folder / "arcs.npy", fsa.arcs.values().numpy())
-    np.save(folder / "phones.npy", fsa.phones.numpy())
-    np.save(folder / "words.npy", aux.values.numpy())
-    np.save(folder / "word_splits.npy", aux.shape.row_splits(1).numpy())
+    save_array(folder / "arcs.npy", fsa.arcs.values().numpy())
+    save_array(folder / "phones.npy", fsa.phones.numpy())
+    save_array(folder / "words.npy", aux.values.numpy())
+    save_array(folder / "word_splits.npy", aux.shape.row_splits(1).numpy())
     symbols.write(graph.words, folder / "words.txt")
     symbols.write(graph.tokens, folder / "tokens.txt")
     graph.lexicon.write(folder / "lexiconp.txt")
@@ -141,6 +141,13 @@ def read_meta(folder: Path) -> dict[str, Any]:
             remedy="compile the graph again",
         )
     return meta
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write a ``.npy`` file in the place of an old one, which a running decoder may have mapped."""
+    part = path.with_name("part-" + path.name)
+    np.save(part, array)
+    os.replace(part, path)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
