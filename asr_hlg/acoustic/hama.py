@@ -8,6 +8,7 @@ frames, 16 kHz.  Only its weight file is used: the network runs as our
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterator
 from importlib import resources
@@ -84,12 +85,12 @@ def read_tensors(data: bytes) -> dict[str, np.ndarray]:
             entries.append((name, _DTYPES[kind], shape, offset))
         start = -(-place // 16) * 16
         return {
-            name: np.frombuffer(data, dtype, int(np.prod(shape)), start + offset)
+            name: np.frombuffer(data, dtype, math.prod(shape), start + offset)
             .reshape(shape)
             .astype(np.float32)
             for name, dtype, shape, offset in entries
         }
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise ModelError(
             f"the hama weight file is damaged: {error}", remedy="reinstall hama 1.7"
         ) from None

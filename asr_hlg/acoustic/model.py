@@ -109,16 +109,17 @@ class ConformerModel(AcousticModel):
         super().__init__(config.tokens, config.frame_shift, config.sample_rate, device)
         self.network = network.to(self.device).eval()
         self._stride = 2 * config.hop
+        on_gpu = self.device.type == "cuda"
+        self._batch_samples = self.GPU_BATCH * self.sample_rate if on_gpu else 0
 
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
         pieces = [(k, *cut) for k, w in enumerate(waveforms) for cut in self._windows(len(w))]
         pieces.sort(key=lambda piece: piece[2] - piece[1])
-        limit = self.GPU_BATCH * self.sample_rate if self.device.type == "cuda" else 0
         results: list[list[tuple[int, Tensor]]] = [[] for _ in waveforms]
         with torch.inference_mode():
             while pieces:
                 # From the longest down: the first batch shows whether the memory suffices.
-                size = max(1, limit // (pieces[-1][2] - pieces[-1][1]))
+                size = max(1, self._batch_samples // (pieces[-1][2] - pieces[-1][1]))
                 batch, pieces = pieces[-size:], pieces[:-size]
                 rows = [waveforms[k][start:end] for k, start, end, *_ in batch]
                 lengths = torch.tensor([len(row) for row in rows], device=self.device)

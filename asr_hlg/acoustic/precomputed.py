@@ -1,17 +1,20 @@
 """Log-probabilities that another program has computed, looked up by utterance id.
 
-Either a Kaldi archive (``.ark``, or ``.scp`` that points into archives) of float matrices, or an
-``.npz`` file, with one array ``(frames, num_tokens)`` for each utterance id.  The JSON file beside
-it is described in :mod:`asr_hlg.acoustic.external`.
+Either a Kaldi archive (``.ark``, or ``.scp`` that points into archives) of float or double
+matrices, or an ``.npz`` file, with one array ``(frames, num_tokens)`` for each utterance id.  The
+JSON file beside it is described in :mod:`asr_hlg.acoustic.external`.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import struct
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-import kaldi_native_io
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,6 +24,8 @@ from asr_hlg.acoustic.external import Description
 from asr_hlg.acoustic.model import AcousticModel
 from asr_hlg.errors import ModelError
 from asr_hlg.posteriors import Posteriors
+
+_MATRICES: dict[bytes, np.dtype] = {b"\0BFM ": np.dtype("<f4"), b"\0BDM ": np.dtype("<f8")}
 
 
 class PrecomputedModel(AcousticModel):
@@ -64,9 +69,10 @@ class PrecomputedModel(AcousticModel):
             matrix = np.asarray(self._look_up(utterance))
         except KeyError:
             raise ModelError(f"no utterance {utterance!r}", path=self.path) from None
-        except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"cannot read {utterance!r}: {reason}", path=self.path) from None
+        except (OSError, ValueError, MemoryError, struct.error, zipfile.BadZipFile):
+            raise ModelError(
+                f"the matrix of {utterance!r} is damaged or missing", path=self.path
+            ) from None
         if matrix.ndim != 2 or matrix.shape[1] != len(self.tokens):
             raise ModelError(
                 f"{utterance!r} has shape {matrix.shape}, expected (frames, {len(self.tokens)})",
@@ -87,17 +93,38 @@ def _npz(path: Path) -> Callable[[str], np.ndarray]:
 
 
 def _kaldi(path: Path) -> Callable[[str], np.ndarray]:
-    kind = path.suffix[1:]
-    if kind == "scp":
-        _refuse_commands(path)
+    """Look matrices up in an archive, or where a script file points.
+
+    Read by our own few lines, since an archive may come from anywhere: of the packages that read
+    them, kaldi_native_io crashes on a header that lies and kaldiio unpickles what it is told to.
+    """
     try:
-        reader = kaldi_native_io.RandomAccessFloatMatrixReader(f"{kind}:{path}")
-    except RuntimeError as error:
-        raise ModelError(f"not a Kaldi {kind} file: {error}", path=path) from None
-    return reader.__getitem__
+        places = dict(_script(path) if path.suffix == ".scp" else _archive(path))
+    except (OSError, ValueError, struct.error) as error:
+        raise ModelError(f"not a Kaldi {path.suffix[1:]} file: {error}", path=path) from None
+
+    def look_up(utterance: str) -> np.ndarray:
+        place, offset = places[utterance]
+        with open(place, "rb") as file:
+            file.seek(offset)
+            shape, dtype = _header(file)
+            return np.fromfile(file, dtype, shape[0] * shape[1]).reshape(shape)
+
+    return look_up
 
 
-def _refuse_commands(path: Path) -> None:
+def _archive(path: Path) -> Iterator[tuple[str, tuple[Path, int]]]:
+    """Where the matrix of each utterance begins in an archive."""
+    with open(path, "rb") as file:
+        while name := _name(file):
+            start = file.tell()
+            shape, dtype = _header(file)
+            file.seek(shape[0] * shape[1] * dtype.itemsize, os.SEEK_CUR)
+            yield name, (path, start)
+
+
+def _script(path: Path) -> Iterator[tuple[str, tuple[Path, int]]]:
+    """Where a script file says that the matrix of each utterance begins: ``id file:offset``."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if "|" in line:
             raise ModelError(
@@ -106,3 +133,26 @@ def _refuse_commands(path: Path) -> None:
                 line=number,
                 remedy="write the matrices to an archive first",
             )
+        match = re.fullmatch(r"(\S+)\s+(.+?)(?::(\d+))?\s*", line)
+        if match is None:
+            raise ModelError("expected 'id file:offset'", path=path, line=number)
+        name, place, offset = match.groups()
+        yield name, (Path(place), int(offset or 0))
+
+
+def _name(file: BinaryIO) -> str:
+    """The name before a matrix, up to the space; empty at the end of the file."""
+    name = bytearray()
+    while (byte := file.read(1)) not in (b"", b" "):
+        name += byte
+        if len(name) > 1000:
+            raise ValueError("an utterance id does not end")
+    return name.decode("utf-8")
+
+
+def _header(file: BinaryIO) -> tuple[tuple[int, int], np.dtype]:
+    """Shape and type of the matrix that follows: a float or double one, in binary."""
+    magic, four, rows, also_four, columns = struct.unpack("<5sBIBI", file.read(15))
+    if magic not in _MATRICES or (four, also_four) != (4, 4):
+        raise ValueError("no matrix in binary, uncompressed form; copy-matrix writes one")
+    return (rows, columns), _MATRICES[magic]
