@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-
-import k2
+from typing import TYPE_CHECKING
 
 from asr_hlg.errors import AsrHlgError
+
+if TYPE_CHECKING:
+    import k2
 
 EPS = "<eps>"
 BLANK = "<blk>"
@@ -28,6 +30,8 @@ def table(symbols: Iterable[str]) -> k2.SymbolTable:
     >>> words["cat"], words[1]
     (2, 'and')
     """
+    import k2  # the acoustic rooms need this module's names, and no k2
+
     id2sym = dict(enumerate(symbols))
     sym2id = {symbol: index for index, symbol in id2sym.items()}
     if len(sym2id) != len(id2sym):
