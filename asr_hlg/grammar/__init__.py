@@ -22,6 +22,8 @@ ones can be said. Tags in braces are skipped; imports are refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import k2
@@ -32,7 +34,7 @@ from asr_hlg.errors import GrammarError
 from asr_hlg.grammar import automaton
 from asr_hlg.grammar.syntax import Place, Rules, parse
 
-__all__ = ["compile", "to_arcs"]
+__all__ = ["compile", "to_arcs", "vocabulary"]
 
 
 def compile(text: str, words: k2.SymbolTable, path: str | Path | None = None) -> k2.Fsa:
@@ -78,10 +80,25 @@ def compile(text: str, words: k2.SymbolTable, path: str | Path | None = None) ->
 
 def to_arcs(text: str, words: k2.SymbolTable, path: str | Path | None = None) -> Arcs:
     """The same as :func:`compile`, as arrays for the compilation of a graph."""
-    try:
+    with _errors_name(path):
         rules = parse(text)
         _check_vocabulary(rules, words)
         return automaton.to_arcs(rules, words._sym2id.__getitem__)
+
+
+def vocabulary(text: str, path: str | Path | None = None) -> dict[str, int]:
+    """The words of a grammar, each with the line on which it first stands."""
+    lines: dict[str, int] = {}
+    with _errors_name(path):
+        for word in automaton.words_of(parse(text)):
+            lines.setdefault(word.text, word.place.line)
+    return lines
+
+
+@contextmanager
+def _errors_name(path: str | Path | None) -> Iterator[None]:
+    try:
+        yield
     except GrammarError as error:
         raise GrammarError(error.message, path=path, line=error.line, remedy=error.remedy) from None
 

@@ -88,12 +88,7 @@ def read_lexicon(recipe: Recipe, vocabulary: frozenset[str] | None = None) -> Le
     section = recipe.lexicon
     entries: list[Pronunciation] = []
     for name in section.files:
-        path = recipe.resolve(name)
-        if name == "pocketsphinx:dict":
-            found = [Pronunciation(*entry) for entry in lm.read_dict(path)]
-        else:
-            found = list(Lexicon.read(path).entries)
-        entries += found
+        entries += read_source(name, recipe.resolve(name))
     known: dict[tuple[str, tuple[str, ...]], Pronunciation] = {}
     for entry in entries:
         if vocabulary is None or entry.word in vocabulary:
@@ -106,6 +101,13 @@ def read_lexicon(recipe: Recipe, vocabulary: frozenset[str] | None = None) -> Le
         silence_prob=section.silence_prob,
         position_dependent=section.position_dependent,
     )
+
+
+def read_source(name: str, path: Path) -> list[Pronunciation]:
+    """All pronunciations of one of the lexicon's files."""
+    if name == "pocketsphinx:dict":
+        return [Pronunciation(*entry) for entry in lm.read_dict(path)]
+    return list(Lexicon.read(path).entries)
 
 
 def load_lg(folder: Path) -> Arcs:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,13 +68,7 @@ def load(folder: Path) -> DecodingGraph:
     from asr_hlg.graph import DecodingGraph
 
     meta = read_meta(folder)
-    for name, expected in meta["files"].items():
-        if not (folder / name).is_file() or file_hash(folder / name) != expected["sha256"]:
-            raise GraphError(
-                "differs from what was compiled",
-                path=folder / name,
-                remedy="compile the graph again: asr-hlg graph NAME --force",
-            )
+    check_files(folder, meta, meta["files"])
     arcs, phones, word_ids, splits = (
         torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False))
         for name in ("arcs", "phones", "words", "word_splits")
@@ -117,6 +112,18 @@ class _Spellings:
     def __call__(self, word: str) -> list[tuple[str, ...]]:
         entries = [(word, tuple(line.split()[2:])) for line in self._lines.get(word, ())]
         return Lexicon(entries, **self._options).spellings(word)
+
+
+def check_files(folder: Path, meta: dict[str, Any], names: Iterable[str]) -> None:
+    """Refuse files that are not what ``graph.json`` vouches for."""
+    for name in names:
+        expected = meta["files"][name]["sha256"]
+        if not (folder / name).is_file() or file_hash(folder / name) != expected:
+            raise GraphError(
+                "differs from what was compiled",
+                path=folder / name,
+                remedy="compile the graph again: asr-hlg graph NAME --force",
+            )
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
