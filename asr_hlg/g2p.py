@@ -1,14 +1,17 @@
 """Guessed pronunciations for words that a lexicon lacks.
 
->>> lexicon, guesses = g2p.complete(lexicon, ["xylophone", "naïve"])
+>>> lexicon, guesses = g2p.complete(lexicon, ["xylophone", "1984"])
 >>> print(guesses.report())
 guessed  xylophone  Z AY L AH F OW N
-left out naïve      'i̯' is no English phone
+left out 1984       '1' is no letter of the English alphabet
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+import string
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -16,6 +19,8 @@ from typing import Protocol
 from asr_hlg.errors import LexiconError
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.phones import IPA_TO_ARPABET
+
+_NO_PHONE = frozenset(" ː\u032f")  # between phones, a long vowel, a glide
 
 
 class GraphemeToPhoneme(Protocol):
@@ -41,23 +46,41 @@ class HamaG2P:
     def pronounce(self, word: str) -> tuple[str, ...]:
         """The phones of an English word.
 
+        Case, accents and apostrophes make no difference; hyphens and full stops part what is
+        pronounced on its own.
+
         Raises
         ------
         LexiconError
-            If the model hears a sound that English lacks, as it does in foreign words and
-            digits, or if it hears nothing.
+            If a letter is not one of the 26, if the model hears a sound that English lacks, as it
+            does in some foreign words, or if it hears nothing.
         """
-        limit = self._model.max_output_len
-        alignments = self._model.predict(word).alignments if word.strip() else []
-        ipa = [alignment.phoneme for alignment in alignments]
-        foreign = [symbol for symbol in ipa if symbol not in IPA_TO_ARPABET]
-        if not ipa:
+        phones = tuple(phone for part in _parts(word) for phone in self._phones(part))
+        if not phones:
             raise LexiconError(f"no phones for {word!r}")
-        if foreign:
-            raise LexiconError(f"{foreign[0]!r} is no English phone")
+        return phones
+
+    def _phones(self, letters: str) -> Iterator[str]:
+        limit = self._model.max_output_len - 1  # its end symbol counts
+        ipa = [alignment.phoneme for alignment in self._model.predict(letters).alignments]
         if len(ipa) >= limit:
             raise LexiconError(f"pronunciation is cut off after {limit} phones")
-        return tuple(IPA_TO_ARPABET[symbol] for symbol in ipa)
+        for symbol in ipa:
+            if symbol in _NO_PHONE:
+                continue
+            if symbol not in IPA_TO_ARPABET:
+                raise LexiconError(f"{symbol!r} is no English phone")
+            yield IPA_TO_ARPABET[symbol]
+
+
+def _parts(word: str) -> list[str]:
+    """What of a word is pronounced on its own, in the letters a to z."""
+    plain = unicodedata.normalize("NFKD", word.casefold())
+    letters = "".join(c for c in plain if not unicodedata.combining(c) and c not in "'’")
+    for letter in letters:
+        if letter not in string.ascii_lowercase and letter not in "-. ":
+            raise LexiconError(f"{letter!r} is no letter of the English alphabet")
+    return re.split("[-. ]+", letters.strip("-. ")) if letters.strip("-. ") else []
 
 
 @dataclass(frozen=True)
@@ -79,15 +102,28 @@ class Guesses:
         return "\n".join(lines)
 
 
-def guess(words: Iterable[str], model: GraphemeToPhoneme) -> Guesses:
-    """Pronounce every word once; a word that fails does not stop the others."""
+def guess(
+    words: Iterable[str],
+    model: GraphemeToPhoneme,
+    missing_tokens: Callable[[tuple[str, ...]], Sequence[str]] = lambda phones: (),
+) -> Guesses:
+    """Pronounce every word once; a word that fails does not stop the others.
+
+    ``missing_tokens`` says which of a pronunciation's phones the acoustic model lacks.
+    """
     pronunciations: dict[str, tuple[str, ...]] = {}
     left_out: dict[str, str] = {}
     for word in dict.fromkeys(words):
         try:
-            pronunciations[word] = model.pronounce(word)
+            phones = model.pronounce(word)
         except LexiconError as error:
             left_out[word] = error.message
+            continue
+        missing = missing_tokens(phones)
+        if missing:
+            left_out[word] = f"the acoustic model has no {missing[0]!r}"
+        else:
+            pronunciations[word] = phones
     return Guesses(pronunciations, left_out)
 
 
@@ -110,11 +146,6 @@ def complete(
     Guesses
         Only the words that were missing.
     """
-    guesses = guess((word for word in words if word not in lexicon), model or HamaG2P())
-    pronunciations, left_out = dict(guesses.pronunciations), dict(guesses.left_out)
-    for word, phones in guesses.pronunciations.items():
-        missing = lexicon.missing_tokens(phones)
-        if missing:
-            left_out[word] = f"the acoustic model has no {missing[0]!r}"
-            del pronunciations[word]
-    return lexicon.extend(pronunciations.items()), Guesses(pronunciations, left_out)
+    unknown = (word for word in words if word not in lexicon)
+    guesses = guess(unknown, model or HamaG2P(), lexicon.missing_tokens)
+    return lexicon.extend(guesses.pronunciations.items()), guesses

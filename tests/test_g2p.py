@@ -61,13 +61,19 @@ def test_guesses_must_suit_the_acoustic_model():
         ("hello", "HH EH L OW"),
         ("thing", "TH IH NG"),
         ("Cat", "K AE T"),
+        ("café", "K EY F"),
+        ("O'Brien", "OW B R AY AH N"),
+        ("cat-judge", "K AE T JH AH JH"),
+        ("kubernetes", "K UW B AH N EY T AH S"),
     ],
 )
 def test_hama_pronounces_english(hama, word, phones):
     assert hama.pronounce(word) == tuple(phones.split())
 
 
-@pytest.mark.parametrize("word", ["naïve", "1984", "", " ", "-", "antidisestablishment" * 3])
+@pytest.mark.parametrize(
+    "word", ["мама", "東京", "1984", "k2", "a_b", "", " ", "-", "antidisestablishment" * 3]
+)
 def test_hama_refuses_what_is_not_english(hama, word):
     with pytest.raises(LexiconError):
         hama.pronounce(word)
