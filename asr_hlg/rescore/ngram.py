@@ -1,0 +1,271 @@
+"""A second pass with a larger n-gram: on whole lattices, or on n-best lists.
+
+    rescorer = NgramRescorer.of_graph("graphs/en", "pocketsphinx:lm")
+    lattice = rescorer(decode(graph, posteriors))      # a Lattice like any other
+    lattice.best_path()[0].text
+
+A path's graph score holds the lexicon's share and that of the first pass's language model. The
+latter depends on the words alone, so it can be computed again and taken out, and the new model's
+put in its place. What ranks the paths is then
+
+    acoustic · log p(A|S)  +  lexicon · (graph score − log P_old(W))  +  lm · log P_new(W)
+    +  word · (number of words)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+import k2
+import numpy as np
+import torch
+
+from asr_hlg import lm, symbols
+from asr_hlg.arcs import k2_fsa
+from asr_hlg.errors import GraphError, OptionError
+from asr_hlg.graph import store
+from asr_hlg.graph.recipe import LexiconSection, LmSection, Recipe
+from asr_hlg.lattice import Lattice, Path, kernels
+from asr_hlg.lattice.arrays import FrameArcs
+from asr_hlg.lm.sphinx import resource
+from asr_hlg.rescore import automaton
+from asr_hlg.rescore.automaton import Automaton
+
+
+@dataclass(frozen=True)
+class NgramScales:
+    """How the shares of a path's score are weighed in the second pass.
+
+    Attributes
+    ----------
+    acoustic : float
+        Factor on the acoustic score, on top of the ``acoustic_scale`` of the search.
+    lexicon : float
+        Factor on what the graph scores besides its language model: pronunciations, silence,
+        transitions of H.
+    lm : float
+        Factor on the new model's log-probabilities.
+    word : float
+        Added for every word: below 0 it punishes insertions, above it deletions.
+    """
+
+    acoustic: float = 1.0
+    lexicon: float = 1.0
+    lm: float = 1.0
+    word: float = 0.0
+
+    def __post_init__(self):
+        if not (self.acoustic > 0 and self.lexicon >= 0 and self.lm >= 0):
+            raise OptionError(
+                f"scales must be positive, not {self}", remedy="only the word bonus may be negative"
+            )
+
+
+class NgramRescorer:
+    """Puts another language model in the place of the first pass's.
+
+    Parameters
+    ----------
+    words : k2.SymbolTable
+        The graph's words.
+    new : ArpaModel
+        The model to score with.
+    old : ArpaModel, optional
+        The model that the graph was compiled with, pruned as it was there; None for a graph
+        without one, from which nothing is taken out.
+    scales : NgramScales, optional
+
+    Attributes
+    ----------
+    missing : tuple of str
+        The graph's words that the new model lacks; each scores ``automaton.UNKNOWN``.
+    """
+
+    def __init__(
+        self,
+        words: k2.SymbolTable,
+        new: lm.ArpaModel,
+        old: lm.ArpaModel | None = None,
+        scales: NgramScales | None = None,
+    ):
+        self.words = words
+        self.scales = scales or NgramScales()
+        self.missing = tuple(w for w in symbols.names(words)[1:-1] if w not in new.word_ids)
+        self._new = Automaton.of(new, words)
+        self._old = Automaton.indifferent(words) if old is None else Automaton.of(old, words)
+
+    @classmethod
+    def of_graph(
+        cls, folder: str | FilePath, source: str | FilePath, scales: NgramScales | None = None
+    ) -> NgramRescorer:
+        """A rescorer for the lattices of a graph folder.
+
+        Parameters
+        ----------
+        folder : str or Path
+            The compiled graph; its first language model is made again from the file that its
+            recipe names.
+        source : str or Path
+            The new model: an ARPA file, a Sphinx trie (``.bin``), or ``pocketsphinx:lm``.
+        scales : NgramScales, optional
+
+        Raises
+        ------
+        GraphError
+            If the first model's file is gone, or is not what the graph was compiled with.
+        """
+        folder = FilePath(folder)
+        words = symbols.read(folder / "words.txt")
+        path = resource("en-us.lm.bin") if str(source) == "pocketsphinx:lm" else FilePath(source)
+        new = _read(path)
+        meta = store.read_meta(folder)
+        section = meta.get("recipe", {}).get("lm")
+        if section is None:
+            return cls(words, new, None, scales)
+        old_path = _first_pass_file(folder, meta)
+        old = new if old_path == path else _read(old_path)
+        if section["prune"]:
+            old = lm.prune(old, section["prune"])
+        return cls(words, new, old, scales)
+
+    def __call__(self, lattice: Lattice, beam: float = 12.0) -> Lattice:
+        """Rescore every path of a lattice.
+
+        Parameters
+        ----------
+        lattice : Lattice
+        beam : float
+            Paths worse than the best one by more than this are dropped: while the lattice is
+            expanded, by an estimate that continues paths with the old model, and at the end by
+            their exact scores. ``inf`` drops none.
+
+        Returns
+        -------
+        Lattice
+            Of the same utterances. Its states remember the new model's history, so every path
+            has its exact score; an empty lattice stays empty.
+        """
+        rescored = {
+            row: self.expand(arcs, beam)
+            for row, arcs in enumerate(lattice.utterances)
+            if arcs is not None
+        }
+        fsas = None
+        if lattice.fsas is not None:
+            fsas = _pack(list(rescored.values())).to(lattice.fsas.device)
+        return Lattice(fsas, list(rescored), lattice.scores, lattice.graph)
+
+    def expand(self, arcs: FrameArcs, beam: float) -> FrameArcs:
+        """One utterance's lattice with the new model's scores; see :meth:`__call__`."""
+        scales = self.scales
+        acoustic = scales.acoustic * (arcs.score - arcs.graph_score)
+        origin, src, dst, change = automaton.expand(
+            arcs.src,
+            arcs.dst,
+            arcs.label,
+            arcs.words,
+            arcs.word_splits,
+            acoustic + scales.lexicon * arcs.graph_score,
+            kernels.backward(
+                arcs.src, arcs.dst, acoustic + arcs.graph_score, arcs.num_states, False
+            ),
+            self._old,
+            self._new,
+            (scales.lexicon, scales.lm, scales.word),
+            beam,
+        )
+        graph_score = scales.lexicon * arcs.graph_score[origin] + change
+        score = acoustic[origin] + graph_score
+        num_states = int(dst.max()) + 1
+        best = _best_through(src, dst, score, num_states)
+        kept = np.flatnonzero(best >= best.max() - beam)
+        states, ends = np.unique(np.concatenate([src[kept], dst[kept]]), return_inverse=True)
+        words, splits = _gather(arcs.words, arcs.word_splits, origin[kept])
+        return replace(
+            arcs,
+            num_states=len(states),
+            src=ends[: len(kept)].astype(np.int32),
+            dst=ends[len(kept) :].astype(np.int32),
+            label=arcs.label[origin[kept]],
+            phone=arcs.phone[origin[kept]],
+            frame=arcs.frame[origin[kept]],
+            score=score[kept],
+            graph_score=graph_score[kept],
+            words=words,
+            word_splits=splits,
+        )
+
+    def nbest(self, paths: Sequence[Path]) -> list[Path]:
+        """Rescore and rank the entries of one utterance's n-best list, best first.
+
+        Each keeps its alignment. A lattice holds more than any list; this is for lists that
+        come from elsewhere, or that another model shall score too.
+        """
+        return sorted(map(self._path, paths), key=lambda path: -path.score)
+
+    def _path(self, path: Path) -> Path:
+        if path.score == -np.inf:
+            return path
+        ids = np.array([self.words[word] for word in path.words], dtype=np.int32)
+        scales = self.scales
+        lexicon = path.graph_score - automaton.log_prob(self._old, ids)
+        new = automaton.log_prob(self._new, ids)
+        graph_score = scales.lexicon * lexicon + scales.lm * new + scales.word * len(ids)
+        acoustic = scales.acoustic * path.acoustic_score
+        return replace(
+            path,
+            score=graph_score + acoustic,
+            graph_score=graph_score,
+            acoustic_score=acoustic,
+        )
+
+
+def _read(path: FilePath) -> lm.ArpaModel:
+    return lm.read_trie(path) if path.suffix == ".bin" else lm.ArpaModel.read(path)
+
+
+def _first_pass_file(folder: FilePath, meta: Mapping[str, Any]) -> FilePath:
+    """The file of the language model that a graph was compiled with."""
+    section = LmSection(**meta["recipe"]["lm"])
+    recipe = Recipe(folder.parent / meta["recipe"]["path"], LexiconSection(), lm=section)
+    path = recipe.resolve(section.file)
+    if store.file_hash(path) != meta["sources"][section.file]["sha256"]:
+        raise GraphError(
+            "is not the language model that the graph was compiled with",
+            path=path,
+            remedy="compile the graph again: asr-hlg graph NAME",
+        )
+    return path
+
+
+def _best_through(src, dst, score, num_states) -> np.ndarray:
+    """The score of the best path through every arc, -inf where none reaches the end."""
+    alpha = automaton.best_to(src, dst, score, num_states)
+    beta = kernels.backward(src, dst, score, num_states, False)
+    return alpha[src] + score + beta[dst]
+
+
+def _gather(words: np.ndarray, splits: np.ndarray, rows: np.ndarray):
+    """Ragged rows picked by index: their values, and the new row splits."""
+    counts = splits[rows + 1] - splits[rows]
+    new_splits = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    within = np.arange(new_splits[-1]) - np.repeat(new_splits[:-1], counts)
+    return words[np.repeat(splits[rows], counts) + within], new_splits
+
+
+def _pack(utterances: Sequence[FrameArcs]) -> k2.Fsa:
+    """What :meth:`FrameArcs.unpack` reads: an FsaVec of these utterances."""
+    fsas = []
+    for arcs in utterances:
+        splits = torch.from_numpy(arcs.word_splits.astype(np.int32))
+        shape = k2.ragged.create_ragged_shape2(splits, None, len(arcs.words))
+        words = k2.RaggedTensor(shape, torch.from_numpy(arcs.words.astype(np.int32)))
+        fsa = k2_fsa(arcs.src, arcs.dst, arcs.label, arcs.score, words)
+        fsa.phones = torch.from_numpy(arcs.phone)
+        fsa.frames = torch.from_numpy(arcs.frame)
+        fsa.graph_scores = torch.from_numpy(arcs.graph_score.astype(np.float32))
+        fsas.append(fsa)
+    return k2.create_fsa_vec(fsas)
