@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import k2
 import numpy as np
 import pytest
 import torch
 
-from asr_hlg import grammar, lm, topology
+from asr_hlg import lm, topology
 from asr_hlg.arcs import Arcs
 from asr_hlg.errors import AsrHlgError, GraphError
 from asr_hlg.graph import DecodingGraph, compile_hlg
@@ -244,11 +246,27 @@ def test_memory_limit_stops_with_advice():
     np.ones(10_000_000)  # the limit is gone afterwards
 
 
-def test_memory_limit_reaches_openfst_and_k2():
-    lexicon = Lexicon([(f"w{i}", tuple(f"{i:06d}")) for i in range(20_000)])
-    G = grammar.compile("(" + " | ".join(f"w{i}" for i in range(20_000)) + ")+", lexicon.words)
-    with pytest.raises(GraphError, match="would need more than"):
-        compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G, max_memory=0.001)
+@pytest.mark.parametrize(("limit", "status"), [(0.25, 1), (3.0, 0)])
+def test_memory_limit_reaches_openfst_and_k2(recipe, limit, status):
+    """In a process of its own: what earlier tests freed could be used again without asking."""
+    words = [f"w{i}" for i in range(30_000)]
+    lines = (f"{word} {' '.join(f'{i:06d}')}\n" for i, word in enumerate(words))
+    (recipe.parent / "lexicon.txt").write_text("".join(lines))
+    (recipe.parent / "grammar.txt").write_text("(" + " | ".join(words) + ")+")
+    recipe.write_text(recipe.read_text().replace("cat and hat", "w1 w2"))
+    command = [
+        sys.executable,
+        "-m",
+        "asr_hlg.cli",
+        "graph",
+        str(recipe),
+        "--max-memory",
+        str(limit),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.returncode == status, run.stderr
+    assert ("would need more than 0.25 GB" in run.stderr) == (status == 1)
+    assert "Traceback" not in run.stderr
 
 
 def test_l_must_bring_its_pronunciations_and_fit_h():

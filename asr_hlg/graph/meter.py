@@ -89,15 +89,16 @@ class _Size:
 def _data_limit(gigabytes: float | None) -> Iterator[None]:
     """Make allocations beyond the limit fail, which C++ turns into ``MemoryError``.
 
-    RLIMIT_DATA counts private writable pages, touched or not. What is mapped but untouched now
-    (torch reserves a good deal) is allowed for, so that the limit speaks of resident memory.
+    RLIMIT_DATA counts private writable pages, touched or not (torch reserves a good deal), so
+    what may still be added to the resident memory is allowed on top of what is mapped now. What
+    earlier work has freed and C's allocator has kept comes on top of that.
     """
     if gigabytes is None:
         yield
         return
-    untouched = max(_status_kb("VmData") - _status_kb("VmRSS"), 0) * 1024
+    budget = max(gigabytes * 1e9 - _status_kb("VmRSS") * 1024, 0)
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 1e9) + untouched, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (_status_kb("VmData") * 1024 + int(budget), hard))
     try:
         yield
     finally:

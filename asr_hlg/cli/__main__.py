@@ -1,0 +1,7 @@
+"""``python -m asr_hlg.cli``, where the command ``asr-hlg`` is not on the path."""
+
+import sys
+
+from asr_hlg.cli import main
+
+sys.exit(main())
