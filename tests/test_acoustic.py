@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg import acoustic
 from asr_hlg.acoustic import ConformerModel, hama
-from asr_hlg.errors import AudioError, ModelError
+from asr_hlg.errors import AudioError, ModelError, OptionError
 from asr_hlg.phones import ARPABET
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.wav"))
@@ -248,6 +248,12 @@ def test_a_damaged_header_is_an_error_or_harmless(place, value):
     except ModelError:
         return
     assert all(tensor.dtype == np.float32 for tensor in tensors.values())
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "abacus"])
+def test_a_device_that_is_not_there_is_named(device):
+    with pytest.raises(OptionError, match=f"device {device}.*cpu always works"):
+        acoustic.load("hama", device=device)
 
 
 def test_a_missing_package_is_named(monkeypatch):

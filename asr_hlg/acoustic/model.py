@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg.acoustic.conformer import Conformer
 from asr_hlg.audio import resample
-from asr_hlg.errors import AudioError
+from asr_hlg.errors import AudioError, OptionError
 from asr_hlg.posteriors import Posteriors
 
 Waveforms = Sequence["np.ndarray | Tensor"] | np.ndarray | Tensor
@@ -44,7 +44,7 @@ class AcousticModel(abc.ABC):
         self.tokens = tuple(tokens)
         self.frame_shift = frame_shift
         self.sample_rate = sample_rate
-        self.device = torch.device(device)
+        self.device = _usable(device)
 
     def posteriors(self, waveforms: Waveforms, sample_rate: int) -> Posteriors:
         """Recognise a batch of recordings.
@@ -156,3 +156,14 @@ class ConformerModel(AcousticModel):
             )
             for first, last in zip(cuts, [*cuts[1:], frames], strict=True)
         ]
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        # Placing something there is the only test that covers every kind of device.
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(
+            f"cannot compute on device {device}: {reason}", remedy="cpu always works"
+        ) from None
