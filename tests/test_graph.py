@@ -10,6 +10,7 @@ import k2
 import numpy as np
 import pytest
 import torch
+from brute_force import transductions
 
 from asr_hlg import lm, topology
 from asr_hlg.arcs import Arcs
@@ -184,6 +185,29 @@ def test_back_offs_write_nothing(recipe, tmp_path):
     G = lm.read_arpa(tmp_path / "g.arpa", lexicon.words)
     graph = compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G)
     assert set(graph.fsa.aux_labels.values.tolist()) <= {lexicon.words["cat"], lexicon.words["and"]}
+
+
+def test_a_rare_homophone_survives_where_g_backs_off(recipe):
+    """Behind "a", a history, G backs off to where "ah" leads at once; both must get there."""
+    lexicon = Lexicon([("a", ("ae",)), ("ah", ("ae",))], silence=None)
+    arpa = "\\data\\\nngram 1=4\nngram 2=1\n\n\\1-grams:\n-99 <s> -0.3\n-1 </s>\n-0.5 a -0.2\n"
+    arpa += "-0.9 ah\n\n\\2-grams:\n-0.1 a </s>\n\n\\end\\\n"
+    (recipe.parent / "toy.arpa").write_text(arpa)
+    G, _ = lm.to_arcs(lm.ArpaModel.read(recipe.parent / "toy.arpa"), lexicon.words)
+    graph = compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G)
+    ae = graph.columns.index("ae")
+    found = {
+        tuple(graph.word_names[i] for i in words): max(scores)
+        for words, scores in transductions(graph.fsa, [ae, 0, ae]).items()
+    }
+    # <s> backs off, then each word; "a" backs off before another word, and ends with a bigram
+    expected = {
+        ("a", "a"): -0.3 - 0.5 - 0.2 - 0.5 - 0.1,
+        ("a", "ah"): -0.3 - 0.5 - 0.2 - 0.9 - 1,
+        ("ah", "a"): -0.3 - 0.9 - 0.5 - 0.1,
+        ("ah", "ah"): -0.3 - 0.9 - 0.9 - 1,
+    }
+    assert found == pytest.approx({w: s * np.log(10) for w, s in expected.items()}, abs=1e-4)
 
 
 def test_explanations(recipe):

@@ -21,8 +21,10 @@ from asr_hlg import symbols, topology
 from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError
 from asr_hlg.graph import compile as stages
+from asr_hlg.graph import slot as slots
 from asr_hlg.graph import store
 from asr_hlg.graph.meter import Meter, Stage
+from asr_hlg.graph.slot import Slot
 from asr_hlg.lexicon import Lexicon
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class DecodingGraph:
         The token that may stand between words.
     meta : dict
         What ``graph.json`` keeps: recipe, sources, stages, versions.
+    slot : Slot or None
+        Where words may be added; None if G never backs off to any word.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class DecodingGraph:
         spellings: Callable[[str], list[tuple[str, ...]]],
         silence: str | None,
         meta: Mapping[str, Any] | None = None,
+        slot: Slot | None = None,
     ):
         self.fsa = fsa
         self.tokens = tokens
@@ -71,6 +76,7 @@ class DecodingGraph:
         self.columns = columns
         self.spellings = spellings
         self.silence = silence
+        self.slot = slot
         self.meta = dict(meta or {})
         self._read_lexicon = lexicon
 
@@ -87,16 +93,22 @@ class DecodingGraph:
         """The same graph on another device."""
         if self.device == torch.device(device):
             return self
-        return DecodingGraph(
-            self.fsa.to(device),
-            self.tokens,
-            self.words,
-            self.columns,
-            lambda: self.lexicon,
-            self.spellings,
-            self.silence,
-            self.meta,
-        )
+        return self.replace(fsa=self.fsa.to(device))
+
+    def replace(self, **changes: Any) -> DecodingGraph:
+        """The same graph with some of the constructor's arguments changed."""
+        arguments = {
+            "fsa": self.fsa,
+            "tokens": self.tokens,
+            "words": self.words,
+            "columns": self.columns,
+            "lexicon": lambda: self.lexicon,
+            "spellings": self.spellings,
+            "silence": self.silence,
+            "meta": self.meta,
+            "slot": self.slot,
+        }
+        return DecodingGraph(**{**arguments, **changes})
 
     @cached_property
     def word_names(self) -> list[str]:
@@ -216,10 +228,18 @@ def finish(
 ) -> DecodingGraph:
     """H∘(L∘G) from a finished L∘G, with everything that decoding needs beside it."""
     longest_epsilon = stages.longest_epsilon_path(lg)
-    fsa = stages.compose_hlg(H, stages.remove_epsilons(lg, meter), meter)
-    fsa.graph_scores = fsa.scores.clone()
+    slot = None
+    root = slots.back_off_state(lg, lexicon)
+    if root is None:
+        fsa = stages.compose_hlg(H, stages.remove_epsilons(lg, meter), meter)
+        fsa.graph_scores = fsa.scores.clone()
+    else:
+        with_slot = stages.remove_epsilons(slots.add_to_lg(lg, lexicon, root), meter)
+        with_new, column = slots.add_to_topology(H, lexicon)
+        fsa, slot = slots.take_out(stages.compose_hlg(with_new, with_slot, meter), column, H)
     names = columns or _columns(H, lexicon)
     meta = {
+        "lexicon": {name: getattr(lexicon, name) for name in store.LEXICON_OPTIONS},
         "stages": [vars(stage) for stage in meter.stages],
         "pronunciations": len(lexicon),
         "lg": {
@@ -238,6 +258,7 @@ def finish(
         lexicon.spellings,
         lexicon.silence,
         meta,
+        slot,
     )
 
 

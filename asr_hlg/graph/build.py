@@ -24,6 +24,7 @@ from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.recipe import Recipe, TopologySection
 from asr_hlg.lexicon import Lexicon, Pronunciation
 
+_HLG_REVISION = 2  # raised when the same L∘G compiles to another H∘L∘G than before
 _COLUMNS = ("src", "dst", "ilabel", "olabel", "score", "final")
 
 
@@ -222,7 +223,7 @@ def _keys(recipe: Recipe, sources: dict) -> dict[str, str]:
     """Hashes of all that L∘G and H∘L∘G depend on."""
     parts = [recipe.lexicon, recipe.lm, recipe.grammar]
     lg = [sources, [part and asdict(part) for part in parts], list(recipe.check), store.FORMAT]
-    return {"lg": _digest(lg), "hlg": _digest([lg, asdict(recipe.topology)])}
+    return {"lg": _digest(lg), "hlg": _digest([lg, asdict(recipe.topology), _HLG_REVISION])}
 
 
 def _digest(content: Any) -> str:

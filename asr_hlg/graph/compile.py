@@ -20,6 +20,7 @@ import numpy as np
 
 from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError
+from asr_hlg.graph.flat import expand
 from asr_hlg.graph.meter import Meter
 
 DELTA = 1e-5
@@ -88,13 +89,47 @@ def longest_epsilon_path(lg: Arcs) -> int:
     return length
 
 
+def pull_words(lg: Arcs) -> Arcs:
+    """Move words from arcs that read nothing to the arcs before them.
+
+    Such are the words of homophones, which L∘G tells apart behind their last token. k2's
+    ε-removal does not look at words: of several ways that read the same from one state to
+    another it keeps the best, and so would lose the rarer homophone where G backs off after both.
+    A word stays where it is if the arc before it has one already.
+    """
+    while True:
+        silent = (lg.ilabel == 0) & (lg.olabel != 0)
+        undecided = np.zeros(lg.num_states, dtype=bool)
+        undecided[lg.src[silent]] = True
+        undecided[lg.dst[lg.olabel != 0]] = False
+        undecided[0] = False
+        moving = np.flatnonzero(silent & undecided[lg.src])
+        if not len(moving):
+            return lg
+        moving = moving[np.argsort(lg.src[moving], kind="stable")]
+        before = np.flatnonzero(undecided[lg.dst])
+        first = np.searchsorted(lg.src[moving], lg.dst[before])
+        last = np.searchsorted(lg.src[moving], lg.dst[before], side="right")
+        which, owner = expand(first, last)
+        which, before = moving[which], before[owner]
+        rest = lg.take(np.delete(np.arange(lg.num_arcs), moving))
+        lg = Arcs(
+            np.concatenate([rest.src, lg.src[before]]),
+            np.concatenate([rest.dst, lg.dst[which]]),
+            np.concatenate([rest.ilabel, lg.ilabel[before]]),
+            np.concatenate([rest.olabel, lg.olabel[which]]),
+            np.concatenate([rest.score, lg.score[before] + lg.score[which]]),
+            lg.final,
+        ).sorted()
+
+
 def remove_epsilons(lg: Arcs, meter: Meter) -> k2.Fsa:
     """An equivalent (tropical) k2 automaton without input-ε, which search cannot read.
 
-    Words on ε-arcs move to the arc that follows, so ``aux_labels`` become ragged.
+    Words on ε-arcs move to an arc before or behind, so ``aux_labels`` become ragged.
     """
     with meter.stage("L∘G ε-removal") as size:
-        fsa = k2.connect(k2.remove_epsilon(lg.to_k2()))
+        fsa = k2.connect(k2.remove_epsilon(pull_words(lg).to_k2()))
         size.set(fsa.shape[0], fsa.num_arcs)
     return fsa
 

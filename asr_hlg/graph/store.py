@@ -5,6 +5,7 @@ arcs.npy        int32 (num_arcs, 4): source, destination, column, score (float32
 phones.npy      int32 (num_arcs,): the lexicon's token that begins on the arc, 0 for none
 words.npy, word_splits.npy      word ids of arc i: words[word_splits[i]:word_splits[i + 1]]
 words.txt, tokens.txt, lexiconp.txt
+slot.npz        where new words may stand (see :mod:`asr_hlg.graph.slot`)
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ import torch
 
 from asr_hlg import symbols
 from asr_hlg.errors import GraphError
-from asr_hlg.lexicon import Lexicon
+from asr_hlg.graph.slot import Slot
+from asr_hlg.lexicon import Lexicon, Pronunciation
 
 if TYPE_CHECKING:
     from asr_hlg.graph import DecodingGraph
 
 FORMAT = 1
+SLOT = "slot.npz"
 LEXICON_OPTIONS = ("silence", "silence_prob", "position_dependent")
 
 
@@ -49,6 +52,9 @@ def save(graph: DecodingGraph, folder: Path) -> None:
     symbols.write(graph.words, folder / "words.txt")
     symbols.write(graph.tokens, folder / "tokens.txt")
     graph.lexicon.write(folder / "lexiconp.txt")
+    (folder / SLOT).unlink(missing_ok=True)
+    if graph.slot is not None:
+        graph.slot.save(folder / SLOT)
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     meta = {
         **graph.meta,
@@ -88,7 +94,8 @@ def load(folder: Path) -> DecodingGraph:
         lambda: Lexicon.read(folder / "lexiconp.txt", tokens=plain, **options),
         _Spellings(folder / "lexiconp.txt", options),
         options["silence"],
-        {key: value for key, value in meta.items() if key not in ("files", "lexicon", "columns")},
+        {key: value for key, value in meta.items() if key not in ("files", "columns")},
+        Slot.load(folder / SLOT) if SLOT in meta["files"] else None,
     )
 
 
@@ -104,14 +111,29 @@ class _Spellings:
 
     @cached_property
     def _lines(self) -> dict[str, list[str]]:
-        lines = defaultdict(list)
-        for line in self._path.read_text(encoding="utf-8").splitlines():
-            lines[line.partition(" ")[0]].append(line)
-        return lines
+        return _lines_by_word(self._path)
 
     def __call__(self, word: str) -> list[tuple[str, ...]]:
-        entries = [(word, tuple(line.split()[2:])) for line in self._lines.get(word, ())]
+        entries = [_entry(line) for line in self._lines.get(word, ())]
         return Lexicon(entries, **self._options).spellings(word)
+
+
+def read_entries(folder: Path, words: Iterable[str]) -> list[Pronunciation]:
+    """What a graph folder's lexicon has for some words, without reading it all."""
+    lines = _lines_by_word(folder / "lexiconp.txt")
+    return [_entry(line) for word in words for line in lines.get(word, ())]
+
+
+def _lines_by_word(path: Path) -> dict[str, list[str]]:
+    lines = defaultdict(list)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        lines[line.partition(" ")[0]].append(line)
+    return lines
+
+
+def _entry(line: str) -> Pronunciation:
+    word, probability, *phones = line.split()
+    return Pronunciation(word, tuple(phones), float(probability))
 
 
 def check_files(folder: Path, meta: dict[str, Any], names: Iterable[str]) -> None:
