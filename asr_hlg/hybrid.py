@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from asr_hlg.errors import ModelError, OptionError
+from asr_hlg.phones import SILENCE
 from asr_hlg.posteriors import Posteriors
 from asr_hlg.symbols import BLANK, EPS
 
@@ -70,7 +71,8 @@ def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
         Of any model that knows the graph's tokens.
     tokens : sequence of str
         The graph's columns, matched by name. A leading ``<eps>``, which blank-free topologies
-        never read, need not be in the model.
+        never read, need not be in the model. Silence that the graph does not know counts as
+        blank: a model that marks every pause would otherwise contradict the graph there.
 
     Raises
     ------
@@ -88,4 +90,7 @@ def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
         )
     columns = [position.get(name, 0) for name in tokens]
     log_probs = posteriors.log_probs[:, :, columns]
+    if SILENCE in position and SILENCE not in tokens and tokens[0] == BLANK:
+        silence = posteriors.log_probs[:, :, position[SILENCE]]
+        log_probs[:, :, 0] = torch.logaddexp(log_probs[:, :, 0], silence)
     return Posteriors(log_probs, posteriors.lengths, posteriors.frame_shift, tuple(tokens))

@@ -106,3 +106,10 @@ def test_epsilon_need_not_be_in_the_model():
     mapped = map_tokens(posteriors([[0.6, 0.4]], tokens=("a", "b")), ["<eps>", "b", "a"])
     assert mapped.tokens == ("<eps>", "b", "a")
     torch.testing.assert_close(mapped.log_probs[0, 0, 1:].exp(), torch.tensor([0.4, 0.6]))
+
+
+def test_silence_counts_as_blank_where_the_graph_has_none():
+    given_ = posteriors([[0.5, 0.3, 0.2]], tokens=("<blk>", "SIL", "a"))
+    mapped = map_tokens(given_, ["<blk>", "a"])
+    torch.testing.assert_close(mapped.log_probs.exp(), torch.tensor([[[0.8, 0.2]]]))
+    torch.testing.assert_close(given_.log_probs.exp(), torch.tensor([[[0.5, 0.3, 0.2]]]))

@@ -181,6 +181,15 @@ def test_times_follow_the_tokens(graph):
     assert cat.confidence > 0.99
 
 
+def test_a_path_may_say_nothing():
+    lexicon = Lexicon([("cat", ("k", "ae", "t"))])
+    G = grammar.compile("[cat]", lexicon.words)
+    graph = compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G)
+    lattice = decode(graph, random_posteriors(graph, [2]), EVERYTHING)
+    assert lattice.best_path()[0].words == () and not lattice.is_empty(0)
+    assert lattice.words() == [[]]
+
+
 def test_times_skip_silence():
     graph = make_graph(silence="SIL")
     frames = ["SIL", "k", "ae", "t", "SIL", "SIL", "h", "<blk>", "ae", "t"]

@@ -12,6 +12,7 @@ utterance, in the order of the posteriors.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -206,7 +207,7 @@ class Lattice:
         onsets = np.flatnonzero(arcs.phone[chosen])
         spoken = arcs.label[chosen] > 0
         segments = []
-        for onset, after in zip(onsets, [*onsets[1:], len(chosen)], strict=True):
+        for onset, after in itertools.pairwise([*onsets, len(chosen)]):
             end = onset + 1 + int(np.flatnonzero(spoken[onset:after])[-1])
             name = self.graph.token_names[arcs.phone[chosen[onset]]]
             segments.append((name, int(onset), end))
