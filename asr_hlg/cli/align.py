@@ -1,0 +1,93 @@
+"""``asr-hlg align``: when was it said."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from asr_hlg import acoustic, output, text
+from asr_hlg.align import Aligner, NoGuesses, align_recordings
+from asr_hlg.audio import Recording, recordings
+from asr_hlg.cli.transcribe import graph_folder
+from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.graph import store
+
+EPILOG = """\
+inputs: as for `asr-hlg transcribe`. Transcripts are Kaldi text (id word word …), trn, CTM or
+JSON lines; an id is a file's name without its ending, or what the list of recordings says.
+
+examples:
+  asr-hlg align talk.wav --text talk.txt                        CTM on standard output
+  asr-hlg align wav.scp --text text --phones --output phones.ctm
+  asr-hlg align recordings/ --text text --format textgrid --output grids/
+
+A recording that cannot be aligned (no transcript, a word that nobody can pronounce, too short)
+is named on standard error, the others go on; the exit status is then 1. Confidences are near 1
+where the recording says the word, and near 0 where it says something else.
+"""
+
+_FORMATS = ("ctm", "json", "lhotse", "textgrid")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``asr-hlg align``."""
+    parser.epilog = EPILOG
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="see below")
+    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="what was said")
+    parser.add_argument(
+        "--graph", default="en", help="a compiled graph: its folder, or a NAME in graphs/ (en)"
+    )
+    parser.add_argument("--model", help="acoustic model (default: the one of the graph's recipe)")
+    parser.add_argument(
+        "--normalise", action="store_true", help="fold case and drop punctuation in transcripts"
+    )
+    parser.add_argument(
+        "--no-g2p",
+        action="store_true",
+        help="do not guess pronunciations: words that the lexicon lacks fail",
+    )
+    parser.add_argument("--phones", action="store_true", help="CTM of phones instead of words")
+    parser.add_argument("--channel", type=int, help="which channel, from 0 (default: the average)")
+    parser.add_argument("--format", choices=_FORMATS, default="ctm", help="of the output (ctm)")
+    parser.add_argument(
+        "--output", metavar="FILE", help="file or folder (default: standard output)"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no report of guesses")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Align every recording that has a transcript."""
+    if options.phones and options.format != "ctm":
+        raise OptionError("--phones is for CTM; the other formats have words and phones")
+    texts = text.read_transcripts(options.text)
+    if options.normalise:
+        texts = {name: text.normalise(line) for name, line in texts.items()}
+    found = list(recordings(options.inputs))
+    if not found:
+        raise OptionError("no recordings found", remedy="name sound files, folders or lists")
+    folder = graph_folder(options.graph)
+    words = [w for r in found for w in texts.get(r.id, "").split()]
+    aligner, guesses = Aligner.of_graph(folder, words, NoGuesses() if options.no_g2p else None)
+    if not options.quiet and (guesses.pronunciations or guesses.left_out):
+        print(guesses.report(), file=sys.stderr)
+    spec = options.model or store.read_meta(folder)["recipe"]["acoustic_model"]
+    model = acoustic.load(spec, options.device)
+    failures = 0
+
+    def failed(recording: Recording, error: AsrHlgError) -> None:
+        nonlocal failures
+        failures += 1
+        tqdm.write(f"asr-hlg: {recording.id}: {error}", file=sys.stderr)
+
+    target = sys.stdout if options.output is None else options.output
+    hidden = options.quiet or not sys.stderr.isatty()
+    with output.writer(options.format, target, count=len(found)) as out:
+        progress = tqdm(found, unit="file", disable=hidden, file=sys.stderr)
+        alignments = align_recordings(aligner, model, progress, texts, options.channel, failed)
+        for alignment in alignments:
+            out.write(alignment.of_phones() if options.phones else alignment)
+    return 1 if failures else 0
