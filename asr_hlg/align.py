@@ -111,7 +111,7 @@ class Aligner:
             )
         within = _Within(model or HamaG2P(), folder, meta["lexicon"]["position_dependent"])
         unique = list(dict.fromkeys(words))
-        lexicon, guesses = runtime._lexicon(folder, meta, unique, within)
+        lexicon, guesses = runtime.part_of_lexicon(folder, meta, unique, within)
         H = make_topology(TopologySection(**meta["recipe"]["topology"]), lexicon)
         return cls(H, lexicon, tuple(meta["columns"])), guesses
 

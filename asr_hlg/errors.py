@@ -58,6 +58,10 @@ class GrammarError(AsrHlgError):
     """A grammar with a syntax error or a word that is not in the vocabulary."""
 
 
+class HotwordError(AsrHlgError):
+    """A list of hotwords that is malformed, or a hotword that cannot be said."""
+
+
 class GraphError(AsrHlgError):
     """A recipe, a compilation or a compiled graph that does not fit together."""
 

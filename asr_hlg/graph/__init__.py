@@ -56,6 +56,8 @@ class DecodingGraph:
         What ``graph.json`` keeps: recipe, sources, stages, versions.
     slot : Slot or None
         Where words may be added; None if G never backs off to any word.
+    folder : Path or None
+        Where the graph was loaded from.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class DecodingGraph:
         silence: str | None,
         meta: Mapping[str, Any] | None = None,
         slot: Slot | None = None,
+        folder: Path | None = None,
     ):
         self.fsa = fsa
         self.tokens = tokens
@@ -77,6 +80,7 @@ class DecodingGraph:
         self.spellings = spellings
         self.silence = silence
         self.slot = slot
+        self.folder = folder
         self.meta = dict(meta or {})
         self._read_lexicon = lexicon
 
@@ -107,6 +111,7 @@ class DecodingGraph:
             "silence": self.silence,
             "meta": self.meta,
             "slot": self.slot,
+            "folder": self.folder,
         }
         return DecodingGraph(**{**arguments, **changes})
 

@@ -10,17 +10,17 @@ graph took a minute.
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from asr_hlg import g2p, grammar, symbols
+from asr_hlg import grammar, symbols
 from asr_hlg.errors import GrammarError, GraphError
 from asr_hlg.g2p import GraphemeToPhoneme, Guesses
 from asr_hlg.graph import DecodingGraph, compile_lg, finish, store
-from asr_hlg.graph.build import make_topology, read_source
+from asr_hlg.graph.build import make_topology
 from asr_hlg.graph.meter import Meter
-from asr_hlg.graph.recipe import LexiconSection, Recipe, TopologySection
+from asr_hlg.graph.pronounce import pronounce
+from asr_hlg.graph.recipe import TopologySection
 from asr_hlg.lexicon import Lexicon, Pronunciation
 
 
@@ -64,7 +64,7 @@ def with_grammar(
     if "recipe" not in meta:
         raise GraphError("was not compiled from a recipe, so its topology is unknown", path=folder)
     lines = grammar.vocabulary(text, path)
-    lexicon, guesses = _lexicon(folder, meta, lines, model)
+    entries, tokens, guesses = _look_up(folder, meta, lines, model)
     for word, reason in guesses.left_out.items():
         raise GrammarError(
             f"{word!r} is not in the lexicon and cannot be pronounced: {reason}",
@@ -72,42 +72,53 @@ def with_grammar(
             line=lines[word],
             remedy="write it as it is spoken",
         )
+    lexicon = Lexicon(entries, tokens=tokens, **meta["lexicon"])
     G = grammar.to_arcs(text, lexicon.words, path)
     meter = Meter()
     lg = compile_lg(lexicon, G, meter)
     H = make_topology(TopologySection(**meta["recipe"]["topology"]), lexicon)
     graph = finish(H, lexicon, lg, meter, tuple(meta["columns"]))
-    source = None if path is None else str(path)
-    graph.meta["recipe"] = {**meta["recipe"], "lm": None, "grammar": {"file": source}}
+    grammar_section = {"file": None if path is None else str(path)}
+    graph.meta["recipe"] = {**meta["recipe"], "lm": None, "grammar": grammar_section}
     return graph, guesses
 
 
-def _lexicon(
-    folder: Path, meta: dict[str, Any], words: Collection[str], model: GraphemeToPhoneme | None
+def part_of_lexicon(
+    folder: Path,
+    meta: dict[str, Any],
+    words: Collection[str],
+    model: GraphemeToPhoneme | None = None,
 ) -> tuple[Lexicon, Guesses]:
-    """Pronunciations of these words over the graph's tokens."""
+    """Pronunciations of some words over the tokens of a graph folder.
+
+    Parameters
+    ----------
+    folder : Path
+    meta : dict
+        The folder's ``graph.json``.
+    words : collection of str
+    model : GraphemeToPhoneme, optional
+        Pronounces what neither the graph's lexicon nor the files of its recipe have.
+
+    Returns
+    -------
+    lexicon : Lexicon
+        Without the words that ``guesses`` has left out.
+    guesses : Guesses
+    """
+    entries, tokens, guesses = _look_up(folder, meta, words, model)
+    return Lexicon(entries, tokens=tokens, **meta["lexicon"]), guesses
+
+
+def _look_up(
+    folder: Path, meta: dict[str, Any], words: Collection[str], model: GraphemeToPhoneme | None
+) -> tuple[list[Pronunciation], list[str], Guesses]:
+    """Pronunciations, the graph's tokens, and what had to be guessed."""
     store.check_files(folder, meta, ["lexiconp.txt", "tokens.txt"])
-    tokens = symbols.read(folder / "tokens.txt")
-    options = {"tokens": symbols.names(tokens)[: symbols.first_disambig(tokens)], **meta["lexicon"]}
+    table = symbols.read(folder / "tokens.txt")
+    tokens = symbols.names(table)[: symbols.first_disambig(table)]
     entries = store.read_entries(folder, words)
-    entries += _from_sources(folder, meta["recipe"], set(words) - {entry.word for entry in entries})
     known = {entry.word for entry in entries}
-    unknown = [word for word in words if word not in known]
-    guesses = g2p.guess(unknown, model or g2p.HamaG2P())
-    entries += [Pronunciation(*guess) for guess in guesses.pronunciations.items()]
-    return Lexicon(entries, **options), guesses
-
-
-def _from_sources(folder: Path, recipe: dict[str, Any], words: set[str]) -> list[Pronunciation]:
-    """Pronunciations that the recipe's files have and its language model had no use for."""
-    if not words:
-        return []
-    section = LexiconSection(**recipe["lexicon"])
-    origin = Recipe(folder.parent / recipe["path"], section)
-    found: dict[tuple[str, tuple[str, ...]], Pronunciation] = {}
-    for name in section.files:
-        with suppress(GraphError):  # a file that is not there any more
-            for entry in read_source(name, origin.resolve(name)):
-                if entry.word in words:
-                    found.setdefault((entry.word, entry.phones), entry)
-    return list(found.values())
+    missing = [word for word in words if word not in known]
+    more, guesses = pronounce(missing, tokens, meta, folder, model)
+    return entries + more, tokens, guesses

@@ -96,6 +96,7 @@ def load(folder: Path) -> DecodingGraph:
         options["silence"],
         {key: value for key, value in meta.items() if key not in ("files", "columns")},
         Slot.load(folder / SLOT) if SLOT in meta["files"] else None,
+        folder,
     )
 
 
