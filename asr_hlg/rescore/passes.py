@@ -1,0 +1,108 @@
+"""The second passes of a transcription, in order: a larger n-gram, then an attention model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+
+import k2
+from torch import Tensor
+
+from asr_hlg.errors import OptionError
+from asr_hlg.lattice import Lattice, Path
+from asr_hlg.rescore.ngram import NgramRescorer, NgramScales
+from asr_hlg.rescore.whisper import WhisperRescorer
+
+
+@dataclass(frozen=True)
+class PassOptions:
+    """Which second passes to run; none by default.
+
+    Attributes
+    ----------
+    lm : str, optional
+        A larger language model for the lattices: an ARPA file, a Sphinx trie (``.bin``) or
+        ``pocketsphinx:lm``.
+    lm_scale : float
+        Weight of that model's log-probabilities.
+    lm_graph : str, optional
+        The graph folder whose language model is taken out of the scores, where the graph that is
+        searched was made from it (with hotwords, say).
+    whisper : str, optional
+        ``tiny.en``, or a folder with a CTranslate2 Whisper model.
+    whisper_weight : float
+        How many nats of the first passes one nat of Whisper is worth.
+    whisper_nbest : int
+        How many word sequences Whisper scores for each piece of a recording.
+    """
+
+    lm: str | None = None
+    lm_scale: float = 1.0
+    lm_graph: str | None = None
+    whisper: str | None = None
+    whisper_weight: float = 5.0
+    whisper_nbest: int = 30
+
+    def __post_init__(self):
+        if self.lm_scale <= 0 or self.whisper_weight <= 0:
+            raise OptionError("weights of second passes must be above 0")
+        if self.whisper_nbest < 1:
+            raise OptionError("Whisper needs at least one hypothesis to score")
+
+
+class SecondPasses:
+    """Runs the second passes that the options ask for.
+
+    Parameters
+    ----------
+    options : PassOptions
+    graph_folder : str or Path
+        The graph of the first pass.
+    words : k2.SymbolTable
+        Its words.
+    device : str
+    """
+
+    def __init__(
+        self,
+        options: PassOptions,
+        graph_folder: str | FilePath,
+        words: k2.SymbolTable,
+        device: str = "cpu",
+    ):
+        self.options = options
+        self._ngram = None
+        self._whisper = None
+        if options.lm is not None:
+            self._ngram = NgramRescorer.of_graph(
+                options.lm_graph or graph_folder,
+                options.lm,
+                NgramScales(lm=options.lm_scale),
+                words=words,
+            )
+        if options.whisper is not None:
+            # One process a core is running already.
+            self._whisper = WhisperRescorer.load(options.whisper, device, threads=1)
+
+    def lattice(self, lattice: Lattice) -> Lattice:
+        """The lattice with the larger language model's scores, where there is one."""
+        return lattice if self._ngram is None else self._ngram(lattice)
+
+    @property
+    def ranks_lists(self) -> bool:
+        """Whether :meth:`rank` changes anything."""
+        return self._whisper is not None
+
+    def rank(self, paths: Sequence[Path], samples: Tensor, sample_rate: int) -> list[Path]:
+        """One utterance's n-best list with Whisper's scores added, best first."""
+        if self._whisper is None:
+            return list(paths)
+        heard = self._whisper.hear(samples, sample_rate)
+        scores = heard.score([path.text for path in paths])
+        weight = self.options.whisper_weight
+        ranked = [
+            replace(path, score=path.score + weight * score)
+            for path, score in zip(paths, scores, strict=True)
+        ]
+        return sorted(ranked, key=lambda path: -path.score)
