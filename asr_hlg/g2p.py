@@ -18,9 +18,7 @@ from typing import Protocol
 
 from asr_hlg.errors import LexiconError
 from asr_hlg.lexicon import Lexicon
-from asr_hlg.phones import IPA_TO_ARPABET
-
-_NO_PHONE = frozenset(" ː\u032f")  # between phones, a long vowel, a glide
+from asr_hlg.phones import IPA_TO_ARPABET, NEAREST
 
 
 class GraphemeToPhoneme(Protocol):
@@ -52,8 +50,8 @@ class HamaG2P:
         Raises
         ------
         LexiconError
-            If a letter is not one of the 26, if the model hears a sound that English lacks, as it
-            does in some foreign words, or if it hears nothing.
+            If a letter is not one of the 26, if the model hears a tone, as it does in what looks
+            Chinese to it, or if it hears nothing.
         """
         phones = tuple(phone for part in _parts(word) for phone in self._phones(part))
         if not phones:
@@ -66,11 +64,18 @@ class HamaG2P:
         if len(ipa) >= limit:
             raise LexiconError(f"pronunciation is cut off after {limit} phones")
         for symbol in ipa:
-            if symbol in _NO_PHONE:
-                continue
-            if symbol not in IPA_TO_ARPABET:
+            plain = _without_marks(symbol)
+            phone = IPA_TO_ARPABET.get(symbol) or IPA_TO_ARPABET.get(plain) or NEAREST.get(plain)
+            if phone is not None:
+                yield phone
+            elif plain:
                 raise LexiconError(f"{symbol!r} is no English phone")
-            yield IPA_TO_ARPABET[symbol]
+
+
+def _without_marks(ipa: str) -> str:
+    """A sound without diacritics, ties, length marks and the blanks that part some from others."""
+    letters = (c for c in unicodedata.normalize("NFD", ipa) if c not in " ɟʔ")
+    return "".join(c for c in letters if unicodedata.category(c) not in ("Mn", "Lm"))
 
 
 def _parts(word: str) -> list[str]:

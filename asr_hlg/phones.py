@@ -53,3 +53,33 @@ IPA_TO_ARPABET: dict[str, str] = {
     ipa: phone for phone, symbols in _IPA_OF_PHONE.items() for ipa in symbols.split()
 }
 """The phone of each IPA symbol; symbols that English lacks are absent."""
+
+NEAREST: dict[str, str] = {
+    ipa: phone
+    for phone, symbols in {
+        "AH": "ɤ",
+        "B": "β ɓ",
+        "CH": "tɕ",
+        "D": "ɗ",
+        "ER": "ø œ",
+        "F": "ɸ",
+        "G": "ɣ",
+        "HH": "x χ ħ ç",
+        "IH": "ɨ",
+        "L": "ɮ",
+        "M": "ɱ",
+        "N": "ɲ",
+        "NG": "ɴ",
+        "OW": "ɵ",
+        "R": "ʁ ʀ ɻ ɽ",
+        "SH": "ɕ ʂ",
+        "UH": "ʏ",
+        "UW": "y ɯ",
+        "V": "ʋ",
+        "W": "ɥ ɰ",
+        "Y": "ʝ ʎ",
+        "ZH": "ʑ ʐ",
+    }.items()
+    for ipa in symbols.split()
+}
+"""What an English speaker says for sounds that English lacks; diacritics are left out."""

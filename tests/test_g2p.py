@@ -5,7 +5,7 @@ import pytest
 from asr_hlg import g2p
 from asr_hlg.errors import LexiconError
 from asr_hlg.lexicon import Lexicon
-from asr_hlg.phones import ARPABET, IPA_TO_ARPABET
+from asr_hlg.phones import ARPABET, IPA_TO_ARPABET, NEAREST
 
 
 class Spelling:
@@ -65,6 +65,7 @@ def test_guesses_must_suit_the_acoustic_model():
         ("O'Brien", "OW B R AY AH N"),
         ("cat-judge", "K AE T JH AH JH"),
         ("kubernetes", "K UW B AH N EY T AH S"),
+        ("guadalajara", "G W AE DH AE L AE HH AE R AE"),
     ],
 )
 def test_hama_pronounces_english(hama, word, phones):
@@ -89,3 +90,5 @@ def test_every_ipa_symbol_has_an_english_phone():
 def test_the_map_speaks_of_symbols_that_hama_has():
     vocabulary = pytest.importorskip("hama").Vocabulary.load().decoder
     assert set(IPA_TO_ARPABET) <= set(vocabulary)
+    assert set("".join(NEAREST)) <= set("".join(vocabulary))
+    assert set(NEAREST.values()) <= set(ARPABET) and not set(NEAREST) & set(IPA_TO_ARPABET)
