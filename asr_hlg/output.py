@@ -155,6 +155,8 @@ def _ctm(transcript: Transcript) -> str:
 def _json(transcript: Transcript) -> str:
     record = asdict(transcript)
     record["words"] = [{"word": word.pop("text"), **word} for word in record["words"]]
+    if not transcript.alternatives:
+        del record["alternatives"]
     return json.dumps(_rounded(record), ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -47,16 +47,17 @@ def read_transcripts(path: str | Path) -> dict[str, str]:
 def read_alternatives(path: str | Path) -> dict[str, list[str]]:
     """Read the n-best lists of a JSON file that ``transcribe --nbest N --format json`` wrote.
 
-    Returns the texts of every utterance's ``alternatives``, best first.
+    Returns the texts of ``alternatives``, best first, for the utterances that have any.
     """
     lists: dict[str, list[str]] = {}
     for number, line in _lines(Path(path)):
         try:
             record = json.loads(line)
-            lists[record["id"]] = [item["text"] for item in record["alternatives"]]
-        except (ValueError, KeyError, TypeError):
+            if record.get("alternatives"):
+                lists[record["id"]] = [item["text"] for item in record["alternatives"]]
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise AsrHlgError(
-                "expected an object with an id and alternatives",
+                "expected an object with an id and a list of alternatives, each with a text",
                 path=path,
                 line=number,
                 remedy="write it with transcribe --nbest N --format json",

@@ -13,7 +13,7 @@ from praatio import textgrid
 
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.output import FORMATS, writer
-from asr_hlg.transcript import Transcript, Word
+from asr_hlg.transcript import Alternative, Transcript, Word
 
 CAT = Transcript(
     id="cat_hat",
@@ -93,21 +93,21 @@ def test_json_stays_json_when_a_score_is_infinite():
 
 
 def test_json_carries_the_alternatives_of_a_transcript_that_has_them():
-    @dataclasses.dataclass(frozen=True)
-    class Hypothesis:
-        text: str
-        score: float
-
-    @dataclasses.dataclass(frozen=True)
-    class WithAlternatives(Transcript):
-        alternatives: list[Hypothesis] = dataclasses.field(default_factory=list)
-
-    nbest = [Hypothesis("cat and hat", -12.34567), Hypothesis("cat in hat", -13.0)]
-    transcript = WithAlternatives("a", "cat and hat", alternatives=nbest)
-    assert json.loads(rendered("json", transcript))["alternatives"] == [
-        {"text": "cat and hat", "score": -12.3457},
-        {"text": "cat in hat", "score": -13.0},
+    nbest = [
+        Alternative("cat and hat", -12.34567, -10.0, -2.34567),
+        Alternative("cat in hat", -13.0, -10.5, -2.5),
     ]
+    transcript = Transcript("a", "cat and hat", alternatives=nbest)
+    assert json.loads(rendered("json", transcript))["alternatives"] == [
+        {
+            "text": "cat and hat",
+            "score": -12.3457,
+            "acoustic_score": -10.0,
+            "graph_score": -2.3457,
+        },
+        {"text": "cat in hat", "score": -13.0, "acoustic_score": -10.5, "graph_score": -2.5},
+    ]
+    assert "alternatives" not in json.loads(rendered("json", CAT))
 
 
 def test_srt():

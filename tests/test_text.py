@@ -78,10 +78,20 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_alternatives(tmp_path):
-    path = file(tmp_path, '{"id": "a", "alternatives": [{"text": "cat"}, {"text": "hat"}]}\n')
+    path = file(
+        tmp_path,
+        '{"id": "a", "alternatives": [{"text": "cat"}, {"text": "hat"}]}\n'
+        '{"id": "b", "alternatives": []}\n{"id": "c"}\n',
+    )
     assert read_alternatives(path) == {"a": ["cat", "hat"]}
-    with pytest.raises(AsrHlgError, match="--nbest"):
-        read_alternatives(file(tmp_path, '{"id": "a", "text": "cat"}\n'))
+
+
+@pytest.mark.parametrize("line", ["[]", "cat", '{"alternatives": ["cat"]}', '{"alternatives": 1}'])
+def test_malformed_alternatives(tmp_path, line):
+    path = file(tmp_path, "{}\n" + line)
+    with pytest.raises(AsrHlgError, match="--nbest") as caught:
+        read_alternatives(path)
+    assert caught.value.line == 2
 
 
 @pytest.mark.parametrize(
