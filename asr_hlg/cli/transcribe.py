@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,10 @@ from tqdm import tqdm
 from asr_hlg import output, text
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.g2p import Guesses
+from asr_hlg.graph import DecodingGraph, hotwords
+from asr_hlg.graph.build import read_text
+from asr_hlg.graph.runtime import with_grammar
 from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.score import score
 from asr_hlg.transcribe import Job, OnError, TranscribeOptions, Workers
@@ -72,6 +77,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, help="processes side by side on the CPU (default: one a core)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    group = parser.add_argument_group("graph changes for this run (seconds, no compilation)")
+    group.add_argument(
+        "--hotwords",
+        type=Path,
+        metavar="FILE",
+        help="phrases to listen for, one a line, each with a boost after a tab if you like; words "
+        "that the graph lacks are added",
+    )
+    group.add_argument(
+        "--grammar",
+        type=Path,
+        metavar="FILE",
+        help="recognise only this grammar (compact notation or JSGF), with the graph's lexicon",
+    )
     group = parser.add_argument_group("second passes")
     group.add_argument(
         "--rescore-lm",
@@ -100,8 +119,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Transcribe, report, and say whether all went well."""
     references = text.read_transcripts(options.ref) if options.ref else None
+    with ExitStack() as stack:
+        folder = stack.enter_context(_changed(graph_folder(options.graph), options))
+        return _transcribe(folder, options, references)
+
+
+def _transcribe(
+    folder: Path, options: argparse.Namespace, references: dict[str, str] | None
+) -> int:
     job = Job(
-        str(graph_folder(options.graph)),
+        str(folder),
         options.model,
         TranscribeOptions(options.search, options.nbest, options.channel, _passes(options)),
         {n: getattr(options, n) for n in _SEARCH if getattr(options, n) is not None},
@@ -128,6 +155,34 @@ def graph_folder(name: str) -> Path:
     if (path / "graph.json").is_file() or path.is_absolute() or len(path.parts) > 1:
         return path
     return Path("graphs") / name
+
+
+@contextmanager
+def _changed(folder: Path, options: argparse.Namespace) -> Iterator[Path]:
+    """The graph's folder, or that of a copy with another grammar or with hotwords.
+
+    The copy is made once, and mapped into memory by every worker.
+    """
+    if options.grammar is None and options.hotwords is None:
+        yield folder
+        return
+    if options.grammar is not None:
+        source = read_text(options.grammar)
+        graph, guesses = with_grammar(folder, source, options.grammar)
+        _tell(guesses, options)
+    else:
+        graph = DecodingGraph.load(folder)
+    if options.hotwords is not None:
+        graph, guesses = hotwords.apply(graph, hotwords.read(options.hotwords))
+        _tell(guesses, options)
+    with tempfile.TemporaryDirectory(prefix="asr_hlg-") as copy:
+        graph.save(copy)
+        yield Path(copy)
+
+
+def _tell(guesses: Guesses, options: argparse.Namespace) -> None:
+    if guesses.pronunciations and not options.quiet:
+        print(guesses.report(), file=sys.stderr)
 
 
 def _passes(options: argparse.Namespace) -> PassOptions:

@@ -150,7 +150,7 @@ def read_parts(
             return lexicon, None
         with meter.stage("G compile grammar") as size:
             path = recipe.resolve(recipe.grammar.file)
-            G = grammar.to_arcs(_read_text(path), lexicon.words, path)
+            G = grammar.to_arcs(read_text(path), lexicon.words, path)
             size.set(G.num_states, G.num_arcs)
         return lexicon, G
     with meter.stage("G read language model") as size:
@@ -172,9 +172,12 @@ def read_parts(
     return lexicon, G
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A grammar's text, or an error that says why there is none."""
     try:
         return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise GraphError(f"cannot be read: {error.strerror}", path=path) from None
     except UnicodeDecodeError as error:
         raise GraphError(f"is not UTF-8: {error}", path=path) from None
 
