@@ -28,7 +28,6 @@ from asr_hlg.g2p import GraphemeToPhoneme, Guesses, HamaG2P
 from asr_hlg.graph import DecodingGraph, compile_hlg, runtime, store
 from asr_hlg.graph.build import make_topology
 from asr_hlg.graph.recipe import TopologySection
-from asr_hlg.lattice.arrays import FrameArcs
 from asr_hlg.lattice.path import Segment, word_spans
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.posteriors import Posteriors
@@ -150,11 +149,12 @@ class Aligner:
             return Alignment(id, "", duration=duration)
         graph = self._graph(words)
         lattice = decode(graph, posteriors, _OPTIONS)
-        if lattice.fsas is None or lattice.is_empty(0):
+        arcs = lattice.utterances[0]
+        if arcs is None:
             raise AsrHlgError(self._too_short(words, int(posteriors.lengths[0])))
         path = lattice.best_path()[0]
-        best = FrameArcs.unpack(k2.shortest_path(lattice.fsas, use_double_scores=True))[0]
-        loss = self._loss(lattice.scores, best.label[best.label >= 0])
+        labels = arcs.label[arcs.best_path()]
+        loss = self._loss(lattice.scores, labels[labels >= 0])
         spans = word_spans(words, path.tokens, self.lexicon.spellings, graph.fillers)
         shift = posteriors.frame_shift
         phones = [token for token in path.tokens if token[0] not in graph.fillers]

@@ -65,6 +65,18 @@ def ctc(num_tokens: int, modified: bool = False) -> k2.Fsa:
     return _transducer([*columns, np.zeros(len(columns[0]))], final, num_tokens)
 
 
+def is_ctc(H: k2.Fsa) -> bool:
+    """Whether a topology is ``ctc(n)`` for some n, or the same built elsewhere."""
+    num_tokens = int(H.shape[0]) - 1
+    if num_tokens < 2 or H.num_arcs != num_tokens**2 + num_tokens:
+        return False
+    rows = (
+        np.column_stack([fsa.arcs.values().cpu().numpy(), fsa.aux_labels.cpu().numpy()])
+        for fsa in (H, ctc(num_tokens))
+    )
+    return np.array_equal(*(np.unique(row, axis=0) for row in rows))
+
+
 def hmm(
     num_phones: int,
     num_states: int = 3,

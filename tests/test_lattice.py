@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,12 @@ def make_graph(entries=ENTRIES, silence=None):
     words = " | ".join(sorted({word for word, *_ in entries}))
     G = grammar.compile(f"({words})+", lexicon.words)
     return compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G)
+
+
+@pytest.fixture(scope="module", params=["tokens", "k2"])
+def everything(request):
+    """Options that prune nothing, for each engine."""
+    return replace(EVERYTHING, engine=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +81,9 @@ def texts(graph, by_ids: dict[tuple, float]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_best_forward_and_nbest_equal_enumeration(graph, seed):
+def test_best_forward_and_nbest_equal_enumeration(graph, everything, seed):
     posteriors = random_posteriors(graph, [6, 4], seed)
-    lattice = decode(graph, posteriors, EVERYTHING)
+    lattice = decode(graph, posteriors, everything)
     for row in range(2):
         paths = all_paths(graph, posteriors, row)
         best = texts(graph, {ids: max(scores) for ids, scores in paths.items()})
@@ -100,10 +107,10 @@ def test_best_forward_and_nbest_equal_enumeration(graph, seed):
             assert len(found) == len(expected)
 
 
-def test_scores_are_those_of_graph_and_acoustics(graph):
+def test_scores_are_those_of_graph_and_acoustics(graph, everything):
     """The shares of a path are what its arcs carry, with the acoustic scale applied."""
     posteriors = random_posteriors(graph, [6], 7)
-    options = SearchOptions(**{**vars(EVERYTHING), "acoustic_scale": 0.5, "floor": 0.0})
+    options = SearchOptions(**{**vars(everything), "acoustic_scale": 0.5, "floor": 0.0})
     path = decode(graph, posteriors, options).best_path()[0]
     full = decode(graph, posteriors, SearchOptions(**{**vars(options), "acoustic_scale": 1.0}))
     same_words = {p.text: p for p in full.nbest(1000)[0]}[path.text]
@@ -113,7 +120,7 @@ def test_scores_are_those_of_graph_and_acoustics(graph):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_word_posteriors(graph, seed):
+def test_word_posteriors(graph, everything, seed):
     """In a lattice of single words, a word's confidence is its share of all paths."""
     lexicon = graph.lexicon
     single = compile_hlg(
@@ -125,16 +132,16 @@ def test_word_posteriors(graph, seed):
     paths = all_paths(single, posteriors, 0)
     total = log_sum(score for scores in paths.values() for score in scores)
     share = texts(single, {w: np.exp(log_sum(s) - total) for w, s in paths.items()})
-    lattice = decode(single, posteriors, EVERYTHING)
+    lattice = decode(single, posteriors, everything)
     for path in lattice.nbest(10)[0]:
         (word,) = lattice.words([path])[0]
         assert word.confidence == pytest.approx(share[word.text], abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_slots_are_distributions_and_mbr_lowers_the_risk(graph, seed):
+def test_slots_are_distributions_and_mbr_lowers_the_risk(graph, everything, seed):
     posteriors = random_posteriors(graph, [8], seed, sharpness=1.0)
-    lattice = decode(graph, posteriors, EVERYTHING)
+    lattice = decode(graph, posteriors, everything)
     (network,) = lattice.confusion_networks()
     for slot in network.slots:
         assert sum(slot.values()) == pytest.approx(1.0, abs=1e-5)
@@ -181,11 +188,11 @@ def test_times_follow_the_tokens(graph):
     assert cat.confidence > 0.99
 
 
-def test_a_path_may_say_nothing():
+def test_a_path_may_say_nothing(everything):
     lexicon = Lexicon([("cat", ("k", "ae", "t"))])
     G = grammar.compile("[cat]", lexicon.words)
     graph = compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G)
-    lattice = decode(graph, random_posteriors(graph, [2]), EVERYTHING)
+    lattice = decode(graph, random_posteriors(graph, [2]), everything)
     assert lattice.best_path()[0].words == () and not lattice.is_empty(0)
     assert lattice.words() == [[]]
 
@@ -201,13 +208,13 @@ def test_times_skip_silence():
     assert [(w.text, w.start, w.end) for w in words] == [("cat", 1, 4), ("hat", 6, 10)]
 
 
-def test_utterances_without_a_path_are_empty(graph):
+def test_utterances_without_a_path_are_empty(graph, everything):
     """Two frames are too few for any of these words; no frames are too few for anything."""
     lexicon = Lexicon([("cat", ("k", "ae", "t"))])
     G = grammar.compile("cat", lexicon.words)
     only_cat = compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G)
     posteriors = random_posteriors(only_cat, [2, 0, 5])
-    lattice = decode(only_cat, posteriors, EVERYTHING)
+    lattice = decode(only_cat, posteriors, everything)
     assert [lattice.is_empty(row) for row in range(3)] == [True, True, False]
     assert [path.text for path in lattice.best_path()] == ["", "", "cat"]
     assert [path.text for path in lattice.forward_path()] == ["", "", "cat"]
@@ -234,10 +241,10 @@ def test_a_lost_utterance_is_searched_again_with_a_wider_beam():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(3, 7))
-def test_batches_equal_single_utterances(seed, frames):
+def test_batches_equal_single_utterances(everything, seed, frames):
     graph = make_graph()
     posteriors = random_posteriors(graph, [frames, 3, frames - 1], seed)
-    together = decode(graph, posteriors, EVERYTHING).best_path()
+    together = decode(graph, posteriors, everything).best_path()
     for row, path in enumerate(together):
         alone = Posteriors(
             posteriors.log_probs[row : row + 1],
@@ -245,10 +252,10 @@ def test_batches_equal_single_utterances(seed, frames):
             posteriors.frame_shift,
             posteriors.tokens,
         )
-        assert decode(graph, alone, EVERYTHING).best_path()[0].score == pytest.approx(path.score)
+        assert decode(graph, alone, everything).best_path()[0].score == pytest.approx(path.score)
 
 
-def test_posteriors_of_another_model_are_matched_by_name(graph):
+def test_posteriors_of_another_model_are_matched_by_name(graph, everything):
     posteriors = random_posteriors(graph, [6])
     order = list(range(len(graph.columns)))[::-1]
     renamed = Posteriors(
@@ -257,21 +264,21 @@ def test_posteriors_of_another_model_are_matched_by_name(graph):
         posteriors.frame_shift,
         tuple(graph.columns[i] for i in order),
     )
-    best = decode(graph, posteriors, EVERYTHING).best_path()[0]
-    assert decode(graph, renamed, EVERYTHING).best_path()[0] == best
+    best = decode(graph, posteriors, everything).best_path()[0]
+    assert decode(graph, renamed, everything).best_path()[0] == best
     lacking = Posteriors(
         posteriors.log_probs[:, :, :-1], posteriors.lengths, 0.02, posteriors.tokens[:-1]
     )
     with pytest.raises(ModelError, match=graph.columns[-1]):
-        decode(graph, lacking, EVERYTHING)
+        decode(graph, lacking, everything)
 
 
-def test_summed_ranking_falls_back_to_candidates(graph, monkeypatch):
+def test_summed_ranking_falls_back_to_candidates(graph, everything, monkeypatch):
     """With too few histories allowed, the exact sums of the best alignments' sequences rank."""
     from asr_hlg.lattice import arrays
 
     posteriors = random_posteriors(graph, [6], 3)
-    lattice = decode(graph, posteriors, EVERYTHING)
+    lattice = decode(graph, posteriors, everything)
     exact = lattice.nbest(3, forward=True)[0]
     calls = []
     original = kernels.best_sequences
@@ -320,6 +327,6 @@ def test_options_out_of_range(wrong):
         SearchOptions(**wrong)
 
 
-def test_nbest_of_nothing_is_refused(graph):
+def test_nbest_of_nothing_is_refused(graph, everything):
     with pytest.raises(LatticeError):
-        decode(graph, random_posteriors(graph, [6]), EVERYTHING).nbest(0)
+        decode(graph, random_posteriors(graph, [6]), everything).nbest(0)

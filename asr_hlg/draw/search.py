@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import k2
 import kaldifst
 import numpy as np
 
@@ -79,9 +78,9 @@ def alignment(found: Lattice, path: str | Path, utterance: int = 0, *, title: st
 
 def _frame_labels(found: Lattice, utterance: int) -> list[int]:
     """The posterior column of every frame on the best path."""
-    best = k2.shortest_path(found.fsas, use_double_scores=True)
-    item = [index for index in range(len(found)) if not found.is_empty(index)].index(utterance)
-    return [label for label in best[item].labels.tolist() if label >= 0]
+    arcs = found.utterances[utterance]
+    labels = [] if arcs is None else arcs.label[arcs.best_path()].tolist()
+    return [label for label in labels if label >= 0]
 
 
 def _shared(sequences: list[list[int]], shares: np.ndarray) -> Arcs:

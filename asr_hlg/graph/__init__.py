@@ -24,6 +24,7 @@ from asr_hlg.graph import compile as stages
 from asr_hlg.graph import slot as slots
 from asr_hlg.graph import store
 from asr_hlg.graph.meter import Meter, Stage
+from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.slot import Slot
 from asr_hlg.lexicon import Lexicon
 
@@ -41,7 +42,11 @@ class DecodingGraph:
     fsa : k2.Fsa
         ``labels`` are posterior columns (no ε), ``aux_labels`` words (ragged: an arc may carry
         several), ``phones`` the lexicon's token that begins on an arc (0 for none), and
-        ``graph_scores`` a copy of the scores, which survives search beside the total.
+        ``graph_scores`` a copy of the scores, which survives search beside the total. Read from
+        the folder when first asked for: token passing does without it.
+    packed : PackedLg or None
+        L∘G for token passing, where H is the CTC topology; None for a graph that was changed
+        since it was compiled.
     tokens, words : k2.SymbolTable
         The lexicon's tokens and words.
     columns : tuple of str
@@ -62,7 +67,7 @@ class DecodingGraph:
 
     def __init__(
         self,
-        fsa: k2.Fsa,
+        fsa: k2.Fsa | Callable[[], k2.Fsa],
         tokens: k2.SymbolTable,
         words: k2.SymbolTable,
         columns: tuple[str, ...],
@@ -73,7 +78,8 @@ class DecodingGraph:
         slot: Slot | None = None,
         folder: Path | None = None,
     ):
-        self.fsa = fsa
+        self._fsa = fsa
+        self.packed: PackedLg | None = None
         self.tokens = tokens
         self.words = words
         self.columns = columns
@@ -88,10 +94,14 @@ class DecodingGraph:
     def lexicon(self) -> Lexicon:
         return self._read_lexicon()
 
+    @cached_property
+    def fsa(self) -> k2.Fsa:
+        return self._fsa if isinstance(self._fsa, k2.Fsa) else self._fsa()
+
     @property
     def device(self) -> torch.device:
         """Where the graph lies, and so where search runs."""
-        return self.fsa.device
+        return self._fsa.device if isinstance(self._fsa, k2.Fsa) else torch.device("cpu")
 
     def to(self, device: str | torch.device) -> DecodingGraph:
         """The same graph on another device."""
@@ -154,8 +164,9 @@ class DecodingGraph:
     def info(self) -> dict[str, Any]:
         """Size of the graph, and all that ``graph.json`` says of its making.
 
-        ``memory_mb`` counts the arrays that search needs, in megabytes (10^6 bytes); ``lg`` holds
-        the size of L∘G, the share of its arcs that read ε, and its longest path of such arcs.
+        ``memory_mb`` counts the arrays that k2's search needs, in megabytes (10^6 bytes), and
+        ``packed_mb`` those of token passing, where it can serve; ``lg`` holds the size of L∘G,
+        the share of its arcs that read ε, and its longest path of such arcs.
         """
         arcs = self.fsa.arcs.values()
         num_states = self.fsa.arcs.row_splits(1).numel() - 1
@@ -169,6 +180,7 @@ class DecodingGraph:
             "words": len(self.words) - 2,
             "tokens": len(self.columns),
             "memory_mb": 4 * numbers / 1e6,
+            **({} if self.packed is None else {"packed_mb": self.packed.num_bytes / 1e6}),
             **self.meta,
         }
 
@@ -254,7 +266,7 @@ def finish(
             "longest_epsilon": longest_epsilon,
         },
     }
-    return DecodingGraph(
+    graph = DecodingGraph(
         fsa,
         lexicon.tokens,
         lexicon.words,
@@ -265,6 +277,9 @@ def finish(
         meta,
         slot,
     )
+    if topology.is_ctc(H):
+        graph.packed = PackedLg.pack(stages.pull_words(lg))
+    return graph
 
 
 def _lexicon(L: Lexicon | k2.Fsa) -> Lexicon:

@@ -4,6 +4,7 @@ graph.json      recipe, sources with hashes, stages, versions, and a hash of eve
 arcs.npy        int32 (num_arcs, 4): source, destination, column, score (float32 bits)
 phones.npy      int32 (num_arcs,): the lexicon's token that begins on the arc, 0 for none
 words.npy, word_splits.npy      word ids of arc i: words[word_splits[i]:word_splits[i + 1]]
+packed-*.npy    L∘G for token passing, see asr_hlg.graph.packed; only with the CTC topology
 words.txt, tokens.txt, lexiconp.txt
 slot.npz        where new words may stand (see :mod:`asr_hlg.graph.slot`)
 """
@@ -25,6 +26,7 @@ import torch
 
 from asr_hlg import symbols
 from asr_hlg.errors import GraphError
+from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.slot import Slot
 from asr_hlg.lexicon import Lexicon, Pronunciation
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SLOT = "slot.npz"
+HLG = ("arcs", "phones", "words", "word_splits")
+PACKED = "packed-"
 LEXICON_OPTIONS = ("silence", "silence_prob", "position_dependent")
 
 
@@ -55,6 +59,10 @@ def save(graph: DecodingGraph, folder: Path) -> None:
     (folder / SLOT).unlink(missing_ok=True)
     if graph.slot is not None:
         graph.slot.save(folder / SLOT)
+    for path in folder.glob(f"{PACKED}*"):
+        path.unlink()
+    for name, array in {} if graph.packed is None else graph.packed.arrays.items():
+        save_array(folder / f"{PACKED}{name}.npy", array)
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     meta = {
         **graph.meta,
@@ -70,24 +78,16 @@ def save(graph: DecodingGraph, folder: Path) -> None:
 
 
 def load(folder: Path) -> DecodingGraph:
-    """Map a folder's arrays and check them against the hashes in ``graph.json``."""
+    """Map a folder's arrays, each checked against its hash in ``graph.json`` before its use."""
     from asr_hlg.graph import DecodingGraph
 
     meta = read_meta(folder)
-    check_files(folder, meta, meta["files"])
-    arcs, phones, word_ids, splits = (
-        torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False))
-        for name in ("arcs", "phones", "words", "word_splits")
-    )
-    shape = k2.ragged.create_ragged_shape2(splits, None, len(word_ids))
-    fsa = k2.Fsa(arcs, aux_labels=k2.RaggedTensor(shape, word_ids))
-    fsa.phones = phones
-    fsa.graph_scores = fsa.scores.clone()
+    check_files(folder, meta, meta["files"].keys() - {f"{name}.npy" for name in HLG})
     tokens = symbols.read(folder / "tokens.txt")
     options = meta["lexicon"]
     plain = symbols.names(tokens)[: symbols.first_disambig(tokens)]
-    return DecodingGraph(
-        fsa,
+    graph = DecodingGraph(
+        lambda: _read_hlg(folder, meta),
         tokens,
         symbols.read(folder / "words.txt"),
         tuple(meta["columns"]),
@@ -98,6 +98,23 @@ def load(folder: Path) -> DecodingGraph:
         Slot.load(folder / SLOT) if SLOT in meta["files"] else None,
         folder,
     )
+    if any(name.startswith(PACKED) for name in meta["files"]):
+        graph.packed = PackedLg.load(folder, PACKED)
+    return graph
+
+
+def _read_hlg(folder: Path, meta: dict[str, Any]) -> k2.Fsa:
+    """H∘L∘G, mapped into memory."""
+    check_files(folder, meta, [f"{name}.npy" for name in HLG])
+    arcs, phones, word_ids, splits = (
+        torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False))
+        for name in HLG
+    )
+    shape = k2.ragged.create_ragged_shape2(splits, None, len(word_ids))
+    fsa = k2.Fsa(arcs, aux_labels=k2.RaggedTensor(shape, word_ids))
+    fsa.phones = phones
+    fsa.graph_scores = fsa.scores.clone()
+    return fsa
 
 
 class _Spellings:

@@ -32,7 +32,7 @@ from asr_hlg.transcript import Word
 if TYPE_CHECKING:
     from asr_hlg.graph import DecodingGraph
 
-__all__ = ["ConfusionNetwork", "Lattice", "Path", "WordLattice", "arc_counts"]
+__all__ = ["ConfusionNetwork", "FrameArcs", "Lattice", "Path", "WordLattice", "arc_counts"]
 
 
 class Lattice:
@@ -53,7 +53,7 @@ class Lattice:
     def __init__(
         self, fsas: k2.Fsa | None, rows: list[int], scores: Posteriors, graph: DecodingGraph
     ):
-        self.fsas = fsas
+        self._fsas = fsas
         self.frame_shift = scores.frame_shift
         self.scores = scores
         self.graph = graph
@@ -63,6 +63,18 @@ class Lattice:
             if sizes[item]:
                 self._item[row] = item
 
+    @classmethod
+    def from_arcs(
+        cls, utterances: Sequence[FrameArcs | None], scores: Posteriors, graph: DecodingGraph
+    ) -> Lattice:
+        """A lattice from every utterance's arcs, None where there are none."""
+        lattice = cls(None, [], scores, graph)
+        lattice.utterances = list(utterances)
+        rows = [row for row, arcs in enumerate(utterances) if arcs is not None]
+        for item, row in enumerate(rows):
+            lattice._item[row] = item
+        return lattice
+
     def __len__(self) -> int:
         return len(self._item)
 
@@ -70,14 +82,25 @@ class Lattice:
         """Whether no path through the graph explains an utterance."""
         return self._item[utterance] is None
 
+    @cached_property
+    def fsas(self) -> k2.Fsa | None:
+        """The lattices for k2's algorithms, those that are not empty in order; None without any."""
+        if self._fsas is not None:
+            return self._fsas
+        present = [arcs for arcs in self.utterances if arcs is not None]
+        return FrameArcs.pack(present) if present else None
+
+    @cached_property
+    def utterances(self) -> list[FrameArcs | None]:
+        """Every utterance's arcs as numpy arrays, None for an empty lattice."""
+        found = [] if self._fsas is None else FrameArcs.unpack(self._fsas)
+        return [None if item is None else found[item] for item in self._item]
+
     def best_path(self) -> list[Path]:
         """The Viterbi answer: the path with the largest score, alignment and all."""
-        if self.fsas is None:
-            return [NOTHING] * len(self)
-        found = FrameArcs.unpack(k2.shortest_path(self.fsas, use_double_scores=True))
         return [
-            NOTHING if item is None else self._path(found[item], np.arange(found[item].num_arcs))
-            for item in self._item
+            NOTHING if arcs is None else self._path(arcs, arcs.best_path())
+            for arcs in self.utterances
         ]
 
     def forward_score(self) -> torch.Tensor:
@@ -88,13 +111,8 @@ class Lattice:
         torch.Tensor
             float64 ``(num_utterances,)``, ``-inf`` where a lattice is empty.
         """
-        result = torch.full((len(self),), float("-inf"), dtype=torch.float64)
-        if self.fsas is not None:
-            total = self.fsas.get_tot_scores(use_double_scores=True, log_semiring=True).cpu()
-            for row, item in enumerate(self._item):
-                if item is not None:
-                    result[row] = total[item]
-        return result
+        sums = [-np.inf if arcs is None else arcs.forward_score() for arcs in self.utterances]
+        return torch.tensor(sums, dtype=torch.float64)
 
     def forward_path(self) -> list[Path]:
         """argmax_W Σ_S: the word sequence with the largest total probability in the lattice.
@@ -153,12 +171,6 @@ class Lattice:
             NOTHING if arcs is None or network is None else self._closest(arcs, network)
             for arcs, network in zip(self.utterances, networks, strict=True)
         ]
-
-    @cached_property
-    def utterances(self) -> list[FrameArcs | None]:
-        """Every utterance's arcs as numpy arrays, None for an empty lattice."""
-        found = [] if self.fsas is None else FrameArcs.unpack(self.fsas)
-        return [None if item is None else found[item] for item in self._item]
 
     def _nbest(self, arcs: FrameArcs, n: int, forward: bool) -> list[Path]:
         paths = []

@@ -6,6 +6,7 @@ of words) concerns one utterance's few thousand arcs, and runs on the CPU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ import k2
 import numpy as np
 import torch
 
+from asr_hlg.arcs import k2_fsa
 from asr_hlg.lattice import kernels
 
 MAX_HISTORIES = 50_000
@@ -88,6 +90,21 @@ class FrameArcs:
             )
         return utterances
 
+    @staticmethod
+    def pack(utterances: Sequence[FrameArcs]) -> k2.Fsa:
+        """Join utterances to an FsaVec, from which :meth:`unpack` makes the same again."""
+        fsas = []
+        for arcs in utterances:
+            splits = torch.from_numpy(arcs.word_splits.astype(np.int32))
+            shape = k2.ragged.create_ragged_shape2(splits, None, len(arcs.words))
+            words = k2.RaggedTensor(shape, torch.from_numpy(arcs.words.astype(np.int32)))
+            fsa = k2_fsa(arcs.src, arcs.dst, arcs.label, arcs.score, words)
+            fsa.phones = torch.from_numpy(arcs.phone)
+            fsa.frames = torch.from_numpy(arcs.frame)
+            fsa.graph_scores = torch.from_numpy(arcs.graph_score.astype(np.float32))
+            fsas.append(fsa)
+        return k2.create_fsa_vec(fsas)
+
     @cached_property
     def word_lattice(self) -> WordLattice:
         """The same lattice with at most one word an arc; arcs remember where they come from."""
@@ -123,6 +140,14 @@ class FrameArcs:
             score[by_src],
             np.where(piece == 0, arc, -1)[by_src],
         )
+
+    def best_path(self) -> np.ndarray:
+        """Indices of the arcs on the path with the largest score, first frame first."""
+        return kernels.best_path(self.src, self.dst, self.score, self.num_states)
+
+    def forward_score(self) -> float:
+        """log Σ over all paths."""
+        return float(kernels.forward(self.src, self.dst, self.score, self.num_states)[-1])
 
     def closest(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The path that comes closest to a word sequence, and spells it where one does.

@@ -112,6 +112,41 @@ def forward(src, dst, score, num_states):
 
 
 @njit(cache=True)
+def best_to(src, dst, score, num_states):
+    """The score of the best path from the start to every state."""
+    alpha = np.full(num_states, -np.inf)
+    alpha[0] = 0.0
+    for arc in range(len(src)):
+        alpha[dst[arc]] = max(alpha[dst[arc]], alpha[src[arc]] + score[arc])
+    return alpha
+
+
+@njit(cache=True)
+def best_path(src, dst, score, num_states):
+    """The arcs of the best path, from the start to the end."""
+    alpha = np.full(num_states, -np.inf)
+    alpha[0] = 0.0
+    into = np.full(num_states, -1, dtype=np.int64)
+    for arc in range(len(src)):
+        value = alpha[src[arc]] + score[arc]
+        if value >= alpha[dst[arc]] and value > -np.inf:
+            alpha[dst[arc]] = value
+            into[dst[arc]] = arc
+    length = 0
+    state = num_states - 1
+    while state != 0:
+        state = src[into[state]]
+        length += 1
+    path = np.empty(length, dtype=np.int64)
+    state = num_states - 1
+    while state != 0:
+        length -= 1
+        path[length] = into[state]
+        state = src[into[state]]
+    return path
+
+
+@njit(cache=True)
 def backward(src, dst, score, num_states, log):
     """From every state to the end: log Σ over paths, or the best of them."""
     beta = np.full(num_states, -np.inf)

@@ -21,10 +21,8 @@ from typing import Any
 
 import k2
 import numpy as np
-import torch
 
 from asr_hlg import lm, symbols
-from asr_hlg.arcs import k2_fsa
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import store
 from asr_hlg.graph.recipe import LexiconSection, LmSection, Recipe
@@ -154,15 +152,10 @@ class NgramRescorer:
             Of the same utterances. Its states remember the new model's history, so every path
             has its exact score; an empty lattice stays empty.
         """
-        rescored = {
-            row: self.expand(arcs, beam)
-            for row, arcs in enumerate(lattice.utterances)
-            if arcs is not None
-        }
-        fsas = None
-        if lattice.fsas is not None:
-            fsas = _pack(list(rescored.values())).to(lattice.fsas.device)
-        return Lattice(fsas, list(rescored), lattice.scores, lattice.graph)
+        rescored = [
+            None if arcs is None else self.expand(arcs, beam) for arcs in lattice.utterances
+        ]
+        return Lattice.from_arcs(rescored, lattice.scores, lattice.graph)
 
     def expand(self, arcs: FrameArcs, beam: float) -> FrameArcs:
         """One utterance's lattice with the new model's scores; see :meth:`__call__`."""
@@ -260,18 +253,3 @@ def _gather(words: np.ndarray, splits: np.ndarray, rows: np.ndarray):
     new_splits = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     within = np.arange(new_splits[-1]) - np.repeat(new_splits[:-1], counts)
     return words[np.repeat(splits[rows], counts) + within], new_splits
-
-
-def _pack(utterances: Sequence[FrameArcs]) -> k2.Fsa:
-    """What :meth:`FrameArcs.unpack` reads: an FsaVec of these utterances."""
-    fsas = []
-    for arcs in utterances:
-        splits = torch.from_numpy(arcs.word_splits.astype(np.int32))
-        shape = k2.ragged.create_ragged_shape2(splits, None, len(arcs.words))
-        words = k2.RaggedTensor(shape, torch.from_numpy(arcs.words.astype(np.int32)))
-        fsa = k2_fsa(arcs.src, arcs.dst, arcs.label, arcs.score, words)
-        fsa.phones = torch.from_numpy(arcs.phone)
-        fsa.frames = torch.from_numpy(arcs.frame)
-        fsa.graph_scores = torch.from_numpy(arcs.graph_score.astype(np.float32))
-        fsas.append(fsa)
-    return k2.create_fsa_vec(fsas)

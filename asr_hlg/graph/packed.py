@@ -1,0 +1,218 @@
+"""L∘G packed for token passing: the arcs of every state side by side, ε taken out of the way.
+
+packed = PackedLg.pack(load_lg(Path("graphs/en")))
+packed.label[packed.first[s] : packed.first[s + 1]]      # what state s can read next
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+
+from asr_hlg.arcs import Arcs
+from asr_hlg.graph.flat import expand
+
+_STATE = np.dtype([("first", "<i4"), ("eps_first", "<i4"), ("reach", "<f4")])
+
+
+@dataclass(frozen=True)
+class PackedLg:
+    """L∘G as flat arrays, ordered by state; state 0 is the start.
+
+    Arcs that read a token and ε-arcs are kept apart. The ε-arcs are closed under composition, so
+    that one of them goes wherever a path of them did; a state behind them that neither reads a
+    token nor is final is left out. Of paths that join the same states and spell the same words
+    the best one stays, as in tropical ε-removal (Mohri 2002, "Generic ε-removal").
+
+    Records lie side by side, since memory is what a search waits for.
+
+    Attributes
+    ----------
+    states : np.ndarray
+        Records ``(num_states + 1,)``: state s has the arcs ``states[s].first`` to
+        ``states[s + 1].first - 1`` and the ε-arcs likewise from ``eps_first``; ``reach`` is the
+        largest score among the arcs, ``-inf`` without any.
+    arcs : np.ndarray
+        Records ``(num_arcs,)``, by label within a state: ``dst``, ``score``, ``label``.
+    words : np.ndarray
+        int32 ``(num_arcs,)``: word ids, 0 for none.
+    eps_arcs : np.ndarray
+        Records ``(num_eps,)``: ``dst``, ``score`` and the row of ``spellings`` that is said.
+    final : np.ndarray
+        float32 ``(num_states,)``: the score of ending here, ``-inf`` where that is not allowed.
+    spellings, spelling_splits : np.ndarray
+        int32: words of row i are ``spellings[spelling_splits[i]:spelling_splits[i + 1]]``; row 0
+        has none.
+    """
+
+    states: np.ndarray
+    arcs: np.ndarray
+    words: np.ndarray
+    eps_arcs: np.ndarray
+    final: np.ndarray
+    spellings: np.ndarray
+    spelling_splits: np.ndarray
+
+    @property
+    def num_states(self) -> int:
+        return len(self.final)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the arrays take."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    @staticmethod
+    def pack(lg: Arcs) -> PackedLg:
+        """Pack L∘G, in which label 0 is ε; see :func:`asr_hlg.graph.compile_lg`."""
+        number = _visiting_order(lg)
+        final = np.empty_like(lg.final)
+        final[number] = lg.final
+        lg = Arcs(number[lg.src], number[lg.dst], lg.ilabel, lg.olabel, lg.score, final)
+        reads = np.flatnonzero(lg.ilabel > 0)
+        arcs = lg.take(reads[np.lexsort((lg.ilabel[reads], lg.src[reads]))])
+        states = np.zeros(lg.num_states + 1, dtype=_STATE)
+        states["first"] = _splits(arcs.src, lg.num_states)
+        states["reach"] = -np.inf
+        np.maximum.at(states["reach"], arcs.src, arcs.score)
+        useful = np.isfinite(states["reach"][:-1]) | np.isfinite(final)
+        eps, spellings = _closure(lg.take(np.flatnonzero(lg.ilabel == 0)), useful)
+        states["eps_first"] = _splits(eps[0], lg.num_states)
+        return PackedLg(
+            states,
+            _records(dst=arcs.dst, score=arcs.score, label=_narrow(arcs.ilabel)),
+            np.maximum(arcs.olabel, 0).astype(np.int32),
+            _records(
+                dst=eps[1].astype(np.int32),
+                score=eps[2].astype(np.float32),
+                spelling=_narrow(eps[3]),
+            ),
+            final,
+            np.array([word for words in spellings for word in words], dtype=np.int32),
+            np.cumsum([0, *(len(words) for words in spellings)]).astype(np.int32),
+        )
+
+    @staticmethod
+    def load(folder: Path, prefix: str) -> PackedLg:
+        """Map the arrays from a graph folder into memory."""
+        paths = (folder / f"{prefix}{field.name}.npy" for field in fields(PackedLg))
+        mapped = (np.load(path, mmap_mode="r", allow_pickle=False) for path in paths)
+        return PackedLg(*map(np.asarray, mapped))
+
+
+def _visiting_order(lg: Arcs) -> np.ndarray:
+    """New numbers for the states, by which what is searched together lies together."""
+    lg = lg.take(np.lexsort((lg.ilabel, lg.src)))
+    return _depth_first(_splits(lg.src, lg.num_states), lg.dst)
+
+
+@njit(cache=True)
+def _depth_first(first, dst):
+    """The rank of every state when it is first seen on a depth-first walk from state 0.
+
+    A state's only successor comes right behind it: most states are inside a word.
+    """
+    num_states = len(first) - 1
+    number = np.full(num_states, -1, dtype=np.int32)
+    stack = np.empty(len(dst) + 1, dtype=np.int32)
+    count = 0
+    for root in range(num_states):
+        stack[0] = root
+        depth = 1
+        while depth > 0:
+            depth -= 1
+            state = stack[depth]
+            if number[state] >= 0:
+                continue
+            number[state] = count
+            count += 1
+            for arc in range(first[state + 1] - 1, first[state] - 1, -1):
+                if number[dst[arc]] < 0:
+                    stack[depth] = dst[arc]
+                    depth += 1
+    return number
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    """The same numbers from 0 up in as few bytes as they need."""
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
+
+
+def _records(**columns: np.ndarray) -> np.ndarray:
+    """Columns side by side, without gaps."""
+    kinds = [(name, column.dtype) for name, column in columns.items()]
+    result = np.empty(len(next(iter(columns.values()))), dtype=kinds)
+    for name, column in columns.items():
+        result[name] = column
+    return result
+
+
+def _splits(src: np.ndarray, num_states: int) -> np.ndarray:
+    counts = np.bincount(src, minlength=num_states)
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+
+
+def _closure(eps: Arcs, useful: np.ndarray) -> tuple[tuple[np.ndarray, ...], list[tuple[int, ...]]]:
+    """All pairs of states that a path of ε-arcs joins, sorted by source.
+
+    Returned as columns source, destination, score, spelling; and the table of spellings, row 0
+    of it empty.
+    """
+    spellings: dict[tuple[int, ...], int] = {(): 0}
+    words, rows = np.unique(np.maximum(eps.olabel, 0), return_inverse=True)
+    ids = [spellings.setdefault((int(word),) if word else (), len(spellings)) for word in words]
+    by_src = np.argsort(eps.src, kind="stable")
+    step: tuple[np.ndarray, ...] = (
+        eps.src[by_src].astype(np.int64),
+        eps.dst[by_src].astype(np.int64),
+        eps.score[by_src].astype(np.float64),
+        np.array(ids, dtype=np.int64)[rows][by_src],
+    )
+    first = _splits(step[0], len(useful))
+    found = [step]
+    while len(found[-1][0]):
+        src, middle, score, said = found[-1]
+        right, left = expand(first[middle], first[middle + 1])
+        longer = (
+            src[left],
+            step[1][right],
+            score[left] + step[2][right],
+            _joined(said[left], step[3][right], spellings),
+        )
+        found.append(_best_of_equal(longer))
+    src, dst, score, said = _best_of_equal(
+        tuple(np.concatenate(column) for column in zip(*found, strict=True))
+    )
+    keep = useful[dst]
+    return (src[keep], dst[keep], score[keep], said[keep]), list(spellings)
+
+
+def _joined(left: np.ndarray, right: np.ndarray, spellings: dict) -> np.ndarray:
+    """Rows of the spellings that result from saying one after the other."""
+    joined = np.where(left == 0, right, left)
+    both = np.flatnonzero((left > 0) & (right > 0))
+    pairs, rows = np.unique(
+        np.stack([left[both], right[both]], axis=1), axis=0, return_inverse=True
+    )
+    table = list(spellings)
+    ids = [spellings.setdefault(table[a] + table[b], len(spellings)) for a, b in pairs.tolist()]
+    joined[both] = np.array(ids, dtype=np.int64)[rows] if len(both) else 0
+    return joined
+
+
+def _best_of_equal(arcs: tuple) -> tuple:
+    """Of arcs with the same source, destination and spelling, the one that scores best."""
+    src, dst, score, said = arcs
+    order = np.lexsort((-score, said, dst, src))
+    src, dst, score, said = (column[order] for column in arcs)
+    new = np.ones(len(src), dtype=bool)
+    new[1:] = (src[1:] != src[:-1]) | (dst[1:] != dst[:-1]) | (said[1:] != said[:-1])
+    return src[new], dst[new], score[new], said[new]

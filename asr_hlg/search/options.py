@@ -1,0 +1,56 @@
+"""What a search may be told: scales, beams, engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from asr_hlg.errors import OptionError
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How posteriors are scaled and how hard the search prunes.
+
+    Attributes
+    ----------
+    acoustic_scale : float
+        Factor on the acoustic log-probabilities; lower it where the model is too sure of itself.
+    blank_penalty : float
+        Subtracted from the blank's log-probability; raise it where words are missing.
+    floor : float
+        Smallest probability of a token in a frame.
+    search_beam : float
+        Paths worse than the frame's best by more than this are dropped. Wider is slower and
+        more exact.
+    output_beam : float
+        Arcs whose best path is worse than the lattice's best by more than this are dropped.
+        Wider gives more alternatives.
+    min_active, max_active : int
+        Bounds on the states that stay alive in a frame; they override ``search_beam``.
+    engine : {"auto", "tokens", "k2"}
+        ``tokens`` is token passing on L∘G, on the CPU and for the CTC topology only; ``k2``
+        intersects H∘L∘G, also on CUDA and for every topology; ``auto`` takes tokens where it can.
+    """
+
+    acoustic_scale: float = 1.0
+    blank_penalty: float = 0.0
+    floor: float = 1e-7
+    search_beam: float = 14.0
+    output_beam: float = 8.0
+    min_active: int = 30
+    max_active: int = 10_000
+    engine: Literal["auto", "tokens", "k2"] = "auto"
+
+    def __post_init__(self):
+        for name in ("acoustic_scale", "search_beam", "output_beam", "max_active"):
+            if not getattr(self, name) > 0:
+                raise OptionError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 <= self.floor < 1:
+            raise OptionError(f"floor is a probability, not {self.floor}")
+        if not 0 <= self.min_active <= self.max_active:
+            raise OptionError("min_active must lie between 0 and max_active")
+        if self.engine not in ("auto", "tokens", "k2"):
+            raise OptionError(
+                f"unknown engine {self.engine!r}", remedy="auto, tokens and k2 are known"
+            )
