@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "'asr-hlg[whisper]'), or a folder with a CTranslate2 model",
     )
     group.add_argument(
-        "--whisper-weight", type=float, default=5.0, help="its weight against the search (5.0)"
+        "--whisper-weight", type=float, default=8.0, help="its weight against the search (8.0)"
     )
     group = parser.add_argument_group("search (defaults come from the graph's recipe)")
     for name, help in _SEARCH.items():

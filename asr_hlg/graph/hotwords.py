@@ -31,7 +31,7 @@ from asr_hlg.graph.new_words import with_words
 from asr_hlg.graph.phrases import boost
 from asr_hlg.graph.pronounce import pronounce
 
-DEFAULT_BOOST = 3.0
+DEFAULT_BOOST = 4.0
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ class PassOptions:
     lm_scale: float = 1.0
     lm_graph: str | None = None
     whisper: str | None = None
-    whisper_weight: float = 5.0
-    whisper_nbest: int = 30
+    whisper_weight: float = 8.0
+    whisper_nbest: int = 50
 
     def __post_init__(self):
         if self.lm_scale <= 0 or self.whisper_weight <= 0:
