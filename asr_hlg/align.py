@@ -24,7 +24,7 @@ from asr_hlg.acoustic import AcousticModel
 from asr_hlg.arcs import Arcs
 from asr_hlg.audio import Recording
 from asr_hlg.errors import AsrHlgError, GraphError, LexiconError
-from asr_hlg.g2p import GraphemeToPhoneme, Guesses, HamaG2P
+from asr_hlg.g2p import GraphemeToPhoneme, Guesses
 from asr_hlg.graph import DecodingGraph, compile_hlg, runtime, store
 from asr_hlg.graph.build import make_topology
 from asr_hlg.graph.recipe import TopologySection
@@ -108,9 +108,10 @@ class Aligner:
             raise GraphError(
                 "was not compiled from a recipe, so its topology is unknown", path=folder
             )
-        within = _Within(model or HamaG2P(), folder, meta["lexicon"]["position_dependent"])
-        unique = list(dict.fromkeys(words))
-        lexicon, guesses = runtime.part_of_lexicon(folder, meta, unique, within)
+        # A lexicon is never empty, but perhaps nobody can pronounce any of these words.
+        own = symbols.read(folder / "words.txt")[1]
+        wanted = list(dict.fromkeys([own, *words]))
+        lexicon, guesses = runtime.part_of_lexicon(folder, meta, wanted, model)
         H = make_topology(TopologySection(**meta["recipe"]["topology"]), lexicon)
         return cls(H, lexicon, tuple(meta["columns"])), guesses
 
@@ -242,22 +243,6 @@ class NoGuesses:
 
     def pronounce(self, word: str) -> tuple[str, ...]:
         raise LexiconError("is not in the lexicon")
-
-
-class _Within:
-    """A grapheme-to-phoneme model that is held to the phones of a graph."""
-
-    def __init__(self, model: GraphemeToPhoneme, folder: Path, position_dependent: bool):
-        self._model = model
-        names = symbols.names(symbols.read(folder / "tokens.txt"))
-        self._phones = {n.rpartition("_")[0] for n in names} if position_dependent else {*names}
-
-    def pronounce(self, word: str) -> tuple[str, ...]:
-        phones = self._model.pronounce(word)
-        foreign = [phone for phone in phones if phone not in self._phones]
-        if foreign:
-            raise LexiconError(f"the acoustic model has no {foreign[0]!r}")
-        return phones
 
 
 def _word_confidences(

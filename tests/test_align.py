@@ -12,7 +12,7 @@ import pytest
 import torch
 from brute_force import ctc_alignments, hmm_alignments, path_scores
 
-from asr_hlg import align, cli, topology
+from asr_hlg import cli, topology
 from asr_hlg.align import Aligner, NoGuesses, align_recordings
 from asr_hlg.audio import recordings
 from asr_hlg.errors import AsrHlgError, GraphError, LexiconError
@@ -230,6 +230,10 @@ def test_pronunciations_come_from_graph_then_recipe_then_guesses(folder):
 
     _, guesses = Aligner.of_graph(folder, words, NoGuesses())
     assert set(guesses.left_out) == {"tik", "7", "tok"}
+    nothing, guesses = Aligner.of_graph(folder, ["7"], Speller())
+    assert set(guesses.left_out) == {"7"}
+    with pytest.raises(LexiconError, match="no pronunciation for 7"):
+        nothing.align("x", drawn("k.t", tokens), "7")
 
 
 def test_a_graph_without_a_recipe_has_no_known_topology(tmp_path):
@@ -291,7 +295,7 @@ def test_recordings_that_fail_do_not_stop_the_others(folder, sounds):
 def test_command_line(folder, sounds, monkeypatch, capsys):
     tokens = list(Aligner.of_graph(folder, ["cat"], NoGuesses())[0].columns)
     monkeypatch.setattr("asr_hlg.acoustic.load", lambda spec, device: Drawn(tokens))
-    monkeypatch.setattr(align, "HamaG2P", Speller)
+    monkeypatch.setattr("asr_hlg.g2p.HamaG2P", Speller)
     given = ["align", str(sounds), "--text", str(sounds / "text"), "--graph", str(folder)]
     status = cli.main([*given, "--normalise", "--output", str(sounds / "out.ctm")])
     assert status == 1

@@ -161,13 +161,3 @@ def expand(src, dst, label, words, splits, score, rest, old, new, scales, beam):
                 change.append(delta)
         begin, end = end, len(base)
     return np.array(origin), np.array(out_src), np.array(out_dst), np.array(change)
-
-
-@njit(cache=True)
-def best_to(src, dst, score, num_states):
-    """From the start to every state at best."""
-    alpha = np.full(num_states, -np.inf)
-    alpha[0] = 0.0
-    for arc in range(len(src)):
-        alpha[dst[arc]] = max(alpha[dst[arc]], alpha[src[arc]] + score[arc])
-    return alpha
