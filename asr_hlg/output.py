@@ -154,7 +154,9 @@ def _ctm(transcript: Transcript) -> str:
 
 def _json(transcript: Transcript) -> str:
     record = asdict(transcript)
-    record["words"] = [{"word": word.pop("text"), **word} for word in record["words"]]
+    for tier in ("words", *_phones(transcript)):
+        name = tier.removesuffix("s")
+        record[tier] = [{name: item.pop("text"), **item} for item in record[tier]]
     if not transcript.alternatives:
         del record["alternatives"]
     return json.dumps(_rounded(record), ensure_ascii=False, allow_nan=False) + "\n"
@@ -218,12 +220,13 @@ def _textgrid(transcript: Transcript) -> str:
         raise AsrHlgError(
             "TextGrids need praatio", remedy="pip install 'asr-hlg[textgrid]'"
         ) from None
-    words = _timed_words(transcript)
+    tiers = {"words": _timed_words(transcript), **_phones(transcript)}
     # The last frame may reach a little past the last sample.
-    end = max([transcript.duration, *(word.end for word in words)])
-    intervals = [(word.start, word.end, word.text) for word in words]
+    end = max([transcript.duration, *(item.end for tier in tiers.values() for item in tier)])
     grid = Textgrid(0.0, end)
-    grid.addTier(IntervalTier("words", intervals, 0.0, end))
+    for name, tier in tiers.items():
+        intervals = [(item.start, item.end, item.text) for item in tier]
+        grid.addTier(IntervalTier(name, intervals, 0.0, end))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "grid"  # praatio writes to files only
         grid.save(str(path), "long_textgrid", includeBlankSpaces=True, minimumIntervalLength=None)
@@ -231,17 +234,20 @@ def _textgrid(transcript: Transcript) -> str:
 
 
 def _lhotse(transcript: Transcript) -> str:
-    words = [
-        AlignmentItem(word.text, word.start, round(word.end - word.start, 4), word.confidence)
-        for word in transcript.words
-    ]
+    alignment = {
+        name.removesuffix("s"): [
+            AlignmentItem(item.text, item.start, round(item.end - item.start, 4), item.confidence)
+            for item in tier
+        ]
+        for name, tier in {"words": transcript.words, **_phones(transcript)}.items()
+    }
     segment = SupervisionSegment(
         id=transcript.id,
         recording_id=transcript.id,
         start=0.0,
         duration=transcript.duration,
         text=transcript.text,
-        alignment={"word": words},
+        alignment=alignment,
     )
     return json.dumps(_rounded(segment.to_dict()), ensure_ascii=False) + "\n"
 
@@ -252,6 +258,12 @@ def _timed_words(transcript: Transcript) -> list[Word]:
             f"{transcript.id} has no word times", remedy="write it as text, trn or json"
         )
     return transcript.words
+
+
+def _phones(transcript: Transcript) -> dict[str, list[Word]]:
+    """The phones of an alignment under that name; nothing for a transcript without them."""
+    phones = getattr(transcript, "phones", [])
+    return {"phones": phones} if phones else {}
 
 
 def _one_field(name: str) -> str:

@@ -27,6 +27,7 @@ from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice
 from asr_hlg.lattice import Path as LatticePath
+from asr_hlg.lattice import io as lattice_io
 from asr_hlg.posteriors import Posteriors
 from asr_hlg.rescore.passes import PassOptions, SecondPasses
 from asr_hlg.search import SearchOptions, decode
@@ -54,12 +55,16 @@ class TranscribeOptions:
     passes : PassOptions
         Second passes with larger models. Where Whisper ranks, ``search`` says what it ranks:
         best alignments, or sums over alignments.
+    lattices : str, optional
+        A folder for the lattices: a Kaldi archive for every recording, whose pieces, where it was
+        cut, are ``ID-1``, ``ID-2``, …
     """
 
     search: Search = "viterbi"
     nbest: int = 1
     channel: int | None = None
     passes: PassOptions = field(default_factory=PassOptions)
+    lattices: str | None = None
 
     def __post_init__(self):
         if self.search not in ("viterbi", "forward", "mbr"):
@@ -117,7 +122,7 @@ class Transcriber:
         """
         graph = DecodingGraph.load(path, device)
         spec = model or graph.meta.get("recipe", {}).get("acoustic_model", "hama")
-        passes = SecondPasses((options or TranscribeOptions()).passes, path, graph.words, device)
+        passes = SecondPasses((options or TranscribeOptions()).passes, path, graph, device)
         network = acoustic.load(spec, device)
         return cls(graph, network, graph.search_options(**search), options, passes)
 
@@ -148,12 +153,18 @@ class Transcriber:
         samples = recording.load(self.model.sample_rate, self.options.channel)
         duration = len(samples) / self.model.sample_rate
         posteriors = self.model.posteriors([samples], self.model.sample_rate)
-        parts = [self._piece(posteriors, samples, *piece) for piece in cut(posteriors)]
+        pieces = cut(posteriors)
+        parts = []
+        for number, (begin, end) in enumerate(pieces, start=1):
+            lattice = self._lattice(posteriors, begin, end)
+            if self.options.lattices is not None:
+                name = recording.id if len(pieces) == 1 else f"{recording.id}-{number}"
+                path = Path(self.options.lattices) / f"{recording.id.replace('/', '_')}.ark"
+                lattice_io.write(lattice, [name], path, append=number > 1)
+            parts.append(self._piece(lattice, samples, begin, end))
         return _join(recording.id, duration, parts)
 
-    def _piece(
-        self, posteriors: Posteriors, samples: torch.Tensor, begin: int, end: int
-    ) -> Transcript:
+    def _lattice(self, posteriors: Posteriors, begin: int, end: int) -> Lattice:
         """Search the frames [begin, end) of a recording."""
         piece = replace(
             posteriors,
@@ -161,12 +172,14 @@ class Transcriber:
             lengths=torch.tensor([end - begin], dtype=torch.int32),
         )
         lattice = decode(self.graph, piece, self.search)
-        if self.passes is not None:
-            lattice = self.passes.lattice(lattice)
-        rate = self.model.sample_rate
-        first, last = (round(frame * posteriors.frame_shift * rate) for frame in (begin, end))
+        return lattice if self.passes is None else self.passes.lattice(lattice)
+
+    def _piece(self, lattice: Lattice, samples: torch.Tensor, begin: int, end: int) -> Transcript:
+        """The transcript of the frames [begin, end), with times from the recording's start."""
+        samples_per_frame = lattice.frame_shift * self.model.sample_rate
+        first, last = round(begin * samples_per_frame), round(end * samples_per_frame)
         answer, ranked = self._answer(lattice, samples[first:last])
-        offset = begin * posteriors.frame_shift
+        offset = begin * lattice.frame_shift
         words = [
             replace(word, start=word.start + offset, end=word.end + offset)
             for word in lattice.words([answer])[0]

@@ -11,6 +11,7 @@ import pytest
 from lhotse import SupervisionSet
 from praatio import textgrid
 
+from asr_hlg.align import Alignment
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.output import FORMATS, writer
 from asr_hlg.transcript import Alternative, Transcript, Word
@@ -193,6 +194,24 @@ def test_lhotse_reads_the_supervisions(tmp_path):
         ("and", 0.42, 0.5, 0.3),
         ("hat", 0.5, 0.95, 1.0),
     ]
+
+
+ALIGNED = Alignment(**vars(CAT), phones=[Word("K", 0.1, 0.14, 0.9), Word("AE", 0.2, 0.22, 1.0)])
+
+
+def test_phones_of_an_alignment_are_a_tier_of_their_own(tmp_path):
+    with writer("textgrid", tmp_path / "cat.TextGrid") as out:
+        out.write(ALIGNED)
+    grid = textgrid.openTextgrid(str(tmp_path / "cat.TextGrid"), includeEmptyIntervals=False)
+    assert grid.tierNames == ("words", "phones")
+    phones = [tuple(interval) for interval in grid.getTier("phones").entries]
+    assert phones == [(0.1, 0.14, "K"), (0.2, 0.22, "AE")]
+    record = json.loads(rendered("json", ALIGNED))
+    assert record["phones"][0] == {"phone": "K", "start": 0.1, "end": 0.14, "confidence": 0.9}
+    (tmp_path / "cat.jsonl").write_text(rendered("lhotse", ALIGNED))
+    (supervision,) = SupervisionSet.from_jsonl(tmp_path / "cat.jsonl")
+    assert [item.symbol for item in supervision.alignment["phone"]] == ["K", "AE"]
+    assert [item.symbol for item in supervision.alignment["word"]] == ["cat", "and", "hat"]
 
 
 def test_an_unknown_format_names_the_known_ones():

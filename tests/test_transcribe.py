@@ -14,6 +14,7 @@ import soundfile
 from asr_hlg import Transcriber, text
 from asr_hlg.cli import main
 from asr_hlg.errors import AsrHlgError, AudioError, OptionError
+from asr_hlg.lattice import io as lattice_io
 from asr_hlg.score import score
 from asr_hlg.transcribe import Job, TranscribeOptions, Workers, _best_pairs
 from asr_hlg.transcript import Alternative
@@ -89,6 +90,17 @@ def test_a_long_recording_is_cut_and_its_times_go_on(transcriber, examples, tmp_
     starts = [word.start for word in transcript.words]
     assert starts == sorted(starts)
     assert starts[-1] > transcript.duration - 4
+
+
+def test_lattices_are_kept(transcriber, examples, tmp_path):
+    options = TranscribeOptions(lattices=str(tmp_path))
+    keeping = Transcriber(transcriber.graph, transcriber.model, options=options)
+    (transcript,) = keeping.transcribe([examples / "01-slt.wav"])
+    (stored,) = lattice_io.read(tmp_path / "01-slt.ark")
+    assert stored.id == "01-slt"
+    best = stored.best_path(transcriber.graph.word_names)
+    assert best.text == transcript.text
+    assert best.score == pytest.approx(transcript.score, abs=1e-2)
 
 
 def test_a_bad_recording_does_not_stop_the_others(transcriber, examples, tmp_path):

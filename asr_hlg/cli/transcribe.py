@@ -71,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="file or folder (default: standard output)"
     )
+    parser.add_argument(
+        "--lattices", metavar="FOLDER", help="keep the lattices: Kaldi archives, one a recording"
+    )
     parser.add_argument("--ref", type=Path, metavar="FILE", help="references, to report WER")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
     parser.add_argument(
@@ -98,7 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="put a larger language model in the place of the graph's: an ARPA file, a Sphinx "
         "trie, or pocketsphinx:lm",
     )
-    group.add_argument("--lm-scale", type=float, default=1.0, help="its weight (1.0)")
+    group.add_argument(
+        "--lm-scale", type=float, help="its weight (the recipe's [rescore] lm, or 1)"
+    )
     group.add_argument(
         "--whisper",
         nargs="?",
@@ -130,12 +135,16 @@ def _transcribe(
     job = Job(
         str(folder),
         options.model,
-        TranscribeOptions(options.search, options.nbest, options.channel, _passes(options)),
+        TranscribeOptions(
+            options.search, options.nbest, options.channel, _passes(options), options.lattices
+        ),
         {n: getattr(options, n) for n in _SEARCH if getattr(options, n) is not None},
     )
     found = list(recordings(options.inputs))
     if not found:
         raise OptionError("no recordings found", remedy="name sound files, folders or lists")
+    if options.lattices is not None:
+        Path(options.lattices).mkdir(parents=True, exist_ok=True)
     progress = _Progress(len(found), options)
     with ExitStack() as stack:
         target = sys.stdout if options.output is None else options.output

@@ -18,6 +18,9 @@
     [search]                           # what `asr-hlg transcribe` uses unless told otherwise
     acoustic_scale = 0.8
 
+    [rescore]                          # how `--rescore-lm` weighs a larger model's scores
+    lm = 0.9
+
 Paths are relative to the recipe. ``pocketsphinx:dict`` and ``pocketsphinx:lm`` name the English
 dictionary and trigram that the package pocketsphinx carries.
 """
@@ -84,6 +87,7 @@ class Recipe:
     lm: LmSection | None = None
     grammar: GrammarSection | None = None
     search: Mapping[str, Any] = field(default_factory=dict)
+    rescore: Mapping[str, float] = field(default_factory=dict)
     check: tuple[str, ...] = ()
     acoustic_model: str = "hama"
     description: str = ""

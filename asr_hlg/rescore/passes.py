@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
-import k2
 from torch import Tensor
 
 from asr_hlg.errors import OptionError
+from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice, Path
 from asr_hlg.rescore.ngram import NgramRescorer, NgramScales
 from asr_hlg.rescore.whisper import WhisperRescorer
@@ -24,8 +24,8 @@ class PassOptions:
     lm : str, optional
         A larger language model for the lattices: an ARPA file, a Sphinx trie (``.bin``) or
         ``pocketsphinx:lm``.
-    lm_scale : float
-        Weight of that model's log-probabilities.
+    lm_scale : float, optional
+        Weight of that model's log-probabilities; by default the one of the graph's recipe, or 1.
     lm_graph : str, optional
         The graph folder whose language model is taken out of the scores, where the graph that is
         searched was made from it (with hotwords, say).
@@ -38,14 +38,14 @@ class PassOptions:
     """
 
     lm: str | None = None
-    lm_scale: float = 1.0
+    lm_scale: float | None = None
     lm_graph: str | None = None
     whisper: str | None = None
     whisper_weight: float = 8.0
     whisper_nbest: int = 50
 
     def __post_init__(self):
-        if self.lm_scale <= 0 or self.whisper_weight <= 0:
+        if (self.lm_scale is not None and self.lm_scale <= 0) or self.whisper_weight <= 0:
             raise OptionError("weights of second passes must be above 0")
         if self.whisper_nbest < 1:
             raise OptionError("Whisper needs at least one hypothesis to score")
@@ -59,8 +59,8 @@ class SecondPasses:
     options : PassOptions
     graph_folder : str or Path
         The graph of the first pass.
-    words : k2.SymbolTable
-        Its words.
+    graph : DecodingGraph
+        The same, loaded; ``[rescore]`` in its recipe holds the scales for a larger n-gram.
     device : str
     """
 
@@ -68,19 +68,18 @@ class SecondPasses:
         self,
         options: PassOptions,
         graph_folder: str | FilePath,
-        words: k2.SymbolTable,
+        graph: DecodingGraph,
         device: str = "cpu",
     ):
         self.options = options
         self._ngram = None
         self._whisper = None
         if options.lm is not None:
-            self._ngram = NgramRescorer.of_graph(
-                options.lm_graph or graph_folder,
-                options.lm,
-                NgramScales(lm=options.lm_scale),
-                words=words,
-            )
+            scales = NgramScales(**graph.meta.get("recipe", {}).get("rescore", {}))
+            if options.lm_scale is not None:
+                scales = replace(scales, lm=options.lm_scale)
+            folder = options.lm_graph or graph_folder
+            self._ngram = NgramRescorer.of_graph(folder, options.lm, scales, graph.words)
         if options.whisper is not None:
             # One process a core is running already.
             self._whisper = WhisperRescorer.load(options.whisper, device, threads=1)
