@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from brute_force import log_sum
-from test_lattice import all_paths, random_posteriors
+from test_lattice import EVERYTHING, all_paths, random_posteriors
 
 from asr_hlg import grammar, lm, topology
 from asr_hlg.errors import GraphError, LexiconError
 from asr_hlg.graph import DecodingGraph, compile_hlg
 from asr_hlg.graph.new_words import with_words
 from asr_hlg.lexicon import Lexicon
+from asr_hlg.search import decode
 
 ENTRIES = [
     ("cat", ("k", "ae", "t")),
@@ -76,6 +78,16 @@ def scores(graph: DecodingGraph, posteriors, row: int) -> dict[str, tuple[float,
     return {" ".join(name[i] for i in ids): (max(s), log_sum(s)) for ids, s in found}
 
 
+def token_passing(graph: DecodingGraph, posteriors, row: int) -> dict[str, tuple[float, float]]:
+    """The same from the engine that searches L∘G, which is extended by itself."""
+    lattice = decode(graph, posteriors, replace(EVERYTHING, engine="tokens"))
+    best, total = (
+        {path.text: path.score for path in lattice.nbest(100_000, forward)[row]}
+        for forward in (False, True)
+    )
+    return {text: (best[text], total[text]) for text in best}
+
+
 @pytest.mark.parametrize("silence", [None, "SIL"])
 @pytest.mark.parametrize("kind", TOPOLOGIES)
 def test_an_extended_graph_equals_one_compiled_with_the_words(tmp_path, kind, silence):
@@ -89,6 +101,11 @@ def test_an_extended_graph_equals_one_compiled_with_the_words(tmp_path, kind, si
         assert found.keys() == expected.keys()
         for text, pair in expected.items():
             assert found[text] == pytest.approx(pair, abs=1e-4), text
+        assert (extended.packed is not None) == (kind == "ctc")
+        if extended.packed is not None and expected:
+            assert token_passing(extended, posteriors, row) == {
+                text: pytest.approx(pair, abs=1e-4) for text, pair in expected.items()
+            }
     assert {"tack", "a"} <= expected_words(whole, posteriors)
 
 

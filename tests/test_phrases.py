@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from brute_force import log_sum
@@ -41,6 +43,7 @@ def check(plain, boosted, phrases, posteriors) -> int:
     """Hold every sentence against its definition; how many of them have a phrase."""
     before, after = scores(plain, posteriors), scores(boosted, posteriors)
     assert before.keys() == after.keys()
+    check_token_passing(boosted, posteriors, after)
     changed = 0
     for words, was in before.items():
         gain = earned(words, phrases)
@@ -49,6 +52,17 @@ def check(plain, boosted, phrases, posteriors) -> int:
             assert after[words] == pytest.approx(was, abs=1e-4), words
         changed += gain > 0
     return changed
+
+
+def check_token_passing(graph, posteriors, expected: dict[tuple[str, ...], list[float]]) -> None:
+    """The other engine, whose L∘G is changed by itself, finds the same best paths and sums."""
+    if graph.packed is None:
+        return
+    lattice = decode(graph, posteriors, replace(EVERYTHING, engine="tokens"))
+    best = {path.words: path.score for path in lattice.nbest(100_000)[0]}
+    assert best == pytest.approx({words: s[-1] for words, s in expected.items()}, abs=1e-4)
+    total = {path.words: path.score for path in lattice.nbest(100_000, forward=True)[0]}
+    assert total == pytest.approx({w: log_sum(s) for w, s in expected.items()}, abs=1e-3)
 
 
 PHRASES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(tuple)

@@ -45,8 +45,7 @@ class DecodingGraph:
         ``graph_scores`` a copy of the scores, which survives search beside the total. Read from
         the folder when first asked for: token passing does without it.
     packed : PackedLg or None
-        L∘G for token passing, where H is the CTC topology; None for a graph that was changed
-        since it was compiled.
+        L∘G for token passing, where H is the CTC topology.
     tokens, words : k2.SymbolTable
         The lexicon's tokens and words.
     columns : tuple of str
@@ -77,9 +76,10 @@ class DecodingGraph:
         meta: Mapping[str, Any] | None = None,
         slot: Slot | None = None,
         folder: Path | None = None,
+        packed: PackedLg | None = None,
     ):
         self._fsa = fsa
-        self.packed: PackedLg | None = None
+        self.packed = packed
         self.tokens = tokens
         self.words = words
         self.columns = columns
@@ -107,12 +107,12 @@ class DecodingGraph:
         """The same graph on another device."""
         if self.device == torch.device(device):
             return self
-        return self.replace(fsa=self.fsa.to(device))
+        return self.replace(fsa=self.fsa.to(device), packed=None)
 
     def replace(self, **changes: Any) -> DecodingGraph:
         """The same graph with some of the constructor's arguments changed."""
         arguments = {
-            "fsa": self.fsa,
+            "fsa": self.__dict__.get("fsa", self._fsa),  # not read only for this
             "tokens": self.tokens,
             "words": self.words,
             "columns": self.columns,
@@ -122,6 +122,7 @@ class DecodingGraph:
             "meta": self.meta,
             "slot": self.slot,
             "folder": self.folder,
+            "packed": self.packed,
         }
         return DecodingGraph(**{**arguments, **changes})
 
@@ -246,14 +247,14 @@ def finish(
     """H∘(L∘G) from a finished L∘G, with everything that decoding needs beside it."""
     longest_epsilon = stages.longest_epsilon_path(lg)
     slot = None
-    root = slots.back_off_state(lg, lexicon)
-    if root is None:
+    with_slot = slots.add_to_lg(lg, lexicon)
+    if with_slot is None:
         fsa = stages.compose_hlg(H, stages.remove_epsilons(lg, meter), meter)
         fsa.graph_scores = fsa.scores.clone()
     else:
-        with_slot = stages.remove_epsilons(slots.add_to_lg(lg, lexicon, root), meter)
         with_new, column = slots.add_to_topology(H, lexicon)
-        fsa, slot = slots.take_out(stages.compose_hlg(with_new, with_slot, meter), column, H)
+        hlg = stages.compose_hlg(with_new, stages.remove_epsilons(with_slot, meter), meter)
+        fsa, slot = slots.take_out(hlg, column, H)
     names = columns or _columns(H, lexicon)
     meta = {
         "lexicon": {name: getattr(lexicon, name) for name in store.LEXICON_OPTIONS},

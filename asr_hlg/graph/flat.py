@@ -1,6 +1,7 @@
-"""A decoding graph's automaton as numpy arrays, to which arcs and states can be added.
+"""A graph's automaton as numpy arrays, to which arcs and states can be added.
 
-The millions of arcs are copied once; nothing is sorted or composed again.
+The millions of arcs are copied once; nothing is sorted or composed again. It serves for H∘L∘G and
+for L∘G.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ import k2
 import numpy as np
 import torch
 
+from asr_hlg.arcs import Arcs
+
 
 @dataclass(frozen=True)
 class FlatGraph:
-    """Arcs of H∘L∘G, sorted by source; the last state is the only final one.
+    """Arcs sorted by source; the last state is the only final one.
 
     Attributes
     ----------
     packed : np.ndarray
-        int32 ``(num_arcs, 4)``: source, destination, column (-1 to the final state) and the bits
-        of a float32 score, as k2 has them.
+        int32 ``(num_arcs, 4)``: source, destination, label (-1 to the final state) and the bits
+        of a float32 score, as k2 has them. Labels are columns of posteriors in H∘L∘G, tokens or
+        0 for ε in L∘G.
     phones : np.ndarray
         int32 ``(num_arcs,)``: the token that begins on an arc, 0 for none.
     words, word_splits : np.ndarray
@@ -47,9 +51,58 @@ class FlatGraph:
         packed = fsa.arcs.values().numpy()
         return FlatGraph(packed, fsa.phones.numpy(), aux.values.numpy(), splits, int(fsa.shape[0]))
 
+    @staticmethod
+    def of_lg(lg: Arcs) -> FlatGraph:
+        """L∘G with a final state of its own behind those that may end."""
+        ends = np.flatnonzero(np.isfinite(lg.final))
+        src = np.concatenate([lg.src, ends])
+        order = np.argsort(src, kind="stable")
+        dst = np.concatenate([lg.dst, np.full(len(ends), lg.num_states)])[order]
+        label = np.concatenate([lg.ilabel, np.full(len(ends), -1)])[order]
+        word = np.concatenate([lg.olabel, np.zeros(len(ends), dtype=np.int32)])[order]
+        score = np.concatenate([lg.score, lg.final[ends]])[order]
+        has = word > 0
+        return FlatGraph.of_columns(
+            src[order], dst, label, score, word[has], has, lg.num_states + 1
+        )
+
+    @staticmethod
+    def of_columns(
+        src: np.ndarray,
+        dst: np.ndarray,
+        label: np.ndarray,
+        score: np.ndarray,
+        words: np.ndarray,
+        num_words: np.ndarray,
+        num_states: int,
+    ) -> FlatGraph:
+        """Arcs of L∘G in the order of their sources; each has the next ``num_words`` words."""
+        packed = np.empty((len(src), 4), dtype=np.int32)
+        packed[:, 0], packed[:, 1], packed[:, 2] = src, dst, label
+        packed.view(np.float32)[:, 3] = score
+        splits = np.append(0, np.cumsum(num_words)).astype(np.int32)
+        phones = np.maximum(packed[:, 2], 0)
+        return FlatGraph(packed, phones, words.astype(np.int32), splits, num_states)
+
+    def to_lg(self) -> Arcs:
+        """L∘G as it was before `of_lg`; no arc has more than one word."""
+        ends = self.packed[:, 2] == -1
+        final = np.full(self.num_states - 1, -np.inf, dtype=np.float32)
+        final[self.packed[ends, 0]] = self.score[ends]
+        src, dst, label, _ = self.packed[~ends].T
+        return Arcs(src, dst, label, self.first_word[~ends], self.score[~ends], final)
+
     @property
     def num_arcs(self) -> int:
         return len(self.packed)
+
+    @property
+    def first_word(self) -> np.ndarray:
+        """int32 ``(num_arcs,)``: the first word of every arc, 0 for none."""
+        word = np.zeros(self.num_arcs, dtype=np.int32)
+        has = np.flatnonzero(np.diff(self.word_splits))
+        word[has] = self.words[self.word_splits[has]]
+        return word
 
     @property
     def score(self) -> np.ndarray:
@@ -100,22 +153,18 @@ class FlatGraph:
         """
         last, added = self.num_states - 1, more.num_states - self.num_states
         position = np.append(self.first_arc, [self.num_arcs] * added)[more.packed[:, 0] + 1]
-        word_position = self.word_splits[position]
-
-        packed = np.insert(self.packed, position, more.packed, axis=0)
+        packed = _insert(self.packed, position, more.packed)
         ends = packed[:, :2]
         ends[packed[:, 0] > last, 0] -= 1
         moved = packed[:, 1] >= last
         ends[moved, 1] = np.where(ends[moved, 1] == last, last + added, ends[moved, 1] - 1)
-        new_counts, counts = np.diff(more.word_splits), np.diff(self.word_splits)
-        words = np.insert(self.words, np.repeat(word_position, new_counts), more.words)
-        splits = np.append(0, np.cumsum(np.insert(counts, position, new_counts)))
+        counts = np.diff(more.word_splits)
+        words = _insert(self.words, np.repeat(self.word_splits[position], counts), more.words)
+        all_counts = _insert(np.diff(self.word_splits), position, counts)
+        splits = np.zeros(len(packed) + 1, dtype=np.int32)
+        np.cumsum(all_counts, out=splits[1:])
         return FlatGraph(
-            packed,
-            np.insert(self.phones, position, more.phones),
-            words,
-            splits.astype(np.int32),
-            more.num_states,
+            packed, _insert(self.phones, position, more.phones), words, splits, more.num_states
         )
 
     def to_fsa(self) -> k2.Fsa:
@@ -135,3 +184,13 @@ def expand(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     owner = np.repeat(np.arange(len(counts)), counts)
     offset = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.repeat(begin, counts) + offset, owner
+
+
+def _insert(array: np.ndarray, position: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """As ``np.insert`` for ascending positions, in blocks: most of a graph stays in one piece."""
+    if not len(position):
+        return array.copy()
+    places, first = np.unique(position, return_index=True)
+    old, new = np.split(array, places), np.split(values, first[1:])
+    pieces = [old[0], *(piece for pair in zip(new, old[1:], strict=True) for piece in pair)]
+    return np.concatenate(pieces)

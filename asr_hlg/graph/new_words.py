@@ -21,6 +21,7 @@ from asr_hlg import symbols
 from asr_hlg.arcs import Arcs, k2_fsa
 from asr_hlg.errors import GraphError
 from asr_hlg.graph import DecodingGraph
+from asr_hlg.graph.back_off import Pause, Way, back_off_state, chains, new_ways
 from asr_hlg.graph.flat import FlatGraph, expand
 from asr_hlg.graph.slot import Slot
 from asr_hlg.lexicon import Lexicon
@@ -73,23 +74,31 @@ def with_words(
     words = symbols.table([*names[:-1], *pronunciations, names[-1]])
     if log_prob is None:
         log_prob = -math.log(len(names) - 2)
-    flat = FlatGraph.of(graph.fsa)
-    new = _Composer(flat, slot, len(words)).compose(_paths(lexicon, words), log_prob)
+    ways = [
+        Way(words[word], tuple(lexicon.tokens[token] for token in tokens), log_prob)
+        for word in pronunciations
+        for tokens in lexicon.spellings(word)
+    ]
+
+    def extended_hlg() -> k2.Fsa:
+        flat = FlatGraph.of(graph.fsa)
+        return flat.extended(_Composer(flat, slot, len(words)).compose(ways)).to_fsa()
+
+    def extended_lg(lg: FlatGraph) -> FlatGraph:
+        pause = None
+        if graph.silence is not None:
+            pause = Pause(graph.tokens[graph.silence], lexicon.silence_prob)
+        root = back_off_state(lg, pause)
+        assert root is not None  # the slot was made there
+        return lg.extended(new_ways(lg, root, ways, pause))
+
     return graph.replace(
-        fsa=flat.extended(new).to_fsa(),
+        fsa=extended_hlg,
+        packed=None if graph.packed is None else graph.packed.changed(extended_lg),
         words=words,
         lexicon=lambda: graph.lexicon.extend(lexicon.entries),
         spellings=lambda w: lexicon.spellings(w) if w in lexicon else graph.spellings(w),
     )
-
-
-def _paths(lexicon: Lexicon, words: k2.SymbolTable) -> list[tuple[int, list[int]]]:
-    """Every pronunciation as the id of its word and those of its tokens."""
-    return [
-        (words[word], [lexicon.tokens[token] for token in tokens])
-        for word in dict.fromkeys(entry.word for entry in lexicon.entries)
-        for tokens in lexicon.spellings(word)
-    ]
 
 
 class _Composer:
@@ -101,14 +110,14 @@ class _Composer:
         self.num_words = num_words
         self.following = graph.take(graph.leaving(slot.behind)[0])  # what may come after a word
 
-    def compose(self, paths: list[tuple[int, list[int]]], log_prob: float) -> FlatGraph:
+    def compose(self, ways: list[Way]) -> FlatGraph:
         """The arcs and states by which the graph has to be extended."""
         slot, topology = self.slot, self.slot.topology
         H = k2_fsa(
             topology[:, 0], topology[:, 1], topology[:, 2], slot.topology_score, topology[:, 3]
         )
         H.h_state = torch.from_numpy(topology[:, 0].copy())
-        lg = k2.arc_sort(self._lg(paths, log_prob).to_k2())
+        lg = k2.arc_sort(self._lg(ways).to_k2())
         fsa = k2.connect(k2.compose(k2.arc_sort(H), lg, inner_labels="phones"))
         hlg = FlatGraph.of(fsa)
         # All arcs that leave a state have the same h_state; none leaves the final state.
@@ -131,24 +140,15 @@ class _Composer:
         ]
         return FlatGraph.together(parts, self.graph.num_states + len(inside))
 
-    def _lg(self, paths: list[tuple[int, list[int]]], log_prob: float) -> Arcs:
+    def _lg(self, ways: list[Way]) -> Arcs:
         """The new words as L∘G would have them.
 
         State 0 is before a new word. State 1 is behind one: what may come there besides new words
         leads to a state of its own, and writes its number in ``following`` plus ``num_words``.
         """
         again = self.slot.score[self.slot.state == self.slot.behind]
-        rows: list[tuple[int, int, int, int, float]] = []
-        num_states = 2
-        for word, tokens in paths:
-            # Spread over the phones, so that pruning does not meet all of it at once.
-            share = log_prob / len(tokens)
-            states = [*range(num_states, num_states + len(tokens) - 1), 1]
-            num_states += len(tokens) - 1
-            rows.append((0, states[0], tokens[0], word, share))
-            rows.extend((1, states[0], tokens[0], word, share + score) for score in again)
-            inner = zip(states, states[1:], tokens[1:], strict=False)
-            rows.extend((begin, end, token, 0, share) for begin, end, token in inner)
+        entries = [(0, 0.0), *((1, float(score)) for score in again)]
+        rows, num_states = chains(ways, entries, 1, 2)
         end_score = -np.inf
         for i, (phone, label) in enumerate(
             zip(self.following.phones, self.following.packed[:, 2], strict=True)

@@ -6,6 +6,7 @@ packed.label[packed.first[s] : packed.first[s + 1]]      # what state s can read
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from asr_hlg.arcs import Arcs
-from asr_hlg.graph.flat import expand
+from asr_hlg.graph.flat import FlatGraph, expand
 
 _STATE = np.dtype([("first", "<i4"), ("eps_first", "<i4"), ("reach", "<f4")])
 
@@ -79,26 +80,67 @@ class PackedLg:
         lg = Arcs(number[lg.src], number[lg.dst], lg.ilabel, lg.olabel, lg.score, final)
         reads = np.flatnonzero(lg.ilabel > 0)
         arcs = lg.take(reads[np.lexsort((lg.ilabel[reads], lg.src[reads]))])
-        states = np.zeros(lg.num_states + 1, dtype=_STATE)
-        states["first"] = _splits(arcs.src, lg.num_states)
-        states["reach"] = -np.inf
-        np.maximum.at(states["reach"], arcs.src, arcs.score)
-        useful = np.isfinite(states["reach"][:-1]) | np.isfinite(final)
-        eps, spellings = _closure(lg.take(np.flatnonzero(lg.ilabel == 0)), useful)
-        states["eps_first"] = _splits(eps[0], lg.num_states)
-        return PackedLg(
-            states,
-            _records(dst=arcs.dst, score=arcs.score, label=_narrow(arcs.ilabel)),
-            np.maximum(arcs.olabel, 0).astype(np.int32),
-            _records(
-                dst=eps[1].astype(np.int32),
-                score=eps[2].astype(np.float32),
-                spelling=_narrow(eps[3]),
-            ),
-            final,
-            np.array([word for words in spellings for word in words], dtype=np.int32),
-            np.cumsum([0, *(len(words) for words in spellings)]).astype(np.int32),
+        useful = np.isfinite(final)
+        useful[arcs.src] = True
+        return _assemble(arcs, *_closure(lg.take(np.flatnonzero(lg.ilabel == 0)), useful))
+
+    def changed(self, change: Callable[[FlatGraph], FlatGraph]) -> PackedLg:
+        """The same with other arcs; ``change`` keeps ε-arcs closed under composition."""
+        flat = change(self._flat())
+        src, dst, label, _ = flat.packed.T
+        reads = np.flatnonzero(label > 0)
+        reads = reads[np.lexsort((label[reads], src[reads]))]
+        word, ends = flat.first_word, label == -1
+        final = np.full(flat.num_states - 1, -np.inf, dtype=np.float32)
+        final[src[ends]] = flat.score[ends]
+        arcs = Arcs(src[reads], dst[reads], label[reads], word[reads], flat.score[reads], final)
+
+        eps = np.flatnonzero(label == 0)
+        spellings: dict[tuple[int, ...], int] = {(): 0}
+        said = np.zeros(len(eps), dtype=np.int64)
+        for i in np.flatnonzero(np.diff(flat.word_splits)[eps]):
+            words = flat.words[flat.word_splits[eps[i]] : flat.word_splits[eps[i] + 1]]
+            said[i] = spellings.setdefault(tuple(words.tolist()), len(spellings))
+        return _assemble(arcs, (src[eps], dst[eps], flat.score[eps], said), list(spellings))
+
+    def _flat(self) -> FlatGraph:
+        """All arcs: those that read a token, those that read ε, those that end."""
+        num_states = self.num_states + 1  # with one for the end
+        reads = FlatGraph.of_columns(
+            self._sources("first"),
+            self.arcs["dst"],
+            self.arcs["label"],
+            self.arcs["score"],
+            self.words[self.words > 0],
+            self.words > 0,
+            num_states,
         )
+        begin, end = (
+            self.spelling_splits[self.eps_arcs["spelling"].astype(int) + i] for i in (0, 1)
+        )
+        eps = FlatGraph.of_columns(
+            self._sources("eps_first"),
+            self.eps_arcs["dst"],
+            np.zeros(len(self.eps_arcs)),
+            self.eps_arcs["score"],
+            self.spellings[expand(begin, end)[0]],
+            end - begin,
+            num_states,
+        )
+        last = np.flatnonzero(np.isfinite(self.final))
+        ends = FlatGraph.of_columns(
+            last,
+            np.full(len(last), self.num_states),
+            np.full(len(last), -1),
+            self.final[last],
+            self.words[:0],
+            np.zeros(len(last)),
+            num_states,
+        )
+        return FlatGraph.together([reads, eps, ends], num_states)
+
+    def _sources(self, name: str) -> np.ndarray:
+        return np.repeat(np.arange(self.num_states), np.diff(self.states[name]))
 
     @staticmethod
     def load(folder: Path, prefix: str) -> PackedLg:
@@ -106,6 +148,26 @@ class PackedLg:
         paths = (folder / f"{prefix}{field.name}.npy" for field in fields(PackedLg))
         mapped = (np.load(path, mmap_mode="r", allow_pickle=False) for path in paths)
         return PackedLg(*map(np.asarray, mapped))
+
+
+def _assemble(arcs: Arcs, eps: tuple[np.ndarray, ...], spellings: list[tuple]) -> PackedLg:
+    """Records of arcs in order, and of ε-arcs in order as columns like those of `_closure`."""
+    states = np.zeros(arcs.num_states + 1, dtype=_STATE)
+    states["first"] = _splits(arcs.src, arcs.num_states)
+    states["eps_first"] = _splits(eps[0], arcs.num_states)
+    states["reach"] = -np.inf
+    np.maximum.at(states["reach"], arcs.src, arcs.score)
+    return PackedLg(
+        states,
+        _records(dst=arcs.dst, score=arcs.score, label=_narrow(arcs.ilabel)),
+        np.maximum(arcs.olabel, 0).astype(np.int32),
+        _records(
+            dst=eps[1].astype(np.int32), score=eps[2].astype(np.float32), spelling=_narrow(eps[3])
+        ),
+        arcs.final,
+        np.array([word for words in spellings for word in words], dtype=np.int32),
+        np.cumsum([0, *(len(words) for words in spellings)]).astype(np.int32),
+    )
 
 
 def _visiting_order(lg: Arcs) -> np.ndarray:

@@ -54,17 +54,15 @@ def boost(graph: DecodingGraph, phrases: Mapping[tuple[str, ...], float]) -> Dec
     )
     if not trie.child:
         return graph
-    flat = FlatGraph.of(graph.fsa)
-    composition = _Composition(flat, trie, _TokenPairs(graph, trie))
-    steps = composition.steps()
-    at_once = (steps.source == -1) & (steps.target == -1)
-    packed = flat.packed.copy()
-    packed.view(np.float32)[steps.arc[at_once], 3] += steps.gain[at_once].astype(np.float32)
-    boosted = replace(flat, packed=packed)
-    longer = _finished(steps.take(np.flatnonzero(~at_once)))
-    if len(longer.arc):
-        boosted = boosted.extended(composition.inside(longer))
-    return graph.replace(fsa=boosted.to_fsa())
+    pairs = _TokenPairs(graph, trie)
+
+    def boosted(flat: FlatGraph) -> FlatGraph:
+        return _Composition(flat, trie, pairs).boosted()
+
+    return graph.replace(
+        fsa=lambda: boosted(FlatGraph.of(graph.fsa)).to_fsa(),
+        packed=None if graph.packed is None else graph.packed.changed(boosted),
+    )
 
 
 @dataclass(frozen=True)
@@ -163,13 +161,24 @@ class _Composition:
         self.known = nodes * self.num_words + words
         self.first_words = words[nodes == _OUTSIDE]
 
-    def steps(self) -> _Steps:
+    def boosted(self) -> FlatGraph:
+        """The graph, with more for single words, and copies of it for the inside of phrases."""
+        steps = self._steps()
+        at_once = (steps.source == -1) & (steps.target == -1)
+        packed = self.graph.packed.copy()
+        packed.view(np.float32)[steps.arc[at_once], 3] += steps.gain[at_once].astype(np.float32)
+        longer = _finished(steps.take(np.flatnonzero(~at_once)))
+        graph = replace(self.graph, packed=packed)
+        return graph.extended(self._inside(longer)) if len(longer.arc) else graph
+
+    def _steps(self) -> _Steps:
         """All steps that begin a phrase, and those that may come after them."""
         is_first = np.zeros(self.num_words, dtype=bool)
         is_first[self.first_words] = True
         places = np.flatnonzero(is_first[self.graph.words])
         arcs = np.unique(np.searchsorted(self.graph.word_splits, places, side="right") - 1)
-        steps = self._speak(np.full(len(arcs), -1), np.full(len(arcs), _OUTSIDE), arcs)
+        outside = np.full(len(arcs), -1)
+        steps = self._speak(outside, np.full(len(arcs), _OUTSIDE), np.zeros_like(arcs), arcs)
         parts, seen = [steps], np.array([-1])
         while len(frontier := np.setdiff1d(steps.target, seen)):
             seen = np.union1d(seen, frontier)
@@ -182,15 +191,16 @@ class _Composition:
             steps = _Steps.together(
                 [
                     self._keep_quiet(source[quiet], node[quiet], token[quiet], arcs[quiet]),
-                    self._speak(source[speaks], node[speaks], arcs[speaks]),
+                    self._speak(source[speaks], node[speaks], token[speaks], arcs[speaks]),
                 ]
             )
             parts.append(steps)
         return _Steps.together(parts)
 
     def _place(self, arcs: np.ndarray, node: np.ndarray | int, token: np.ndarray) -> np.ndarray:
-        """Where arcs lead to, in a node of the trie."""
-        states = self.graph.packed[arcs, 1].astype(np.int64)
+        """Where arcs lead to, in a node of the trie; ``token`` began last before them."""
+        states, phone = self.graph.packed[arcs, 1].astype(np.int64), self.graph.phones[arcs]
+        token = np.where(phone == 0, token, phone)
         return (states * self.num_nodes + node) * self.bigrams.num_tokens + token
 
     def _may_follow(self, node: np.ndarray, token: np.ndarray, arcs: np.ndarray) -> np.ndarray:
@@ -203,11 +213,11 @@ class _Composition:
         self, source: np.ndarray, node: np.ndarray, token: np.ndarray, arcs: np.ndarray
     ) -> _Steps:
         """Steps by arcs without words, which stay in their node."""
-        phone = self.graph.phones[arcs]
-        target = self._place(arcs, node, np.where(phone == 0, token, phone))
-        return _Steps(source, arcs, target, np.zeros(len(arcs)))
+        return _Steps(source, arcs, self._place(arcs, node, token), np.zeros(len(arcs)))
 
-    def _speak(self, source: np.ndarray, node: np.ndarray, arcs: np.ndarray) -> _Steps:
+    def _speak(
+        self, source: np.ndarray, node: np.ndarray, token: np.ndarray, arcs: np.ndarray
+    ) -> _Steps:
         """Steps by arcs with words lead to other nodes, or to the outside."""
         graph = self.graph
         pair = node * self.num_words + graph.words[graph.word_splits[arcs]]
@@ -219,11 +229,11 @@ class _Composition:
             words = graph.words[graph.word_splits[first] : graph.word_splits[first + 1]]
             for to, gain in self.trie.moves(int(node[group[0]]), tuple(words.tolist())).items():
                 outside = np.full(len(by), -1)
-                target = outside if to == _OUTSIDE else self._place(by, to, graph.phones[by])
+                target = outside if to == _OUTSIDE else self._place(by, to, token[group])
                 parts.append(_Steps(source[group], by, target, np.full(len(by), gain)))
         return _Steps.together(parts)
 
-    def inside(self, steps: _Steps) -> FlatGraph:
+    def _inside(self, steps: _Steps) -> FlatGraph:
         """What the graph has to be extended with, for steps that all lead on."""
         # Which token began last has guided the search; it makes no other state.
         steps = steps.divided_by(self.bigrams.num_tokens)
@@ -264,7 +274,8 @@ class _TokenPairs:
     """Which token may begin after which, on arcs without words in a node of the trie.
 
     A word is written on the arc of one of its tokens, or soon after. So up to the next word there
-    is what was left of the last one, silence, and a part of the next.
+    is what was left of the last one, silence, and a part of the next. Token 0 stands for the end
+    of the last word, where an arc without a token has written it.
     """
 
     def __init__(self, graph: DecodingGraph, trie: _Trie):
@@ -285,8 +296,8 @@ class _TokenPairs:
             for spelling in spellings[word]:
                 for pair in pairwise(spelling):
                     pairs |= {(node, *pair), (below, *pair)}
-                pairs |= {(below, spelling[-1], pause) for pause in silence}
-                pairs |= {(node, last, spelling[0]) for last in (*before, *silence)}
+                pairs |= {(below, last, pause) for last in (0, spelling[-1]) for pause in silence}
+                pairs |= {(node, last, spelling[0]) for last in (0, *before, *silence)}
         self._keys = np.array(sorted(self._key(*pair) for pair in pairs), dtype=np.int64)
 
     def _key(self, node, before, after):

@@ -19,6 +19,7 @@ import k2
 import numpy as np
 
 from asr_hlg.arcs import Arcs
+from asr_hlg.graph.back_off import Pause, Way, back_off_state, new_ways
 from asr_hlg.graph.flat import FlatGraph
 from asr_hlg.lexicon import Lexicon
 
@@ -65,62 +66,24 @@ class Slot:
             return Slot(*(content[field.name] for field in fields(Slot)))
 
 
-def back_off_state(lg: Arcs, lexicon: Lexicon) -> int | None:
-    """The state of L∘G in which any word may follow, None where there is not exactly one.
+def add_to_lg(lg: Arcs, lexicon: Lexicon) -> Arcs | None:
+    """L∘G that takes the token ``#new``, whose id is ``lexicon.num_tokens``, for any word.
 
-    Arcs that read and write nothing lead there (back-offs, or the end of a silence), none leads
-    on, and no silence begins there, since back-offs come after it.
+    None where there is no place for any word.
     """
-    reads_nothing = lg.ilabel == 0
-    found = np.zeros(lg.num_states, dtype=bool)
-    found[lg.dst[reads_nothing & (lg.olabel == 0)]] = True
-    found[lg.src[reads_nothing]] = False
-    if lexicon.silence is not None:
-        found[lg.src[lg.ilabel == lexicon.tokens[lexicon.silence]]] = False
-    states = np.flatnonzero(found)
-    return int(states[0]) if len(states) == 1 else None
+    flat, pause = FlatGraph.of_lg(lg), pause_of(lexicon)
+    root = back_off_state(flat, pause)
+    if root is None:
+        return None
+    new = Way(0, (lexicon.num_tokens,), 0.0)
+    return flat.extended(new_ways(flat, root, [new], pause)).to_lg()
 
 
-def add_to_lg(lg: Arcs, lexicon: Lexicon, root: int) -> Arcs:
-    """L∘G with arcs for the token ``#new``, whose id is ``lexicon.num_tokens``.
-
-    They lead from ``root``, and from states that go on as it does, to a new state. That one goes
-    on as ``root`` does, too, after an optional silence.
-    """
-    new, behind = lexicon.num_tokens, lg.num_states
-    leaving = np.flatnonzero(lg.src == root)
-    rows = [(state, behind, new, 0, score) for state, score in _like(lg, root, leaving)]
-    no_silence = 0.0 if lexicon.silence is None else float(np.log1p(-lexicon.silence_prob))
-    rows.append((behind, behind, new, 0, no_silence))
-    if lexicon.silence is not None:
-        token = lexicon.tokens[lexicon.silence]
-        rows.append((behind, root, token, 0, float(np.log(lexicon.silence_prob))))
-    src, dst, ilabel, olabel, score = (np.array(column) for column in zip(*rows, strict=True))
-    return Arcs(
-        np.concatenate([lg.src, np.full(len(leaving), behind), src]).astype(np.int32),
-        np.concatenate([lg.dst, lg.dst[leaving], dst]).astype(np.int32),
-        np.concatenate([lg.ilabel, lg.ilabel[leaving], ilabel]).astype(np.int32),
-        np.concatenate([lg.olabel, lg.olabel[leaving], olabel]).astype(np.int32),
-        np.concatenate([lg.score, lg.score[leaving] + no_silence, score]).astype(np.float32),
-        np.append(lg.final, lg.final[root] + no_silence).astype(np.float32),
-    ).sorted()
-
-
-def _like(lg: Arcs, root: int, leaving: np.ndarray) -> list[tuple[int, float]]:
-    """``root`` and the states that have all its arcs, with what these score more there.
-
-    Behind a word without a history, L∘G does not back off: it is at the unigrams at once.
-    """
-    base = lg.num_states
-    key = (lg.ilabel.astype(np.int64) * base + lg.dst) * (int(lg.olabel.max()) + 1) + lg.olabel
-    order = leaving[np.argsort(key[leaving])]
-    same = np.flatnonzero(np.isin(key, key[leaving]))
-    count = np.bincount(lg.src[same], minlength=base)
-    more = lg.score[same] - lg.score[order[np.searchsorted(key[order], key[same])]]
-    offset = np.full(base, np.inf)
-    np.minimum.at(offset, lg.src[same], more)
-    states = np.flatnonzero(count == len(leaving))
-    return list(zip(states.tolist(), offset[states].tolist(), strict=True))
+def pause_of(lexicon: Lexicon) -> Pause | None:
+    """The silence between words, by its number."""
+    if lexicon.silence is None:
+        return None
+    return Pause(lexicon.tokens[lexicon.silence], lexicon.silence_prob)
 
 
 def add_to_topology(H: k2.Fsa, lexicon: Lexicon) -> tuple[k2.Fsa, int]:
