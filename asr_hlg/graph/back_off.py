@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr_hlg.graph.flat import FlatGraph
+from asr_hlg.graph.flat import FlatGraph, among
 
 # Source, destination, token, word (0 for none), score.
 Row = tuple[int, int, int, int, float]
@@ -105,7 +105,7 @@ def _like(lg: FlatGraph, root: int) -> list[tuple[int, float]]:
     own = lg.leaving(np.array([root]))[0]
     own = own[lg.packed[own, 2] != -1]
     own = own[np.argsort(key[own])]
-    same = np.flatnonzero(np.isin(key, key[own]))
+    same = np.flatnonzero(among(key, key[own]))
     src = lg.packed[same, 0]
     more = lg.score[same] - lg.score[own[np.searchsorted(key[own], key[same])]]
     offset = np.full(lg.num_states, np.inf)

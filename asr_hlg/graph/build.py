@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -89,11 +89,10 @@ def read_lexicon(recipe: Recipe, vocabulary: frozenset[str] | None = None) -> Le
     section = recipe.lexicon
     entries: list[Pronunciation] = []
     for name in section.files:
-        entries += read_source(name, recipe.resolve(name))
+        entries += read_source(name, recipe.resolve(name), vocabulary)
     known: dict[tuple[str, tuple[str, ...]], Pronunciation] = {}
     for entry in entries:
-        if vocabulary is None or entry.word in vocabulary:
-            known.setdefault((entry.word, entry.phones), entry)
+        known.setdefault((entry.word, entry.phones), entry)
     if not known:
         raise LexiconError("no word of the language model is in the lexicon", path=recipe.path)
     return Lexicon(
@@ -104,11 +103,13 @@ def read_lexicon(recipe: Recipe, vocabulary: frozenset[str] | None = None) -> Le
     )
 
 
-def read_source(name: str, path: Path) -> list[Pronunciation]:
-    """All pronunciations of one of the lexicon's files."""
+def read_source(name: str, path: Path, words: Collection[str] | None = None) -> list[Pronunciation]:
+    """Pronunciations from one of the lexicon's files, all of them or those of some words."""
     if name == "pocketsphinx:dict":
-        return [Pronunciation(*entry) for entry in lm.read_dict(path)]
-    return list(Lexicon.read(path).entries)
+        found = lm.read_dict(path)
+        return [Pronunciation(*entry) for entry in found if words is None or entry[0] in words]
+    entries = Lexicon.read(path).entries
+    return [entry for entry in entries if words is None or entry.word in words]
 
 
 def load_lg(folder: Path) -> Arcs:

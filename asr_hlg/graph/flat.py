@@ -186,6 +186,13 @@ def expand(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(begin, counts) + offset, owner
 
 
+def among(values: np.ndarray, few: np.ndarray) -> np.ndarray:
+    """As ``np.isin`` for a sorted array of few, without sorting the values."""
+    if not len(few):
+        return np.zeros(len(values), dtype=bool)
+    return few[np.minimum(np.searchsorted(few, values), len(few) - 1)] == values
+
+
 def _insert(array: np.ndarray, position: np.ndarray, values: np.ndarray) -> np.ndarray:
     """As ``np.insert`` for ascending positions, in blocks: most of a graph stays in one piece."""
     if not len(position):

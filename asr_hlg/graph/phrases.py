@@ -20,7 +20,7 @@ import numpy as np
 from asr_hlg import symbols
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.graph.flat import FlatGraph
+from asr_hlg.graph.flat import FlatGraph, among
 
 _OUTSIDE = 0  # the root of the trie: not within a phrase
 
@@ -158,7 +158,7 @@ class _Composition:
         self.counts = np.diff(graph.word_splits)
         nodes, words = (np.array(column) for column in zip(*trie.child, strict=True))
         self.num_words = 1 + max(int(words.max()), int(graph.words.max(initial=0)))
-        self.known = nodes * self.num_words + words
+        self.known = np.sort(nodes * self.num_words + words)
         self.first_words = words[nodes == _OUTSIDE]
 
     def boosted(self) -> FlatGraph:
@@ -221,7 +221,7 @@ class _Composition:
         """Steps by arcs with words lead to other nodes, or to the outside."""
         graph = self.graph
         pair = node * self.num_words + graph.words[graph.word_splits[arcs]]
-        rows = np.flatnonzero((node == _OUTSIDE) | np.isin(pair, self.known))
+        rows = np.flatnonzero((node == _OUTSIDE) | among(pair, self.known))
         parts = [_Steps(*(np.zeros(0, dtype=np.int64) for _ in range(4)))]
         for group in _groups(pair[rows], self.counts[arcs[rows]]):
             group = rows[group]
@@ -304,4 +304,4 @@ class _TokenPairs:
         return (node * self.num_tokens + before) * self.num_tokens + after
 
     def contain(self, node: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        return np.isin(self._key(node, before, after), self._keys)
+        return among(self._key(node, before, after), self._keys)

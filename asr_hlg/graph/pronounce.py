@@ -68,7 +68,6 @@ def _from_sources(
         if folder is None and not name.startswith("pocketsphinx:"):
             continue
         with suppress(GraphError):  # a file that has gone
-            for entry in read_source(name, origin.resolve(name)):
-                if entry.word in words:
-                    found.setdefault((entry.word, entry.phones), entry)
+            for entry in read_source(name, origin.resolve(name), words):
+                found.setdefault((entry.word, entry.phones), entry)
     return list(found.values())
