@@ -15,7 +15,7 @@ from asr_hlg.errors import GrammarError, GraphError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.build import build
 from asr_hlg.graph.recipe import Recipe
-from asr_hlg.graph.runtime import with_grammar
+from asr_hlg.graph.runtime import open_graph, with_grammar
 
 __all__ = ["hear"]  # a fixture
 
@@ -125,6 +125,31 @@ def test_a_damaged_lexicon_is_found(tmp_path):
     (folder / "lexiconp.txt").write_text("cat 1 k ae k\n")
     with pytest.raises(GraphError, match="differs from what was compiled"):
         with_grammar(folder, "cat")
+
+
+def test_a_graph_is_opened_with_what_a_user_wishes(tmp_path):
+    folder = make(tmp_path / "model", "ctc", True)
+    grammar, hotwords = tmp_path / "commands.txt", tmp_path / "hotwords.txt"
+    grammar.write_text("cat | at a\ntak")
+    hotwords.write_text("at a\t2\n")
+    posteriors = random_posteriors(DecodingGraph.load(folder), [5])
+    plain, guesses = open_graph(folder)
+    assert scores(plain, posteriors) == scores(DecodingGraph.load(folder), posteriors)
+    assert guesses.report() == ""
+    graph, guesses = open_graph(
+        folder, grammar_file=grammar, hotword_file=hotwords, model=Spelling()
+    )
+    assert list(guesses.pronunciations) == ["tak"]
+    before = scores(with_grammar(folder, grammar.read_text(), model=Spelling())[0], posteriors)
+    after = scores(graph, posteriors)
+    assert {"cat", "at a", "tak"} == before.keys() == after.keys()
+    assert after["at a"][-1] == pytest.approx(before["at a"][-1] + 4.0, abs=1e-4)
+    assert after["cat"] == pytest.approx(before["cat"], abs=1e-4)
+    hotwords.write_text("kakk\n")
+    graph, guesses = open_graph(folder, hotword_file=hotwords, model=Spelling())
+    assert list(guesses.pronunciations) == ["kakk"] and "kakk" in graph.words
+    with pytest.raises(GraphError, match="cannot be read"):
+        open_graph(folder, grammar_file=tmp_path / "none.txt")
 
 
 @pytest.mark.real

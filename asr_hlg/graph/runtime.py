@@ -1,9 +1,10 @@
-"""Another G over the L and H of a compiled graph, made while one waits.
+"""Changes to a compiled graph, made while one waits: another grammar, hotwords.
 
+    graph, guesses = open_graph("graphs/en", hotword_file="names.txt")
     graph, guesses = with_grammar("graphs/en", "call (alice | bob)")
     print(guesses.report())            # words that the lexicon lacked
 
-Only the grammar's own words go through the compilation, which therefore takes a second where the
+Only a grammar's own words go through the compilation, which therefore takes a second where the
 graph took a minute.
 """
 
@@ -16,12 +17,54 @@ from typing import Any
 from asr_hlg import grammar, symbols
 from asr_hlg.errors import GrammarError, GraphError
 from asr_hlg.g2p import GraphemeToPhoneme, Guesses
-from asr_hlg.graph import DecodingGraph, compile_lg, finish, store
-from asr_hlg.graph.build import make_topology
+from asr_hlg.graph import DecodingGraph, compile_lg, finish, hotwords, store
+from asr_hlg.graph.build import make_topology, read_text
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.pronounce import pronounce
 from asr_hlg.graph.recipe import TopologySection
 from asr_hlg.lexicon import Lexicon, Pronunciation
+
+
+def open_graph(
+    folder: str | Path,
+    device: str = "cpu",
+    *,
+    grammar_file: str | Path | None = None,
+    hotword_file: str | Path | None = None,
+    model: GraphemeToPhoneme | None = None,
+) -> tuple[DecodingGraph, Guesses]:
+    """Load a graph, and change it as a user wishes for this run.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A compiled graph.
+    device : str
+        Where search shall run.
+    grammar_file : str or Path, optional
+        A grammar to take the place of the graph's G; see `with_grammar`.
+    hotword_file : str or Path, optional
+        Phrases to listen for; see :mod:`asr_hlg.graph.hotwords`.
+    model : GraphemeToPhoneme, optional
+        Pronounces words that neither the graph nor its sources have.
+
+    Returns
+    -------
+    graph : DecodingGraph
+    guesses : Guesses
+        The words whose pronunciation was guessed.
+    """
+    guessed: dict[str, tuple[str, ...]] = {}
+    if grammar_file is None:
+        graph = DecodingGraph.load(folder)
+    else:
+        path = Path(grammar_file)
+        graph, guesses = with_grammar(folder, read_text(path), path, model)
+        guessed |= guesses.pronunciations
+    if hotword_file is not None:
+        graph, guesses = hotwords.apply(graph, hotwords.read(hotword_file), model)
+        guessed |= guesses.pronunciations
+    return graph.to(device), Guesses(guessed, {})
 
 
 def with_grammar(
