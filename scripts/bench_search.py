@@ -3,8 +3,9 @@
 
     scripts/bench_search.py ../shared/data/ljspeech/flac ../shared/data/ljspeech/text
 
-All search the same posteriors of the same graph, each utterance one engine after the other, so
-that whatever else the machine does disturbs them alike; of several rounds the fastest counts.
+All search the same posteriors in the same graph. The engines take turns, beam by beam, and of
+several rounds each utterance's fastest counts, so that whatever else the machine does disturbs
+them alike.
 ``tokens`` and ``k2`` make lattices and draw the best path from them. ``FasterDecoder`` (package
 kaldi_decoder; left out where it is not installed) finds the best path only, in the same HLG.
 """
@@ -123,15 +124,14 @@ def compare(
         engine(next(iter(heard.values())), graph.search_options())
     texts: dict = defaultdict(dict)
     seconds: dict = defaultdict(lambda: np.inf)
-    for id, posteriors in tqdm(heard.items(), desc="search"):
-        for _ in range(rounds):
-            for beam in beams:
-                options = graph.search_options(search_beam=beam)
-                for name, engine in engines.items():
-                    begin = time.perf_counter()
-                    texts[name, beam][id] = engine(posteriors, options)
-                    spent = time.perf_counter() - begin
-                    seconds[name, beam, id] = min(spent, seconds[name, beam, id])
+    for beam in tqdm(rounds * beams, desc="search"):
+        options = graph.search_options(search_beam=beam)
+        for name, engine in engines.items():
+            for id, posteriors in heard.items():
+                begin = time.perf_counter()
+                texts[name, beam][id] = engine(posteriors, options)
+                spent = time.perf_counter() - begin
+                seconds[name, beam, id] = min(spent, seconds[name, beam, id])
     rows = []
     for name in engines:
         for beam in beams:

@@ -12,7 +12,6 @@ utterance, in the order of the posteriors.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -195,14 +194,10 @@ class Lattice:
 
     def _path(self, arcs: FrameArcs, chosen: np.ndarray) -> Path:
         """Describe a sequence of arcs."""
-        spans = [
-            arcs.words[begin:end]
-            for begin, end in zip(
-                arcs.word_splits[chosen], arcs.word_splits[chosen + 1], strict=True
-            )
-            if end > begin
-        ]
-        ids = np.concatenate(spans).tolist() if spans else []
+        begins, ends = arcs.word_splits[chosen], arcs.word_splits[chosen + 1]
+        says = np.flatnonzero(ends > begins)
+        spans = zip(begins[says].tolist(), ends[says].tolist(), strict=True)
+        ids = [word for begin, end in spans for word in arcs.words[begin:end].tolist()]
         score = float(arcs.score[chosen].sum())
         graph_score = float(arcs.graph_score[chosen].sum())
         return Path(
@@ -216,14 +211,13 @@ class Lattice:
     def _segments(self, arcs: FrameArcs, chosen: np.ndarray) -> list[Segment]:
         """Tokens with the frames in which each is seen: from its onset to before the blank."""
         chosen = chosen[arcs.label[chosen] >= 0]
-        onsets = np.flatnonzero(arcs.phone[chosen])
-        spoken = arcs.label[chosen] > 0
-        segments = []
-        for onset, after in itertools.pairwise([*onsets, len(chosen)]):
-            end = onset + 1 + int(np.flatnonzero(spoken[onset:after])[-1])
-            name = self.graph.token_names[arcs.phone[chosen[onset]]]
-            segments.append((name, int(onset), end))
-        return segments
+        phones = arcs.phone[chosen]
+        onsets = np.flatnonzero(phones)
+        spoken = np.flatnonzero(arcs.label[chosen] > 0)
+        after = np.append(onsets[1:], len(chosen))
+        ends = spoken[np.searchsorted(spoken, after) - 1] + 1 if len(onsets) else onsets
+        names = (self.graph.token_names[phone] for phone in phones[onsets].tolist())
+        return list(zip(names, onsets.tolist(), ends.tolist(), strict=True))
 
     def _words(self, row: int, path: Path) -> list[Word]:
         if not path.words:

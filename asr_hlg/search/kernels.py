@@ -32,9 +32,19 @@ FULL = -1
 """The search's answer when its workspace is too small."""
 
 
+HASH = (1 << 12) - 1
+"""Bits of a state's number by which its tokens are found: lists stay short, and in the cache."""
+
+
+@njit(nogil=True, cache=True)
+def _heads(token_state, token, begin, end, state):
+    """Whether a token is one of ``begin`` to ``end - 1``, and in the same list as a state's."""
+    return begin <= token < end and (token_state[token] ^ state) & HASH == 0
+
+
 @njit(nogil=True, cache=True)
 def pass_tokens(
-    states, arcs, eps_arcs, acoustics, options, places, tokens, hops, rests, resting, work, splits
+    states, arcs, eps_arcs, acoustics, options, heads, tokens, hops, rests, resting, work, splits
 ):
     """Search one utterance; see the module's text.
 
@@ -46,9 +56,10 @@ def pass_tokens(
         float32 ``(num_frames, num_tokens)``, scaled; column 0 is the blank.
     options : tuple of float
         search_beam, output_beam, min_active, max_active.
-    places : tuple of np.ndarray
-        Two int32 ``(num_states,)``: where a state's moving and resting tokens are. What they
-        hold to begin with does not matter, since an entry counts only if the token there agrees.
+    heads : tuple of np.ndarray
+        Two int32 ``(HASH + 1,)``, for moving and resting tokens: the last one in a list of those
+        whose states have the same lowest bits. What they hold to begin with does not matter:
+        an entry counts only if a token of this frame is there, and belongs in that list.
     tokens, hops, rests, resting, work : tuples of np.ndarray
         Room for what is found; see :class:`asr_hlg.search.token_passing.Workspace`.
     splits : np.ndarray
@@ -65,11 +76,11 @@ def pass_tokens(
         Resting tokens that there ever were.
     """
     search_beam, output_beam, min_active, max_active = options
-    moving_place, resting_place = places
+    moving_head, resting_head = heads
     token_state, token_label, token_next, token_score = tokens
     hop_src, hop_dst, hop_eps, hop_arc, hop_score = hops
     rest_src, rest_dst, rest_eps = rests
-    rest_state, rest_reach, rest_id, rest_landed, rest_score, rest_alive = resting
+    rest_state, rest_next, rest_reach, rest_id, rest_landed, rest_score, rest_alive = resting
     work_state, work_own, work_src, work_eps, work_score = work
     num_frames, num_labels = acoustics.shape
     room = len(token_state)
@@ -106,8 +117,10 @@ def pass_tokens(
                 rest_landed[i] = rest_landed[num_resting]
                 rest_score[i] = rest_score[num_resting]
                 rest_alive[i] = rest_alive[num_resting]
-                resting_place[rest_state[i]] = i
                 continue
+            head = resting_head[rest_state[i] & HASH]
+            rest_next[i] = head if _heads(rest_state, head, 0, i, rest_state[i]) else -1
+            resting_head[rest_state[i] & HASH] = i
             active += rest_landed[i]
             if rest_score[i] > best:
                 best, source = rest_score[i], rest_state[i]
@@ -143,13 +156,14 @@ def pass_tokens(
                 return FULL, 0
             going_on = score + gain[own]
             if going_on >= worst:
-                place = moving_place[state]
-                first_here = end <= place < num_tokens and token_state[place] == state
+                head = moving_head[state & HASH]
                 token_state[num_tokens] = state
                 token_label[num_tokens] = own
-                token_next[num_tokens] = place if first_here else -1
+                token_next[num_tokens] = (
+                    head if _heads(token_state, head, end, num_tokens, state) else -1
+                )
                 token_score[num_tokens] = going_on
-                moving_place[state] = num_tokens
+                moving_head[state & HASH] = num_tokens
                 hop_src[num_hops] = token
                 hop_dst[num_hops] = num_tokens
                 hop_eps[num_hops] = NOTHING
@@ -199,20 +213,20 @@ def pass_tokens(
                 if num_tokens == room or num_hops == room:
                     return FULL, 0
                 target = arcs[arc].dst
-                place = moving_place[target]
-                if not (end <= place < num_tokens and token_state[place] == target):
-                    place = -1
-                token = place
-                while token >= 0 and token_label[token] != label:
+                head = moving_head[target & HASH]
+                if not _heads(token_state, head, end, num_tokens, target):
+                    head = -1
+                token = head
+                while token >= 0 and (token_state[token] != target or token_label[token] != label):
                     token = token_next[token]
                 if token < 0:
                     token = num_tokens
                     num_tokens += 1
                     token_state[token] = target
                     token_label[token] = label
-                    token_next[token] = place
+                    token_next[token] = head
                     token_score[token] = score
-                    moving_place[target] = token
+                    moving_head[target & HASH] = token
                 elif score > token_score[token]:
                     token_score[token] = score
                 elif score < token_score[token] - output_beam:
@@ -238,9 +252,15 @@ def pass_tokens(
                 eps, target, score = NOTHING, state, token_score[token]
                 if arc >= eps_first:
                     eps, target, score = arc, eps_arcs[arc].dst, score + eps_arcs[arc].score
-                i = resting_place[target]
-                if not (0 <= i < num_resting and rest_state[i] == target):
+                head = resting_head[target & HASH]
+                if not _heads(rest_state, head, 0, num_resting, target):
+                    head = -1
+                i = head
+                while i >= 0 and rest_state[i] != target:
+                    i = rest_next[i]
+                if i < 0:
                     i = num_resting
+                    rest_next[i] = head
                     num_resting += 1
                     rest_state[i] = target
                     rest_reach[i] = states[target].reach
@@ -248,7 +268,7 @@ def pass_tokens(
                     rest_score[i] = score
                     rest_landed[i] = 0
                     rest_alive[i] = token_score[token]
-                    resting_place[target] = i
+                    resting_head[target & HASH] = i
                     num_born += 1
                 rest_score[i] = max(rest_score[i], score)
                 rest_alive[i] = max(rest_alive[i], token_score[token])

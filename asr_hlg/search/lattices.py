@@ -70,6 +70,7 @@ def _within_beam(states, arcs, final, eps_arcs, acoustics, offset, output_beam, 
     token_state, token_label, _, token_score = tokens
     hop_src, hop_dst, hop_eps, hop_arc, hop_value = hops
     rest_src, rest_dst, rest_eps = rests
+    rest_state, _, _, rest_id, _, rest_score, _ = resting
     num_frames = len(acoustics)
     num_tokens = splits[num_frames + 1, 0]
     keep_hop = np.zeros(splits[num_frames, 1], dtype=np.bool_)
@@ -89,13 +90,13 @@ def _within_beam(states, arcs, final, eps_arcs, acoustics, offset, output_beam, 
             moving_beta[token] = max(moving_beta[token], beta)
         best = max(best, token_score[token] + moving_beta[token])
     for i in range(num_resting):
-        best = max(best, resting[4][i] + final[resting[0][i]])
+        best = max(best, rest_score[i] + final[rest_state[i]])
     worst = best - output_beam - _SLACK
     if best == -np.inf:
         return keep_hop, keep_rest, keep_end
     for i in range(num_resting):
-        resting_beta[resting[2][i]] = final[resting[0][i]]
-        keep_end[i] = resting[4][i] + final[resting[0][i]] >= worst
+        resting_beta[rest_id[i]] = final[rest_state[i]]
+        keep_end[i] = rest_score[i] + final[rest_state[i]] >= worst
 
     # Everything below is relative to a path of nothing but blanks from first to last frame.
     for t in range(num_frames - 1, -1, -1):
@@ -130,6 +131,7 @@ def _assemble(states, arcs, final, eps_arcs, acoustics, found, keep_hop, keep_re
     token_state, token_label, _, _ = tokens
     hop_src, hop_dst, hop_eps, hop_arc, _ = hops
     rest_src, rest_dst, rest_eps = rests
+    rest_state, _, _, rest_id, _, _, _ = resting
     num_frames = len(acoustics)
     last_moving = splits[num_frames, 0]
 
@@ -152,7 +154,7 @@ def _assemble(states, arcs, final, eps_arcs, acoustics, found, keep_hop, keep_re
                     end[-1 - hop_src[i]] = t
     for i in range(num_resting):
         if keep_end[i]:
-            end[resting[2][i]] = num_frames
+            end[rest_id[i]] = num_frames
             num_arcs += 1
     for token in range(last_moving, len(used)):
         if used[token]:
@@ -223,10 +225,10 @@ def _assemble(states, arcs, final, eps_arcs, acoustics, found, keep_hop, keep_re
             n = _put(table, n, resting_number[source], target, 0, 0, t, NOTHING, NOTHING)
     last = num_states - 1
     for i in range(num_resting):
-        rest = resting[2][i]
+        rest = rest_id[i]
         if keep_end[i] and begin[rest] <= num_frames:
             source = resting_number[resting_first[rest] + num_frames - begin[rest]]
-            graph_score[n] = final[resting[0][i]]
+            graph_score[n] = final[rest_state[i]]
             n = _put(table, n, source, last, -1, 0, num_frames, NOTHING, NOTHING)
     for token in range(last_moving, len(used)):
         if not used[token]:

@@ -73,24 +73,25 @@ class Workspace:
 
     Attributes
     ----------
-    places : tuple of np.ndarray
-        Two int32 ``(num_states,)`` at least: where a state's moving and resting tokens are.
+    heads : tuple of np.ndarray
+        Where lists of moving and of resting tokens begin, see :func:`kernels.pass_tokens`.
     tokens : tuple of np.ndarray
-        Moving tokens: state, label, the next token of the same state in the same frame, score.
+        Moving tokens: state; label; the next token in its list; score.
     hops : tuple of np.ndarray
         Into moving tokens: from a moving token, or from a resting token r as ``-1 - r``; token;
         ε-arc; arc; the score there.
     rests : tuple of np.ndarray
         From a moving token; to a resting one; behind an ε-arc.
     resting : tuple of np.ndarray
-        Resting tokens that are alive: state; its ``reach``; number; whether it was entered
-        without an ε-arc; score; the best score of the tokens that came here, before ε-arcs.
+        Resting tokens that are alive: state; the next token in its list; the state's ``reach``;
+        number; whether it was entered without an ε-arc; score; the best score of the tokens that
+        came here, before ε-arcs.
     work : tuple of np.ndarray
         States that a frame leaves: state; label not to read; source and ε-arc of hops; score.
     """
 
     def __init__(self, size: int = 1 << 20):
-        self.places = np.empty(0, np.int32), np.empty(0, np.int32)
+        self.heads = tuple(np.zeros(kernels.HASH + 1, np.int32) for _ in range(2))
         self.allocate(size)
 
     def allocate(self, size: int) -> None:
@@ -99,14 +100,8 @@ class Workspace:
         dtypes = {"i": np.int32, "f": np.float32, "d": np.float64, "b": np.uint8}
         self.tokens, self.hops, self.rests, self.resting, self.work = (
             tuple(np.empty(size, dtypes[kind]) for kind in kinds)
-            for kinds in ("iiid", "iiiid", "iii", "ifibdd", "iiiid")
+            for kinds in ("iiid", "iiiid", "iii", "iifibdd", "iiiid")
         )
-
-    def serve(self, num_states: int) -> None:
-        """Make places for a graph. What they hold does not matter: only an entry counts whose
-        token agrees with it."""
-        if len(self.places[0]) < num_states:
-            self.places = np.empty(num_states, np.int32), np.empty(num_states, np.int32)
 
 
 _idle: SimpleQueue[Workspace] = SimpleQueue()
@@ -120,11 +115,10 @@ def _pass_tokens(
     names = ("search_beam", "output_beam", "min_active", "max_active")
     limits = tuple(float(getattr(options, name)) for name in names)
     splits = np.zeros((len(acoustics) + 2, 3), dtype=np.int64)
-    workspace.serve(lg.num_states)
     while True:
         room = workspace.tokens, workspace.hops, workspace.rests, workspace.resting
         num_resting, num_born = kernels.pass_tokens(
-            lg.states, lg.arcs, lg.eps_arcs, acoustics, limits, workspace.places, *room,
+            lg.states, lg.arcs, lg.eps_arcs, acoustics, limits, workspace.heads, *room,
             workspace.work, splits,
         )  # fmt: skip
         if num_resting != kernels.FULL:
