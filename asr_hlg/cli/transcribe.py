@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,7 @@ from tqdm import tqdm
 from asr_hlg import output, text
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError, OptionError
-from asr_hlg.g2p import Guesses
-from asr_hlg.graph import DecodingGraph, hotwords
-from asr_hlg.graph.build import read_text
-from asr_hlg.graph.runtime import with_grammar
+from asr_hlg.graph.runtime import open_graph
 from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.score import score
 from asr_hlg.transcribe import Job, OnError, TranscribeOptions, Workers
@@ -175,23 +172,12 @@ def _changed(folder: Path, options: argparse.Namespace) -> Iterator[Path]:
     if options.grammar is None and options.hotwords is None:
         yield folder
         return
-    if options.grammar is not None:
-        source = read_text(options.grammar)
-        graph, guesses = with_grammar(folder, source, options.grammar)
-        _tell(guesses, options)
-    else:
-        graph = DecodingGraph.load(folder)
-    if options.hotwords is not None:
-        graph, guesses = hotwords.apply(graph, hotwords.read(options.hotwords))
-        _tell(guesses, options)
+    graph, guesses = open_graph(folder, grammar_file=options.grammar, hotword_file=options.hotwords)
+    if guesses.pronunciations and not options.quiet:
+        print(guesses.report(), file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="asr_hlg-") as copy:
         graph.save(copy)
         yield Path(copy)
-
-
-def _tell(guesses: Guesses, options: argparse.Namespace) -> None:
-    if guesses.pronunciations and not options.quiet:
-        print(guesses.report(), file=sys.stderr)
 
 
 def _passes(options: argparse.Namespace) -> PassOptions:
@@ -206,13 +192,13 @@ def _passes(options: argparse.Namespace) -> PassOptions:
 
 @contextmanager
 def _decoder(
-    job: Job, options: argparse.Namespace, found: Iterable[Recording], on_error: OnError
+    job: Job, options: argparse.Namespace, found: Sequence[Recording], on_error: OnError
 ) -> Iterator[Iterator[Transcript]]:
     """Worker processes on the CPU, this process on a GPU."""
     workers = options.workers or len(os.sched_getaffinity(0))
     if workers < 1:
         raise OptionError("--workers must be at least 1")
-    workers = min(workers, len(list(found)))
+    workers = min(workers, len(found))
     if options.device == "cpu" and workers > 1:
         with Workers(job, workers) as pool:
             yield pool.transcribe(found, on_error)
