@@ -82,5 +82,9 @@ class OptionError(AsrHlgError):
     """Options that contradict each other or lie outside their range."""
 
 
+class TrainingError(AsrHlgError):
+    """A training that cannot begin, cannot go on, or a checkpoint that does not fit it."""
+
+
 def _rebuild(cls, message, path, line, remedy):
     return cls(message, path=path, line=line, remedy=remedy)

@@ -27,19 +27,13 @@ dictionary and trigram that the package pocketsphinx carries.
 
 from __future__ import annotations
 
-import difflib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from asr_hlg.errors import GraphError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from asr_hlg.settings import check_keys, read_toml, section
 
 
 @dataclass(frozen=True)
@@ -96,22 +90,18 @@ class Recipe:
     def read(cls, path: str | Path) -> Recipe:
         """Read a recipe, or say which key is wrong and which one was probably meant."""
         path = Path(path)
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise GraphError("there is no such recipe", path=path) from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise GraphError(f"is not a recipe: {error}", path=path) from None
-        _check_keys(content, [f.name for f in fields(cls) if f.name != "path"], "", path)
+        content = read_toml(path, "recipe", GraphError)
+        known = [f.name for f in fields(cls) if f.name != "path"]
+        check_keys(content, known, "", path, GraphError)
         sections = {
             "lexicon": LexiconSection,
             "topology": TopologySection,
             "lm": LmSection,
             "grammar": GrammarSection,
         }
-        for name, section in sections.items():
+        for name, kind in sections.items():
             if name in content:
-                content[name] = _section(section, content[name], name, path)
+                content[name] = section(kind, content[name], name, path, GraphError)
         if "lexicon" not in content or not content["lexicon"].files:
             raise GraphError("[lexicon] files is missing", path=path, remedy="name a lexicon.txt")
         if "lm" in content and "grammar" in content:
@@ -137,24 +127,3 @@ class Recipe:
         if not path.is_file():
             raise GraphError(f"names {name!r}, which is not a file", path=self.path)
         return path
-
-
-def _section(section: type, values: Any, name: str, path: Path) -> Any:
-    if not isinstance(values, dict):
-        raise GraphError(f"[{name}] must be a table", path=path)
-    _check_keys(values, [f.name for f in fields(section)], f"[{name}] ", path)
-    try:
-        return section(**values)
-    except TypeError as error:
-        raise GraphError(f"[{name}] is incomplete: {error}", path=path) from None
-
-
-def _check_keys(values: Mapping, known: list[str], where: str, path: Path) -> None:
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            raise GraphError(
-                f"unknown key {where}{key}",
-                path=path,
-                remedy=f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}",
-            )
