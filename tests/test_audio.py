@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asr_hlg.audio import recordings, resample
+from asr_hlg.audio.resampling import resample_blocks
 from asr_hlg.errors import AudioError
 
 RATE = 16000
@@ -428,3 +431,46 @@ def test_ids_of_lists_and_files_stay_unique(tmp_path):
 def test_recordings_are_passed_on(tmp_path):
     recording = only(write(tmp_path / "a.wav"))
     assert list(recordings([recording])) == [recording]
+
+
+# ---------------------------------------------------------------- block by block
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000, 22050, 44101])
+def test_long_recordings_come_in_blocks_that_join_as_if_resampled_whole(tmp_path, rate):
+    samples = np.random.default_rng(rate).normal(0, 0.1, 150 * rate + 7).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", samples, rate, subtype="FLOAT")
+    blocks = list(only(tmp_path / "long.wav").blocks(RATE))
+    assert len(blocks) > 2
+    joined, whole = torch.cat(blocks), resample(torch.from_numpy(samples), rate, RATE)
+    # The library rounds the length of its result in float32.
+    assert abs(len(joined) - len(whole)) <= 1
+    torch.testing.assert_close(joined[: len(whole)], whole[: len(joined)], atol=1e-5, rtol=0)
+
+
+@given(st.lists(st.integers(0, 700), min_size=1, max_size=8), st.sampled_from([8000, 11025, 48000]))
+def test_blocks_of_any_size_are_resampled_as_one(sizes, rate):
+    blocks = [torch.randn(size, generator=torch.Generator().manual_seed(size)) for size in sizes]
+    found = torch.cat([torch.zeros(0), *resample_blocks(iter(blocks), rate, RATE)])
+    whole = torch.cat(blocks)
+    expected = resample(whole, rate, RATE) if len(whole) else whole
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_long_cut_comes_in_blocks(tmp_path):
+    path = write(tmp_path / "long.wav", tone(130.0))
+    item = lhotse.Recording.from_file(path)
+    lhotse.CutSet.from_cuts([item.to_cut()]).to_file(tmp_path / "cuts.jsonl.gz")
+    recording = only(tmp_path / "cuts.jsonl.gz")
+    assert [len(b) // RATE for b in recording.blocks(RATE)] == [60, 60, 10]
+    torch.testing.assert_close(recording.load(RATE), only(path).load(RATE))
+
+
+def test_hours_of_silence_are_refused_before_a_block_is_given_out(tmp_path):
+    samples = np.zeros(8000 * 3600, dtype=np.int16)
+    soundfile.write(tmp_path / "quiet.wav", samples, 8000)
+    with pytest.raises(AudioError, match="silent"):
+        next(only(tmp_path / "quiet.wav").blocks(RATE))
+    samples[-1] = 1
+    soundfile.write(tmp_path / "quiet.wav", samples, 8000)
+    assert sum(map(len, only(tmp_path / "quiet.wav").blocks(RATE))) == 3600 * RATE

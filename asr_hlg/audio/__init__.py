@@ -13,6 +13,7 @@ is loaded: the others are not stopped by it.
 from __future__ import annotations
 
 from asr_hlg.audio.listing import recordings
-from asr_hlg.audio.recording import Recording, resample
+from asr_hlg.audio.recording import Recording
+from asr_hlg.audio.resampling import resample
 
 __all__ = ["Recording", "recordings", "resample"]

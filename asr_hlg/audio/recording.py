@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,13 +14,14 @@ import lhotse
 import numpy as np
 import soundfile
 import torch
-from lhotse.augmentation import get_or_create_resampler
 from lhotse.cut import Cut
 from torch import Tensor
 
+from asr_hlg.audio.resampling import resample_blocks
 from asr_hlg.errors import AudioError
 
-_BLOCK = 1 << 18  # samples read at once, so that 16 channels never lie in memory whole
+_PART = 1 << 18  # samples read at once, so that 16 channels never lie in memory whole
+_BLOCK_SECONDS = 60  # what is shorter comes as one block
 _RATES = range(1000, 768001)  # Hz; a header that says otherwise lies
 
 
@@ -51,7 +53,7 @@ class Recording:
     fault: AudioError | None = None
 
     def load(self, sample_rate: int, channel: int | None = None) -> Tensor:
-        """Read it as one channel.
+        """Read it whole, as one channel.
 
         Parameters
         ----------
@@ -72,23 +74,19 @@ class Recording:
             If the file is missing, no sound file, damaged, empty or cut short, has not the
             channel asked for, or holds nothing but silence.
         """
+        return torch.cat(list(self.blocks(sample_rate, channel)))
+
+    def blocks(self, sample_rate: int, channel: int | None = None) -> Iterator[Tensor]:
+        """Read it as :meth:`load` does, about a minute at a time, so that memory stays flat.
+
+        What is wrong near the end of a file is raised there, after the blocks before it.
+        """
         if self.fault is not None:
             raise self.fault
         if self.item is not None:
-            samples, rate = self._read_item(self.item, channel)
-        else:
-            samples, rate = self._read_file(channel)
-        if samples.size == 0:
-            raise AudioError("the recording holds no samples", path=self.path)
-        if not np.isfinite(samples).all():
-            raise AudioError("the recording holds samples that are not numbers", path=self.path)
-        if samples.min() == samples.max():
-            raise AudioError("the recording is silent: all its samples are equal", path=self.path)
-        if rate not in _RATES:
-            raise AudioError(f"a sample rate of {rate} Hz is not one of speech", path=self.path)
-        return resample(torch.from_numpy(samples), rate, sample_rate)
-
-    def _read_file(self, channel: int | None) -> tuple[np.ndarray, int]:
+            parts = self._item_parts(self.item, channel)
+            yield from self._prepared(parts, int(self.item.sampling_rate), sample_rate)
+            return
         if not os.path.exists(self.path):
             raise AudioError("no such file", path=self.path)
         if not os.path.isfile(self.path):
@@ -96,12 +94,47 @@ class Recording:
         try:
             _check_complete(self.path)
             with soundfile.SoundFile(os.fsencode(self.path)) as file:
-                return self._read_open(file, channel), file.samplerate
+                parts = self._file_parts(file, channel)
+                yield from self._prepared(parts, file.samplerate, sample_rate)
         except (OSError, soundfile.SoundFileError) as error:
             reason = getattr(error, "error_string", None) or getattr(error, "strerror", error)
             raise AudioError(f"cannot be read: {reason}".rstrip("."), path=self.path) from None
 
-    def _read_open(self, file: soundfile.SoundFile, channel: int | None) -> np.ndarray:
+    def _prepared(self, parts: Iterator[np.ndarray], source: int, target: int) -> Iterator[Tensor]:
+        """Parts of any size as checked and resampled blocks of a minute."""
+        if source not in _RATES:
+            raise AudioError(f"a sample rate of {source} Hz is not one of speech", path=self.path)
+        blocks = _grouped(self._sounding(parts), _BLOCK_SECONDS * source)
+        yield from resample_blocks(map(torch.from_numpy, blocks), source, target)
+
+    def _sounding(self, parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """The parts of a recording that is more than one value repeated.
+
+        Such a beginning is counted rather than kept: hours of silence take neither memory nor
+        the time of a search.
+        """
+        first, equal, sounds = 0.0, 0, False
+        for part in parts:
+            if not np.isfinite(part).all():
+                raise AudioError("the recording holds samples that are not numbers", path=self.path)
+            if not sounds:
+                first = first if equal else part[0]
+                if (part == first).all():
+                    equal += len(part)
+                    continue
+                sounds = True
+                for begin in range(0, equal, _PART):
+                    yield np.full(min(_PART, equal - begin), first, dtype=np.float32)
+            yield part
+        if not sounds:
+            raise AudioError(
+                "the recording is silent: all its samples are equal"
+                if equal
+                else "the recording holds no samples",
+                path=self.path,
+            )
+
+    def _file_parts(self, file: soundfile.SoundFile, channel: int | None) -> Iterator[np.ndarray]:
         start = round(self.offset * file.samplerate)
         if start:
             if start >= file.frames:
@@ -112,29 +145,35 @@ class Recording:
         wanted = file.frames - start
         if self.duration is not None:
             wanted = min(wanted, round(self.duration * file.samplerate))
-        blocks, got = [], 0
+        got = 0
         while got < wanted:
-            block = file.read(min(_BLOCK, wanted - got), dtype="float32", always_2d=True)
-            if not len(block):
+            part = file.read(min(_PART, wanted - got), dtype="float32", always_2d=True)
+            if not len(part):
                 break
-            blocks.append(self._mixed(block.T, channel))
-            got += len(block)
+            yield self._mixed(part.T, channel)
+            got += len(part)
         # The length of an MP3 without a table of contents is only an estimate.
         if got < wanted and not (file.format == "MP3" and not _has_mp3_table(self.path)):
             raise AudioError(f"cut short: {got} of {wanted} samples are there", path=self.path)
-        return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
-    def _read_item(
+    def _item_parts(
         self, item: lhotse.Recording | Cut, channel: int | None
-    ) -> tuple[np.ndarray, int]:
-        try:
-            samples = np.atleast_2d(item.load_audio())
-        except Exception as error:  # Lhotse raises what its many readers raise
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise AudioError(f"{self.id} cannot be read: {reason[0]}", path=self.path) from None
+    ) -> Iterator[np.ndarray]:
         if isinstance(item, lhotse.MonoCut):
             channel = None
-        return self._mixed(samples, channel), int(item.sampling_rate)
+        cut = item.to_cut() if isinstance(item, lhotse.Recording) else item
+        for number in range(max(1, math.ceil(cut.duration / _BLOCK_SECONDS))):
+            part, begin = cut, number * _BLOCK_SECONDS
+            if cut.duration > _BLOCK_SECONDS:
+                length = min(_BLOCK_SECONDS, cut.duration - begin)
+                part = cut.truncate(offset=begin, duration=length)
+            try:
+                samples = np.atleast_2d(part.load_audio())
+            except Exception as error:  # Lhotse raises what its many readers raise
+                reason = str(error).strip().splitlines() or [type(error).__name__]
+                raise AudioError(f"{self.id} cannot be read: {reason[0]}", path=self.path) from None
+            if samples.size:
+                yield self._mixed(samples, channel)
 
     def _mixed(self, samples: np.ndarray, channel: int | None) -> np.ndarray:
         """``(channels, n)`` to one channel ``(n,)``."""
@@ -148,19 +187,16 @@ class Recording:
         return np.ascontiguousarray(samples[channel])
 
 
-def resample(samples: Tensor, source: int, target: int) -> Tensor:
-    """Samples ``(n,)`` at ``source`` Hz as float32 samples at ``target`` Hz.
-
-    The filter's size grows with the two rates over their greatest common divisor.  Where that is
-    small, as for 44101 and 16000, the source counts as the nearest multiple of 10 Hz (100 Hz from
-    48 kHz): that moves a time by less than 0.1 % at 8 kHz and above.
-    """
-    step = 10 if source < 48000 else 100
-    if math.gcd(source, target) < step:
-        source = round(source / step) * step
-    if source == target:
-        return samples
-    return get_or_create_resampler(source, target)(samples)
+def _grouped(parts: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Consecutive parts joined until they have ``size`` samples or more."""
+    group: list[np.ndarray] = []
+    for part in parts:
+        group.append(part)
+        if sum(map(len, group)) >= size:
+            yield np.concatenate(group)
+            group = []
+    if group:
+        yield np.concatenate(group)
 
 
 def _check_complete(path: Path) -> None:
