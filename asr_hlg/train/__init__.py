@@ -1,0 +1,19 @@
+"""Training: networks, losses and data put together, in a loop that survives being killed.
+
+>>> trainer = Trainer(objective, batches, Path("exp"), TrainingOptions(), OptimiserOptions())
+>>> outcome = trainer.run()
+"""
+
+from asr_hlg.train.loop import Batches, Trainer
+from asr_hlg.train.optimiser import OptimiserOptions
+from asr_hlg.train.options import TrainingOptions
+from asr_hlg.train.progress import Outcome, Progress
+
+__all__ = [
+    "Batches",
+    "OptimiserOptions",
+    "Outcome",
+    "Progress",
+    "Trainer",
+    "TrainingOptions",
+]

@@ -1,0 +1,58 @@
+"""What a training tells about itself: one JSON object a line, and TensorBoard where installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+NAME = "log.jsonl"
+
+
+class Log:
+    """``log.jsonl`` in the training's folder, and the same scalars for TensorBoard.
+
+    Lines of steps have ``step``, ``epoch``, ``loss``, …; lines of epochs say so in ``kind``.
+    """
+
+    def __init__(self, folder: Path, first_step: int):
+        """Open for appending; lines from ``first_step`` on, which a kill left behind, go."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / NAME
+        if path.exists():
+            part = path.with_name(NAME + ".part")
+            kept = [entry for entry in read(path) if entry["step"] < first_step]
+            part.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+            os.replace(part, path)
+        self._file = path.open("a", encoding="utf-8")
+        self._board = None
+        if importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+
+    def write(self, kind: str, step: int, scalars: dict[str, Any]) -> None:
+        """Note the scalars of a step, or of an epoch that ended with it."""
+        self._file.write(json.dumps({"kind": kind, "step": step, **scalars}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in scalars.items():
+                if isinstance(value, (int, float)):
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All lines of a log but a last one that a kill cut short."""
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            entries.append(json.loads(line))
+    return entries

@@ -1,0 +1,76 @@
+"""AdamW, and the course of its learning rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from asr_hlg.errors import OptionError, TrainingError
+
+
+@dataclass(frozen=True)
+class OptimiserOptions:
+    """AdamW (Loshchilov and Hutter, 2019) and the course of its learning rate.
+
+    Attributes
+    ----------
+    learning_rate : float
+        The highest one, reached when the warm-up ends. 1e-3 suits small networks from scratch,
+        1e-4 the fine-tuning of a trained one.
+    warm_up : float
+        Share of all steps in which the rate rises from zero, in [0, 1).
+    weight_decay : float
+        Of matrices and kernels; biases and norms are left alone.
+    betas : tuple of float
+        Decay of the averages of gradients and of their squares.
+    clip : float
+        Largest norm of a step's gradient; longer ones are shortened to it.
+    """
+
+    learning_rate: float = 1e-3
+    warm_up: float = 0.1
+    weight_decay: float = 0.01
+    betas: tuple[float, ...] = (0.9, 0.98)
+    clip: float = 5.0
+
+    def __post_init__(self):
+        for name in ("learning_rate", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise OptionError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 <= self.warm_up < 1:
+            raise OptionError(f"warm_up is a share of all steps, not {self.warm_up}")
+        if self.weight_decay < 0:
+            raise OptionError(f"weight_decay must not be negative, it is {self.weight_decay}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise OptionError(f"betas must be two numbers in [0, 1), not {self.betas}")
+
+    def rate(self, step: int, planned: int) -> float:
+        """The learning rate of a step, counted from 0, of ``planned`` ones.
+
+        A line from 0 to ``learning_rate``, then half a cosine down to 0 (Loshchilov and Hutter,
+        "SGDR", 2017, without restarts).
+        """
+        warm_up = round(self.warm_up * planned)
+        if step < warm_up:
+            return self.learning_rate * (step + 1) / warm_up
+        share = min(1.0, (step - warm_up) / max(1, planned - warm_up))
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def adamw(objective: nn.Module, options: OptimiserOptions) -> torch.optim.AdamW:
+    """The optimiser of an objective's trainable weights."""
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    if not parameters:
+        raise TrainingError("the network has no weights to train")
+    decayed = {
+        "params": [p for p in parameters if p.ndim > 1],
+        "weight_decay": options.weight_decay,
+    }
+    plain = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
+    groups = [group for group in (decayed, plain) if group["params"]]
+    return torch.optim.AdamW(
+        groups, lr=options.learning_rate, betas=(options.betas[0], options.betas[1])
+    )

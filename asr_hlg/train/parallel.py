@@ -1,0 +1,58 @@
+"""Several processes that train together, as ``torchrun`` starts them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@contextmanager
+def processes(device: str) -> Iterator[torch.device]:
+    """Join the other processes, if ``torchrun`` started several, and leave them at the end.
+
+    ``cuda`` becomes this process's own GPU. GPUs talk through nccl, CPUs through gloo.
+    """
+    size, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+    own = torch.device(f"cuda:{local}" if device == "cuda" and size > 1 else device)
+    if size == 1:
+        yield own
+        return
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+    try:
+        yield own
+    finally:
+        dist.destroy_process_group()
+
+
+def world() -> tuple[int, int]:
+    """This process's rank, and how many processes there are."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def wrap(objective: nn.Module) -> nn.Module:
+    """The module that averages gradients over processes; the objective itself for only one."""
+    return DistributedDataParallel(objective) if world()[1] > 1 else objective
+
+
+def total(values: torch.Tensor) -> torch.Tensor:
+    """The sum over processes, in place."""
+    if world()[1] > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def from_first(values: torch.Tensor) -> torch.Tensor:
+    """What the first process has, in place."""
+    if world()[1] > 1:
+        dist.broadcast(values, src=0)
+    return values
