@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -24,12 +24,16 @@ class Posteriors:
         Seconds from one frame to the next.
     tokens : tuple of str
         The name of every column; column 0 is ``<blk>`` for CTC.
+    priors : torch.Tensor, optional
+        float32 ``(num_tokens,)``: p(φ) of every column, for models that are decoded as hybrids;
+        ``None`` for all others.
     """
 
     log_probs: torch.Tensor
     lengths: torch.Tensor
     frame_shift: float
     tokens: tuple[str, ...]
+    priors: torch.Tensor | None = None
 
     def __post_init__(self):
         if self.log_probs.ndim != 3 or self.log_probs.shape[2] != len(self.tokens):
@@ -47,4 +51,4 @@ class Posteriors:
 
     def to(self, device: str | torch.device) -> Posteriors:
         """The same posteriors with ``log_probs`` on another device."""
-        return Posteriors(self.log_probs.to(device), self.lengths, self.frame_shift, self.tokens)
+        return replace(self, log_probs=self.log_probs.to(device))

@@ -144,7 +144,7 @@ def test_padding_changes_nothing_in_the_network(model):
 def test_batches_of_the_gpu_come_back_in_order(model, monkeypatch):
     waveforms = read(EXAMPLES[:4])
     expected = model.posteriors(waveforms, 16000)
-    monkeypatch.setattr(model, "_batch_samples", 6 * 16000)
+    monkeypatch.setattr(model, "_batch_size", 6 * 16000)
     batched = model.posteriors(waveforms, 16000)
     assert batched.lengths.tolist() == expected.lengths.tolist()
     for k, length in enumerate(expected.lengths):

@@ -9,8 +9,8 @@ A model file is recognised by its ending:
 
 ========================  ========================================================================
 ``hama``                  the pretrained English model (no file; the default)
-``.npz``                  a Conformer that :meth:`Conformer.save` wrote, or precomputed
-                          log-probabilities
+``.npz``                  a network of :mod:`~asr_hlg.acoustic.nets` that its ``save`` wrote, or
+                          precomputed log-probabilities
 ``.pt``                   a TorchScript network
 ``.onnx``                 an ONNX network; needs onnxruntime
 ``.scp``, ``.ark``        precomputed log-probabilities in Kaldi's format
@@ -22,16 +22,15 @@ All but the first two come with a JSON file: see :mod:`asr_hlg.acoustic.external
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
-from asr_hlg.acoustic import blas, hama
-from asr_hlg.acoustic.conformer import CONFIG_KEY, Conformer, ConformerConfig
+from asr_hlg.acoustic import blas, hama, nets
+from asr_hlg.acoustic.conformer import Conformer, ConformerConfig
 from asr_hlg.acoustic.external import Description, OnnxModel, TorchScriptModel
-from asr_hlg.acoustic.model import AcousticModel, ConformerModel
+from asr_hlg.acoustic.model import AcousticModel, ConformerModel, NetworkModel
 from asr_hlg.acoustic.precomputed import PrecomputedModel
 from asr_hlg.errors import ModelError
 
@@ -40,6 +39,7 @@ __all__ = [
     "Conformer",
     "ConformerConfig",
     "ConformerModel",
+    "NetworkModel",
     "PrecomputedModel",
     "load",
 ]
@@ -79,8 +79,9 @@ def load(
     if str(spec) == "hama":
         return ConformerModel(hama.conformer(), device)
     path = _model_file(Path(spec))
-    if path.suffix == ".npz" and _is_conformer(path):
-        return ConformerModel(Conformer.load(path), device)
+    if path.suffix == ".npz" and (kind := nets.kind_of(path)):
+        model = ConformerModel if kind == Conformer.kind else NetworkModel
+        return model(nets.load(path), device)
     return _KINDS[path.suffix](path, Description.beside(path, tokens), device)
 
 
@@ -106,11 +107,3 @@ def _model_file(path: Path) -> Path:
             remedy="known are " + ", ".join(_KINDS),
         )
     return path
-
-
-def _is_conformer(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return CONFIG_KEY + ".npy" in archive.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ModelError(f"not an .npz file: {error}", path=path) from None

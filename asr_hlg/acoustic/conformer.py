@@ -12,25 +12,16 @@ serves the pretrained weights (:mod:`asr_hlg.acoustic.hama`), training and decod
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 from lhotse.features.kaldi.layers import get_mel_banks
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr_hlg.errors import ModelError
-
-# The entry of a saved model that holds its configuration; all others are tensors.
-CONFIG_KEY = "conformer.json"
-
-_DAMAGE = (OSError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile)
+from asr_hlg.acoustic.config import check
+from asr_hlg.acoustic.network import Network
 
 
 @dataclass(frozen=True)
@@ -70,17 +61,25 @@ class ConformerConfig:
     dropout: float = 0.0
 
     def __post_init__(self):
-        if self.dim % self.num_heads:
-            raise ModelError(f"width {self.dim} does not divide into {self.num_heads} heads")
-        if self.kernel % 2 == 0:
-            raise ModelError(f"a depthwise kernel has an odd number of frames, not {self.kernel}")
-        if set(range(len(self.tokens))) - set(self.merge or range(len(self.tokens))):
-            raise ModelError("merge leaves a token without an output unit")
+        sizes = (self.sample_rate, self.window, self.hop, self.num_mels, self.dim, self.num_heads)
+        check(min(*sizes, self.num_blocks, self.ffn_dim) > 0, "sizes are positive")
+        divides = self.dim % self.num_heads == 0
+        check(divides, f"width {self.dim} does not divide into {self.num_heads} heads")
+        odd = self.kernel > 0 and self.kernel % 2 == 1
+        check(odd, f"a depthwise kernel has an odd number of frames, not {self.kernel}")
+        lost = set(range(len(self.tokens))) - set(self.merge or range(len(self.tokens)))
+        check(not lost, "merge leaves a token without an output unit")
+        check(0 <= self.dropout < 1, f"dropout is a probability below 1, not {self.dropout}")
 
     @property
     def num_units(self) -> int:
         """Outputs of the network itself, before ``merge``."""
         return len(self.merge) or len(self.tokens)
+
+    @property
+    def fbank(self) -> None:
+        """None: the network takes waveforms."""
+        return None
 
     @property
     def frame_shift(self) -> float:
@@ -213,7 +212,7 @@ class Block(nn.Module):
         return self.norm(x)
 
 
-class Conformer(nn.Module):
+class Conformer(Network):
     """Waveforms to log-probabilities of tokens; trainable, and ``torch.jit.script`` takes it.
 
     Parameters
@@ -222,9 +221,13 @@ class Conformer(nn.Module):
         The shape of the network and the names of its outputs.
     """
 
+    kind = "conformer"
+    config_class = ConformerConfig
+
     def __init__(self, config: ConformerConfig):
-        super().__init__()
-        self.config = config
+        super().__init__(config)
+        self.encoder_dim = config.dim
+        self.samples_per_frame = 2 * config.hop
         self.log_mel = LogMel(config)
         self.subsampling = nn.Conv1d(config.num_mels, config.dim, 3, stride=2, padding=1)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_blocks))
@@ -249,21 +252,25 @@ class Conformer(nn.Module):
         lengths : Tensor
             int64 ``(B,)``: frames of each utterance, ``(samples // hop) // 2 + 1``.
         """
-        units, lengths = self.units(waveforms, lengths)
-        return self.merged(units).log_softmax(-1), lengths
+        x, lengths = self.encode(waveforms, lengths)
+        return self.merged(self.projection(x)).log_softmax(-1), lengths
 
-    def units(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of the network's own units ``(B, frames, num_units)`` before any softmax."""
+    def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         features, lengths = self.log_mel(waveforms, lengths)
+        if not torch.jit.is_scripting():  # noqa: SIM102  (the script compiler needs it outside)
+            if self.training and self.augment is not None:
+                features = self.augment(features, lengths)
         position = torch.arange(features.shape[1], device=features.device)
         features = features.masked_fill((position >= lengths[:, None])[..., None], 0.0)
-        x = F.gelu(self.subsampling(features.transpose(1, 2))).transpose(1, 2)
+        # Transposed before GELU: torch 1.13 on the CPU returns garbage for its gradient where that
+        # arrives transposed.
+        x = F.gelu(self.subsampling(features.transpose(1, 2)).transpose(1, 2))
         lengths = torch.div(lengths + 1, 2, rounding_mode="floor")
         padding = position[: x.shape[1]] >= lengths[:, None]
         bias = torch.zeros_like(padding, dtype=x.dtype).masked_fill(padding, -math.inf)
         for block in self.blocks:
             x = block(x, bias[:, None, None], padding[..., None])
-        return self.projection(x), lengths
+        return x, lengths
 
     def merged(self, units: Tensor) -> Tensor:
         """Sum the probabilities of the units that count to one token.
@@ -276,42 +283,8 @@ class Conformer(nn.Module):
         units = F.pad(units, (0, 1), value=-math.inf)
         return units[:, :, self.members].logsumexp(-1)
 
-    def save(self, path: str | Path) -> None:
-        """Write configuration and weights to an ``.npz`` file that :meth:`load` reads."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in self.state_dict().items()}
-        arrays[CONFIG_KEY] = np.array(json.dumps(dataclasses.asdict(self.config)))
-        with open(path, "wb") as stream:
-            np.savez(stream, **arrays)
-
-    @staticmethod
-    def load(path: str | Path) -> Conformer:
-        """Read what :meth:`save` wrote.
-
-        Raises
-        ------
-        ModelError
-            If the file is not such a model, or its tensors do not fit its configuration.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                fields = json.loads(str(arrays[CONFIG_KEY]))
-                fields["tokens"], fields["merge"] = tuple(fields["tokens"]), tuple(fields["merge"])
-                model = Conformer(ConformerConfig(**fields))
-                tensors = {n: torch.from_numpy(arrays[n]) for n in arrays.files if n != CONFIG_KEY}
-                model.load_state_dict(tensors)
-        except (
-            OSError,
-            KeyError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-            zipfile.BadZipFile,
-        ) as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(
-                f"not a Conformer of ours: {reason}", path=path, remedy="write it with model.save()"
-            ) from None
-        return model
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        return torch.div(lengths, self.samples_per_frame, rounding_mode="floor") + 1
 
 
 def _members(config: ConformerConfig) -> Tensor:

@@ -19,6 +19,8 @@ What such a file does not say stands in a JSON file of the same name beside it, 
       "sample_rate": 16000,       Hz
       "fbank": {}                 only if input 1 is log-mel energies: fields that differ from
     }                             the defaults of asr_hlg.features.FbankOptions
+                                  "priors": [0.5, ...] may follow, one number a token: p(φ), by
+                                  which hybrid decoding divides
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg import symbols
 from asr_hlg.acoustic.model import AcousticModel
+from asr_hlg.acoustic.network import checked_priors
 from asr_hlg.errors import AsrHlgError, ModelError
 from asr_hlg.features import FbankOptions, fbank
 
@@ -46,6 +49,7 @@ class Description:
     frame_shift: float
     sample_rate: int
     fbank: FbankOptions | None = None
+    priors: Tensor | None = None
 
     @staticmethod
     def beside(path: Path, tokens: Sequence[str] | None = None) -> Description:
@@ -63,15 +67,17 @@ class Description:
         except ValueError as error:
             raise ModelError(f"not JSON: {error}", path=place) from None
         try:
+            names = _tokens(fields["tokens"], place) if tokens is None else tuple(tokens)
             return Description(
-                tokens=_tokens(fields["tokens"], place) if tokens is None else tuple(tokens),
+                tokens=names,
                 frame_shift=_positive(float(fields["frame_shift"])),
                 sample_rate=_positive(int(fields["sample_rate"])),
                 fbank=FbankOptions(**fields["fbank"]) if "fbank" in fields else None,
+                priors=_priors(fields["priors"], len(names)) if "priors" in fields else None,
             )
         except KeyError as error:
             raise ModelError(f"the description lacks {error}", path=place) from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ModelError) as error:
             raise ModelError(f"a wrong value in the description: {error}", path=place) from None
 
 
@@ -84,6 +90,7 @@ class ExternalModel(AcousticModel):
         )
         self.path = path
         self.fbank = description.fbank
+        self.priors = description.priors
 
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
         inputs = waveforms
@@ -176,6 +183,10 @@ def _tokens(value: str | list[str], place: Path) -> tuple[str, ...]:
     except (OSError, AsrHlgError) as error:
         raise ModelError(f"cannot read its tokens: {error}", path=place) from None
     return tuple(name for name in symbols.names(table) if not symbols.is_disambig(name))
+
+
+def _priors(values: list[float], num_tokens: int) -> Tensor:
+    return checked_priors(torch.tensor(values, dtype=torch.float32), num_tokens)
 
 
 def _positive(value):

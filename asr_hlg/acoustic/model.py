@@ -1,4 +1,4 @@
-"""What every acoustic model offers, and the one that runs our own network."""
+"""What every acoustic model offers, and the one that runs our own networks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from asr_hlg.acoustic.conformer import Conformer
+from asr_hlg.acoustic.network import Network
 from asr_hlg.audio import resample
 from asr_hlg.errors import AudioError, OptionError
+from asr_hlg.features import FbankOptions, fbank
 from asr_hlg.posteriors import Posteriors
 
 Waveforms = Sequence["np.ndarray | Tensor"] | np.ndarray | Tensor
@@ -32,6 +33,8 @@ class AcousticModel(abc.ABC):
         Hz; recordings at other rates are resampled to it.
     device : torch.device
         Where the model computes and its posteriors lie.
+    priors : Tensor or None
+        float32 ``(num_tokens,)``, where the model comes with them: p(φ) for hybrid decoding.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class AcousticModel(abc.ABC):
         self.frame_shift = frame_shift
         self.sample_rate = sample_rate
         self.device = _usable(device)
+        self.priors: Tensor | None = None
 
     def posteriors(self, waveforms: Waveforms, sample_rate: int) -> Posteriors:
         """Recognise a batch of recordings.
@@ -72,7 +76,7 @@ class AcousticModel(abc.ABC):
         log_probs = self.log_probs(rows)
         lengths = torch.tensor([len(frames) for frames in log_probs], dtype=torch.int32)
         padded = pad_sequence(log_probs, batch_first=True)
-        return Posteriors(padded, lengths, self.frame_shift, self.tokens)
+        return Posteriors(padded, lengths, self.frame_shift, self.tokens, self.priors)
 
     @abc.abstractmethod
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
@@ -92,49 +96,51 @@ class AcousticModel(abc.ABC):
         return samples.to(self.device)
 
 
-class ConformerModel(AcousticModel):
-    """Our own network, at the size that its device likes best.
+class NetworkModel(AcousticModel):
+    """A network of our own, at the size that its device likes best.
 
-    On a CPU, utterances run one by one: that is faster than a padded batch, which wastes work and
-    outgrows the cache.  On a GPU they run in batches of similar lengths.  Recordings longer than
-    ``WINDOW`` seconds are cut into windows, since attention's cost grows with the square of the
-    length; each window sees ``CONTEXT`` seconds more on both sides.
-
-    Recordings that begin or end with speech get ``MARGIN`` seconds of silence around them, whose
-    frames are dropped again: the pretrained network expects some.  With the graph ``en``, LJ
-    Speech's WER falls from 8.0 % to 7.6 %, and 148 instead of 194 of 250 tightly cut digits fail.
+    On a GPU, utterances run in batches of similar lengths.  Recordings longer than ``WINDOW``
+    seconds are cut into windows, so that memory stays flat; each window sees ``CONTEXT`` seconds
+    more on both sides, or what the network's own context says if that is more.
     """
 
     WINDOW = 30
     CONTEXT = 3
-    MARGIN = 0.32
-    GPU_BATCH = 600  # seconds of padded audio
+    MARGIN = 0.0  # seconds of silence that the network gets before and after a recording
+    CPU_BATCH = 60  # seconds of padded audio
+    GPU_BATCH = 600
 
-    def __init__(self, network: Conformer, device: str | torch.device = "cpu"):
+    def __init__(self, network: Network, device: str | torch.device = "cpu"):
         config = network.config
         super().__init__(config.tokens, config.frame_shift, config.sample_rate, device)
         self.network = network.to(self.device).eval()
-        self._stride = 2 * config.hop
-        on_gpu = self.device.type == "cuda"
-        self._batch_samples = self.GPU_BATCH * self.sample_rate if on_gpu else 0
+        self.priors = network.priors
+        self._fbank: FbankOptions | None = config.fbank
+        # Inputs are samples or filter-bank frames: so many a second, and to a frame of output.
+        self._rate = 1 / config.fbank.frame_shift if config.fbank else config.sample_rate
+        self._stride = round(config.frame_shift * self._rate)
+        seconds = self.GPU_BATCH if self.device.type == "cuda" else self.CPU_BATCH
+        self._batch_size = round(seconds * self._rate)
 
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
-        margin = round(self.MARGIN * self.sample_rate / self._stride)
-        silence = 2 * (margin * self._stride,)
-        padded = [F.pad(waveform, silence) for waveform in waveforms]
+        margin = round(self.MARGIN / self.frame_shift)
+        silence = 2 * (round(margin * self.frame_shift * self.sample_rate),)
+        inputs = [F.pad(waveform, silence) for waveform in waveforms]
+        if self._fbank is not None:
+            inputs = fbank(inputs, self.sample_rate, self._fbank)
         # Outside inference mode the results must behave like any other tensors.
         with torch.no_grad():
-            return [rows[margin : len(rows) - margin] for rows in self._recognise(padded)]
+            return [rows[margin : len(rows) - margin] for rows in self._recognise(inputs)]
 
-    def _recognise(self, waveforms: list[Tensor]) -> list[Tensor]:
-        pieces = [(k, *cut) for k, w in enumerate(waveforms) for cut in self._windows(len(w))]
+    def _recognise(self, inputs: list[Tensor]) -> list[Tensor]:
+        pieces = [(k, *cut) for k, row in enumerate(inputs) for cut in self._windows(len(row))]
         pieces.sort(key=lambda piece: piece[2] - piece[1])
-        results: list[dict[int, Tensor]] = [{} for _ in waveforms]
+        results: list[dict[int, Tensor]] = [{} for _ in inputs]
         while pieces:
             # From the longest down: the first batch shows whether the memory suffices.
-            size = max(1, self._batch_samples // (pieces[-1][2] - pieces[-1][1]))
+            size = max(1, self._batch_size // (pieces[-1][2] - pieces[-1][1]))
             batch, pieces = pieces[-size:], pieces[:-size]
-            rows = [waveforms[k][start:end] for k, start, end, *_ in batch]
+            rows = [inputs[k][start:end] for k, start, end, *_ in batch]
             lengths = torch.tensor([len(row) for row in rows], device=self.device)
             log_probs, _ = self.network(pad_sequence(rows, batch_first=True), lengths)
             for row, (k, start, _, first, last) in zip(log_probs, batch, strict=True):
@@ -142,20 +148,34 @@ class ConformerModel(AcousticModel):
                 results[k][first] = row[first - offset : last - offset]
         return [torch.cat([parts[first] for first in sorted(parts)]) for parts in results]
 
-    def _windows(self, num_samples: int) -> list[tuple[int, int, int, int]]:
-        """First and last sample to look at, and first and last frame to keep, of each window."""
-        stride, frames = self._stride, num_samples // self._stride + 1
-        size, context = (s * self.sample_rate // stride for s in (self.WINDOW, self.CONTEXT))
+    def _windows(self, length: int) -> list[tuple[int, int, int, int]]:
+        """First and last input to look at, and first and last frame to keep, of each window."""
+        stride = self._stride
+        frames = int(self.network.output_lengths(torch.tensor(length)))
+        size, context = (round(s * self._rate) // stride for s in (self.WINDOW, self.CONTEXT))
+        for needed in (self.network.left_context, self.network.right_context):
+            context = max(context, -(-(needed or 0) // stride))
         cuts = list(range(0, frames, size)) if frames > size + context else [0]
         return [
-            (
-                max(0, first - context) * stride,
-                min(num_samples, (last + context) * stride),
-                first,
-                last,
-            )
+            (max(0, first - context) * stride, min(length, (last + context) * stride), first, last)
             for first, last in zip(cuts, [*cuts[1:], frames], strict=True)
         ]
+
+
+class ConformerModel(NetworkModel):
+    """The pretrained network, and what was adapted from it.
+
+    On a CPU, utterances run one by one: that is faster than a padded batch, which wastes work and
+    outgrows the cache.  Windows matter here, since attention's cost grows with the square of the
+    length.
+
+    Recordings that begin or end with speech get ``MARGIN`` seconds of silence around them, whose
+    frames are dropped again: the pretrained network expects some.  With the graph ``en``, LJ
+    Speech's WER falls from 8.0 % to 7.6 %, and 148 instead of 194 of 250 tightly cut digits fail.
+    """
+
+    MARGIN = 0.32
+    CPU_BATCH = 0
 
 
 def _usable(device: str | torch.device) -> torch.device:

@@ -39,6 +39,7 @@ class PrecomputedModel(AcousticModel):
             description.tokens, description.frame_shift, description.sample_rate, device
         )
         self.path = path
+        self.priors = description.priors
         self._look_up = _npz(path) if path.suffix == ".npz" else _kaldi(path)
 
     def posteriors_for(self, ids: Sequence[str]) -> Posteriors:
@@ -55,7 +56,7 @@ class PrecomputedModel(AcousticModel):
             raise ModelError("no utterances asked for", path=self.path)
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.int32)
         padded = pad_sequence(rows, batch_first=True).to(self.device)
-        return Posteriors(padded, lengths, self.frame_shift, self.tokens)
+        return Posteriors(padded, lengths, self.frame_shift, self.tokens, self.priors)
 
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
         raise ModelError(

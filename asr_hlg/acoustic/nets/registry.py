@@ -1,0 +1,47 @@
+"""The networks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from asr_hlg.acoustic.config import configure, nearest
+from asr_hlg.acoustic.conformer import Conformer
+from asr_hlg.acoustic.nets.blstm import Blstm
+from asr_hlg.acoustic.nets.cnn import Cnn, CnnLstm
+from asr_hlg.acoustic.nets.tdnn import Tdnn
+from asr_hlg.acoustic.network import Network
+from asr_hlg.errors import ModelError
+
+KINDS: dict[str, type[Network]] = {
+    network.kind: network for network in (Cnn, CnnLstm, Blstm, Tdnn, Conformer)
+}
+
+
+def create(kind: str, tokens: Sequence[str], **fields: Any) -> Network:
+    """Make a network with random weights.
+
+    Parameters
+    ----------
+    kind : str
+        ``cnn``, ``cnn_lstm``, ``blstm``, ``tdnn`` or ``conformer``.
+    tokens : sequence of str
+        The names of its columns; column 0 is ``<blk>`` for CTC.
+    **fields
+        Fields of the kind's configuration that differ from their defaults, as a TOML file gives
+        them: ``fbank={"num_filters": 40}``.
+
+    Raises
+    ------
+    ModelError
+        If the kind or a field is unknown, naming the nearest one, or a value does not fit.
+    """
+    network = network_class(kind)
+    return network(configure(network.config_class, {"tokens": tuple(tokens), **fields}))
+
+
+def network_class(kind: str) -> type[Network]:
+    """The class of a kind of network."""
+    if kind not in KINDS:
+        raise ModelError(f"unknown kind of network {kind!r}", remedy=nearest(kind, KINDS))
+    return KINDS[kind]
