@@ -1,0 +1,126 @@
+"""Lattice-free MMI, and the phone bigram of its denominator."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import k2
+import numpy as np
+import torch
+
+from asr_hlg import lm
+from asr_hlg.arcs import Arcs
+from asr_hlg.errors import LexiconError
+from asr_hlg.lexicon import Lexicon
+from asr_hlg.losses.graphs import FrameGraph, compose
+from asr_hlg.losses.path_sum import path_sum
+from asr_hlg.losses.sequence import SequenceLoss
+
+
+class LfMmi(SequenceLoss):
+    """log Σ over all phone sequences − log Σ over the transcript's own: maximum mutual information.
+
+    Povey et al. 2016, "Purely sequence-trained neural networks for ASR based on lattice-free
+    MMI". The denominator is H∘P for a bigram P over phones, the numerator
+    H∘(P ∩ tokens of L∘transcript): a part of the denominator with the same weights, so the loss
+    is never negative. What normalises the network's outputs cancels.
+
+    >>> loss = LfMmi(topology.chain(lexicon.num_tokens - 1), lexicon, phone_bigram(lexicon, texts))
+    >>> loss(log_probs, lengths, ["one two", "three"]).mean().backward()
+
+    `forward` is as for `Ctc`.
+
+    Parameters
+    ----------
+    H, lexicon
+        Any topology: `topology.chain` as in the paper, `topology.ctc`, `topology.hmm`.
+    bigram : k2.Fsa
+        From `phone_bigram` of the training transcripts.
+    """
+
+    def __init__(self, H: k2.Fsa, lexicon: Lexicon, bigram: k2.Fsa):
+        super().__init__(H, lexicon, grammar=bigram)
+        self.denominator = FrameGraph.of(compose(self.graphs.H, Arcs.from_k2(bigram)))
+
+    def forward(
+        self, log_probs: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]
+    ) -> torch.Tensor:
+        numerator = self.log_likelihood(log_probs, lengths, texts)
+        everything = path_sum(log_probs, lengths, [self.denominator] * len(texts))
+        # Too few frames for the transcript can be too few for any phone: not inf − inf.
+        return torch.where(numerator.isneginf(), torch.inf, everything - numerator)
+
+
+def phone_bigram(lexicon: Lexicon, texts: Iterable[str], seed: int = 0) -> k2.Fsa:
+    """How probable a phone is behind another one in transcripts, as an acceptor of tokens.
+
+    Every word of every transcript is pronounced once, by chance as the lexicon's probabilities
+    have it, with silences likewise. The bigram is Kneser–Ney smoothed over the tokens of the
+    lexicon, so that any transcript has a probability.
+
+    Parameters
+    ----------
+    lexicon : Lexicon
+    texts : iterable of str
+        The training transcripts.
+    seed : int
+        Of the choices among pronunciations.
+
+    Returns
+    -------
+    k2.Fsa
+        State 0 is the start, every other state a token just read; no epsilons.
+
+    Raises
+    ------
+    LexiconError
+        If there is no transcript with a word, or a word is not in the lexicon.
+    """
+    random = np.random.default_rng(seed)
+    weights: dict[str, list[float]] = defaultdict(list)
+    for entry in lexicon.entries:
+        weights[entry.word].append(entry.probability)
+    readings = [_reading(lexicon, text.split(), weights, random) for text in texts]
+    sentences = [reading for reading in readings if reading]
+    if not sentences:
+        raise LexiconError("there is no transcript to estimate a phone bigram from")
+    tokens = {token for word in weights for spelt in lexicon.spellings(word) for token in spelt}
+    if lexicon.silence is not None:
+        tokens.add(lexicon.silence)
+    model = lm.estimate(sentences, order=2, vocabulary=tokens)
+    names = [name for name in model.words if name not in (lm.BOS, lm.EOS)]
+    ids = np.array([lexicon.tokens[name] for name in names], dtype=np.int32)
+    position = np.array([model.word_ids[name] for name in names])
+    history = np.array([model.word_ids[lm.BOS], *position])
+    num = len(names)
+    pairs = np.stack([np.repeat(history, num), np.tile(position, num + 1)], axis=1)
+    ends = np.stack([history, np.full(num + 1, model.word_ids[lm.EOS])], axis=1)
+    return Arcs(
+        np.repeat(np.arange(num + 1), num),
+        np.tile(np.arange(1, num + 1), num + 1),
+        np.tile(ids, num + 1),
+        np.tile(ids, num + 1),
+        model.log_prob(pairs),
+        model.log_prob(ends),
+    ).to_k2()
+
+
+def _reading(
+    lexicon: Lexicon,
+    words: Sequence[str],
+    weights: Mapping[str, Sequence[float]],
+    random: np.random.Generator,
+) -> list[str]:
+    """One way to say words, by chance; silences alone are no sentence."""
+    reading: list[str] = []
+    for word in words:
+        spellings = lexicon.spellings(word)
+        chances = np.array(weights[word])
+        reading += _pause(lexicon, random)
+        reading += spellings[random.choice(len(spellings), p=chances / chances.sum())]
+    return reading + _pause(lexicon, random) if words else reading
+
+
+def _pause(lexicon: Lexicon, random: np.random.Generator) -> list[str]:
+    return [lexicon.silence] if lexicon.silence and random.random() < lexicon.silence_prob else []

@@ -1,0 +1,186 @@
+"""Losses that sum over every way in which a transcript can have been said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import k2
+import torch
+from torch import nn
+
+from asr_hlg.errors import AsrHlgError, LexiconError, OptionError
+from asr_hlg.lexicon import Lexicon
+from asr_hlg.losses.graphs import TranscriptGraphs
+from asr_hlg.losses.path_sum import path_sum
+
+_SHOWN = 5
+"""Faulty utterances that a message names; it counts the others."""
+
+
+class SequenceLoss(nn.Module):
+    """What the losses on transcripts share: their graphs and the check before training.
+
+    Parameters
+    ----------
+    H : k2.Fsa
+        The topology that decoding uses too, for the lexicon's tokens.
+    lexicon : Lexicon
+        Pronunciations, and the optional silence.
+    grammar : k2.Fsa, optional
+        As for `TranscriptGraphs`.
+    """
+
+    targets: Literal["texts"] = "texts"
+
+    def __init__(self, H: k2.Fsa, lexicon: Lexicon, grammar: k2.Fsa | None = None):
+        super().__init__()
+        self.graphs = TranscriptGraphs(H, lexicon, grammar)
+
+    def check(self, ids: Iterable[str], texts: Iterable[str], num_frames: Iterable[int]) -> None:
+        """Find utterances that cannot be trained on, before training.
+
+        Parameters
+        ----------
+        ids, texts : iterables of str
+            Utterances and their transcripts.
+        num_frames : iterable of int
+            How many frames the network gives for each.
+
+        Raises
+        ------
+        LexiconError
+            Naming the utterances with words that the lexicon lacks.
+        AsrHlgError
+            Naming the utterances with fewer frames than the shortest path of their transcript.
+        """
+        unknown, short = [], []
+        for id, text, frames in zip(ids, texts, num_frames, strict=True):
+            try:
+                least = self.graphs.of(text).least_frames
+            except LexiconError as error:
+                unknown.append(f"{id}: {error.message}")
+                continue
+            if frames < least:
+                short.append(f"{id}: {frames} frames, {text!r} needs {least}")
+        if unknown:
+            raise LexiconError(
+                _listed(unknown), remedy="add the words to the lexicon, or correct the transcripts"
+            )
+        if short:
+            raise AsrHlgError(
+                _listed(short),
+                remedy="leave these utterances out, correct their transcripts, "
+                "or use a network with a shorter frame shift",
+            )
+
+    def log_likelihood(
+        self, scores: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]
+    ) -> torch.Tensor:
+        """log Σ over all readings and alignments of each transcript; ``(B,)``, natural logs."""
+        if scores.shape[-1] != self.graphs.num_columns:
+            raise OptionError(
+                f"the network has {scores.shape[-1]} outputs, the topology reads "
+                f"{self.graphs.num_columns} columns",
+                remedy="give the network the columns of topology.column_names(H, tokens)",
+            )
+        return path_sum(scores, lengths, [self.graphs.of(text) for text in texts])
+
+
+class Ctc(SequenceLoss):
+    """−log P(transcript | recording) with frames independent of each other.
+
+    Graves et al. 2006, "Connectionist temporal classification", with the lexicon's choices: the
+    sum runs over all pronunciations and optional silences, each with its probability in L. Where
+    there are none of those it equals ``torch.nn.functional.ctc_loss``.
+
+    >>> loss = Ctc(topology.ctc(lexicon.num_tokens), lexicon)
+    >>> loss(log_probs, lengths, ["one two", "three"]).mean().backward()
+
+    `forward` takes log_probs, floating ``(B, T, V)``, normalised; lengths, int ``(B,)``; and
+    texts. It returns nats ``(B,)`` in the dtype of ``log_probs``; ``inf``, with a zero gradient,
+    for an utterance shorter than its transcript allows (`check` finds those beforehand). A
+    transcript without words is all blanks.
+    """
+
+    def forward(
+        self, log_probs: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]
+    ) -> torch.Tensor:
+        return -self.log_likelihood(log_probs, lengths, texts)
+
+
+class HmmFullSum(SequenceLoss):
+    """−log Σ_S Π_t p(s_t|y_t) / p(s_t)^κ · P(s_t|s_{t−1}): a hybrid HMM without alignments.
+
+    The numerator of Bayes' rule summed over all state sequences of the transcript, p(y) left out
+    (Zeyer et al. 2017, "CTC in the context of generalized full-sum HMM training"; Raissi et al.
+    2022, "HMM vs. CTC for automatic speech recognition: comparison based on full-sum training
+    from scratch"). Nothing here holds competing transcripts down but that posteriors sum to 1.
+    Without the priors, the network wins by giving every frame of every recording to one state
+    that all transcripts have, silence above all; dividing by p(φ) takes that reward away. So
+    give priors, or let them follow the network with ``prior_momentum``.
+
+    Scaled likelihoods can exceed 1, so the loss may be negative. `forward` is as for `Ctc`.
+
+    Parameters
+    ----------
+    H, lexicon
+        H is `topology.hmm`, whose transition probabilities count in the sum, or `topology.chain`.
+    priors : torch.Tensor, optional
+        float ``(V,)``: p(φ), positive; uniform by default. Part of the module's state.
+    prior_scale : float
+        κ: 0 trains on posteriors alone.
+    prior_momentum : float, optional
+        Between 0 and 1. In training mode every batch moves the priors towards the network's mean
+        posterior over its frames: p ← m·p + (1 − m)·mean. No gradient goes through them.
+    """
+
+    priors: torch.Tensor
+
+    def __init__(
+        self,
+        H: k2.Fsa,
+        lexicon: Lexicon,
+        priors: torch.Tensor | None = None,
+        prior_scale: float = 1.0,
+        prior_momentum: float | None = None,
+    ):
+        super().__init__(H, lexicon)
+        if prior_momentum is not None and not 0 <= prior_momentum < 1:
+            raise OptionError(f"prior_momentum must be in [0, 1), got {prior_momentum}")
+        self.prior_scale = prior_scale
+        self.prior_momentum = prior_momentum
+        num_columns = self.graphs.num_columns
+        uniform = torch.full((num_columns,), 1 / num_columns)
+        self.register_buffer("priors", uniform)
+        if priors is not None:
+            self.set_priors(priors)
+
+    def set_priors(self, priors: torch.Tensor) -> None:
+        """Use other priors from now on, such as `hybrid.count_priors` of new alignments."""
+        if priors.shape != self.priors.shape or not bool((priors > 0).all()):
+            raise OptionError(f"priors must be {len(self.priors)} positive numbers")
+        self.priors.copy_(priors)
+
+    def forward(
+        self, log_probs: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]
+    ) -> torch.Tensor:
+        if self.training and self.prior_momentum is not None:
+            self._follow(log_probs.detach(), lengths, self.prior_momentum)
+        scores = log_probs - self.prior_scale * self.priors.to(log_probs).log()
+        return -self.log_likelihood(scores, lengths, texts)
+
+    def _follow(self, log_probs: torch.Tensor, lengths: torch.Tensor, momentum: float) -> None:
+        spoken = torch.arange(log_probs.shape[1]) < lengths.cpu()[:, None]
+        frames = log_probs[spoken.to(log_probs.device)]
+        if len(frames) and bool(torch.isfinite(frames.exp()).all()):
+            mean = frames.exp().mean(dim=0).to(self.priors)
+            # A floor, since a state that the network never chooses must not become a bargain.
+            mean = mean.clamp(min=1e-5)
+            self.priors.mul_(momentum).add_(mean, alpha=1 - momentum)
+
+
+def _listed(problems: Sequence[str]) -> str:
+    more = len(problems) - _SHOWN
+    shown = "; ".join(problems[:_SHOWN])
+    return f"{shown}; and {more} more utterances" if more > 0 else shown
