@@ -65,6 +65,25 @@ def ctc(num_tokens: int, modified: bool = False) -> k2.Fsa:
     return _transducer([*columns, np.zeros(len(columns[0]))], final, num_tokens)
 
 
+def transducer(num_tokens: int) -> k2.Fsa:
+    """A transducer's frames: each says one token, or nothing; a token said twice is two tokens.
+
+    Parameters
+    ----------
+    num_tokens : int
+        Tokens of the transducer, ids 0 to ``num_tokens - 1``; 0 is ∅.
+
+    Returns
+    -------
+    k2.Fsa
+        One state, a loop for every token.
+    """
+    if num_tokens < 2:
+        raise OptionError(f"a transducer needs ∅ and a token, got num_tokens={num_tokens}")
+    tokens = np.arange(num_tokens)
+    return _transducer([0 * tokens, 0 * tokens, tokens, tokens, 0.0 * tokens], [0.0], num_tokens)
+
+
 def is_ctc(H: k2.Fsa) -> bool:
     """Whether a topology is ``ctc(n)`` for some n, or the same built elsewhere."""
     num_tokens = int(H.shape[0]) - 1

@@ -199,8 +199,11 @@ def make_topology(section: TopologySection, lexicon: Lexicon) -> k2.Fsa:
         return topology.hmm(phones, section.num_states, section.self_loop, section.skip)
     if section.kind == "chain":
         return topology.chain(phones, section.self_loop)
+    if section.kind == "transducer":
+        return topology.transducer(lexicon.num_tokens)
     raise GraphError(
-        f"unknown topology {section.kind!r}", remedy="ctc, ctc-modified, hmm and chain are known"
+        f"unknown topology {section.kind!r}",
+        remedy="ctc, ctc-modified, hmm, chain and transducer are known",
     )
 
 

@@ -4,7 +4,7 @@
     acoustic_model = "hama"            # who gives the posteriors; `asr-hlg transcribe` loads it
 
     [topology]
-    kind = "ctc"                       # ctc, ctc-modified, hmm, chain
+    kind = "ctc"                       # ctc, ctc-modified, hmm, chain, transducer
 
     [lexicon]
     files = ["../lang/light/lexicon.txt"]    # Kaldi lexicon.txt or lexiconp.txt
