@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from asr_hlg import hybrid, symbols, topology
 from asr_hlg.arcs import Arcs
 from asr_hlg.graph import compile_hlg
-from asr_hlg.graph.compile import DELTA
+from asr_hlg.graph.tree import DELTA
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.posteriors import Posteriors
 

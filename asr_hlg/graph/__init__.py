@@ -22,7 +22,7 @@ from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError
 from asr_hlg.graph import compile as stages
 from asr_hlg.graph import slot as slots
-from asr_hlg.graph import store
+from asr_hlg.graph import store, tree
 from asr_hlg.graph.meter import Meter, Stage
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.slot import Slot
@@ -229,7 +229,9 @@ def compile_hlg(
 
 
 def compile_lg(lexicon: Lexicon, G: Arcs | None, meter: Meter) -> Arcs:
-    """L∘G: determinized, minimised, disambiguation symbols turned into ε."""
+    """L∘G, in which words share their beginnings and endings; ε where G backs off."""
+    if G is not None and tree.backs_off(G, lexicon.words["#0"]):
+        return stages.compose_trees(lexicon, G, meter)
     L = lexicon.arcs(disambig=True)
     if G is None:  # then there are no back-offs to let through
         L = L.take(np.flatnonzero(L.ilabel != lexicon.tokens["#0"]))

@@ -1,8 +1,9 @@
 """From H, L and G to H ∘ L ∘ G, stage by stage.
 
-    L ∘ G        composed, determinized and minimised by OpenFst (kaldifst), with the
-                 disambiguation symbols that make determinization possible
-    ε-removal    the disambiguation symbols become ε and go
+    L ∘ G        from prefix trees (asr_hlg.graph.tree) where G is an n-gram model; else composed,
+                 determinized and minimised by OpenFst (kaldifst), with the disambiguation symbols
+                 that make determinization possible
+    ε-removal    back-offs, and what were disambiguation symbols, go
     H ∘ (L ∘ G)  composed by k2
 
 Determinizing in the log semiring moves every weight as far to the front as the shared prefixes
@@ -20,12 +21,22 @@ import numpy as np
 
 from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError
+from asr_hlg.graph import tree
 from asr_hlg.graph.flat import expand
 from asr_hlg.graph.meter import Meter
+from asr_hlg.lexicon import Lexicon
 
-DELTA = 1e-5
-"""Weights that differ by less are equal. Kaldi's 1/1024 merges 0.2 % more states of English, and
-moves a sentence's score by up to that much for every arc."""
+_EMPTY = "L∘G is empty: no sentence of G consists of words of L"
+
+
+def compose_trees(lexicon: Lexicon, G: Arcs, meter: Meter) -> Arcs:
+    """L∘G for a G that backs off; nothing is left to determinize or minimise."""
+    with meter.stage("L∘G compose") as size:
+        lg = tree.compose(lexicon, G)
+        size.set(lg.num_states, lg.num_arcs)
+    if not lg.num_arcs:
+        raise GraphError(_EMPTY)
+    return lg
 
 
 def compose_lg(L: Arcs, G: Arcs | None, meter: Meter) -> Arcs:
@@ -49,12 +60,12 @@ def compose_lg(L: Arcs, G: Arcs | None, meter: Meter) -> Arcs:
             del left, right
             size.set(*_size(lg))
         if not lg.num_states:
-            raise GraphError("L∘G is empty: no sentence of G consists of words of L")
+            raise GraphError(_EMPTY)
     with meter.stage("L∘G determinize") as size:
-        kaldifst.determinize_star(lg, delta=DELTA, use_log=True)
+        kaldifst.determinize_star(lg, delta=tree.DELTA, use_log=True)
         size.set(*_size(lg))
     with meter.stage("L∘G minimise") as size:
-        kaldifst.minimize_encoded(lg, delta=DELTA)
+        kaldifst.minimize_encoded(lg, delta=tree.DELTA)
         size.set(*_size(lg))
     return Arcs.from_openfst(lg)
 

@@ -198,7 +198,7 @@ class Lexicon:
             no token sequence has two readings; and let back-off symbols ``#0`` of G pass between
             words.
         """
-        ilabel, lengths = self._token_ids(disambig)
+        ilabel, lengths = self.token_ids(disambig)
         ends = np.cumsum(lengths)
         is_last = np.zeros(len(ilabel), dtype=bool)
         is_last[ends - 1] = True
@@ -226,6 +226,18 @@ class Lexicon:
         final[loop] = 0
         src, dst, ilabel, olabel = columns
         return Arcs(src, dst, ilabel, olabel, score, final).sorted()
+
+    def token_ids(self, disambig: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """All pronunciations one after the other, and how long each is; both ``(num,)``."""
+        ids = self._id_of_token
+        flat = np.array([ids[token] for s in self._sequences for token in s], dtype=np.int32)
+        lengths = np.array([len(s) for s in self._sequences], dtype=np.int64)
+        if disambig:
+            number = np.array(self._disambig, dtype=np.int32)
+            marked = np.flatnonzero(number)
+            flat = np.insert(flat, np.cumsum(lengths)[marked], ids["#0"] + number[marked])
+            lengths[marked] += 1
+        return flat, lengths
 
     def to_fsa(self, disambig: bool = False) -> k2.Fsa:
         """L as a k2.Fsa with its symbol tables, and itself as ``lexicon``; see `arcs`."""
@@ -270,18 +282,6 @@ class Lexicon:
                         line=entry.line,
                         remedy="the lexicon must use the acoustic model's own token names",
                     )
-
-    def _token_ids(self, disambig: bool) -> tuple[np.ndarray, np.ndarray]:
-        """All pronunciations one after the other, and how long each is."""
-        ids = self._id_of_token
-        flat = np.array([ids[token] for s in self._sequences for token in s], dtype=np.int32)
-        lengths = np.array([len(s) for s in self._sequences], dtype=np.int64)
-        if disambig:
-            number = np.array(self._disambig, dtype=np.int32)
-            marked = np.flatnonzero(number)
-            flat = np.insert(flat, np.cumsum(lengths)[marked], ids["#0"] + number[marked])
-            lengths[marked] += 1
-        return flat, lengths
 
     def _frame(self, disambig: bool) -> tuple[int, int]:
         """The state where words begin, and the number of states outside words."""
