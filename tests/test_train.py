@@ -98,7 +98,7 @@ def test_final_weights_are_the_mean_of_the_last_epochs(tmp_path):
     assert outcome.averaged == (3, 4, 5)
     expected = np.mean([after[3], after[4], after[5]], axis=0, dtype=np.float64)
     np.testing.assert_allclose(weights(run.objective), expected, rtol=1e-6)
-    assert len(checkpoints.found(tmp_path, "epoch")) == 3
+    assert len(checkpoints.found(tmp_path / "checkpoints", "epoch")) == 3
 
 
 def test_with_a_dev_set_the_best_epochs_are_averaged_and_training_stops(tmp_path):
@@ -198,8 +198,10 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
     moments = random.Random(3)
     for _ in range(3):
         process = _program(tmp_path / "killed", slow=True, **settings)
-        before = set((tmp_path / "killed").glob("checkpoint-*"))
-        while process.poll() is None and before >= set((tmp_path / "killed").glob("checkpoint-*")):
+        before = set((tmp_path / "killed").glob("checkpoints/checkpoint-*"))
+        while process.poll() is None and before >= set(
+            (tmp_path / "killed").glob("checkpoints/checkpoint-*")
+        ):
             time.sleep(0.01)
         time.sleep(moments.random() * 0.1)
         assert process.poll() is None, "it ended before it could be killed"
@@ -244,7 +246,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
     whole.run()
     folder = tmp_path / "damaged"
     _interrupted(folder, 6)
-    *_, previous, newest = checkpoints.found(folder, "checkpoint")
+    *_, previous, newest = checkpoints.found(folder / "checkpoints", "checkpoint")
     content = bytearray(newest.read_bytes())
     if damage == "truncated":
         content = content[: len(content) // 2]
@@ -261,9 +263,9 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
 
 def test_only_so_many_checkpoints_are_kept(tmp_path):
     trainer(tmp_path, checkpoint_seconds=0.0, keep_checkpoints=3).run()
-    files = checkpoints.found(tmp_path, "checkpoint")
+    files = checkpoints.found(tmp_path / "checkpoints", "checkpoint")
     assert len(files) == 3
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("checkpoints/*.part"))
 
 
 def test_another_config_does_not_continue(tmp_path):
@@ -283,21 +285,28 @@ def test_another_network_does_not_continue(tmp_path):
 
 def test_a_full_disk_is_an_error_and_the_old_checkpoint_stays(tmp_path):
     _interrupted(tmp_path, 2)
-    before = {path: path.read_bytes() for path in checkpoints.found(tmp_path, "checkpoint")}
+    before = {
+        path: path.read_bytes()
+        for path in checkpoints.found(tmp_path / "checkpoints", "checkpoint")
+    }
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
         with pytest.raises(TrainingError, match=r"cannot write a checkpoint: .* \(make room"):
-            checkpoints.write(tmp_path, "checkpoint-000000009", {"a": np.zeros(1000)}, {})
+            checkpoints.write(
+                tmp_path / "checkpoints", "checkpoint-000000009", {"a": np.zeros(1000)}, {}
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert {p: p.read_bytes() for p in checkpoints.found(tmp_path, "checkpoint")} == before
-    assert not list(tmp_path.glob("*.part"))
+    assert {
+        p: p.read_bytes() for p in checkpoints.found(tmp_path / "checkpoints", "checkpoint")
+    } == before
+    assert not list(tmp_path.glob("checkpoints/*.part"))
 
 
 def test_damaged_weights_of_an_epoch_are_left_out_of_the_mean(tmp_path):
     trainer(tmp_path, epochs=3).run()
-    path = checkpoints.found(tmp_path, "epoch")[1]
+    path = checkpoints.found(tmp_path / "checkpoints", "epoch")[1]
     path.write_bytes(path.read_bytes()[:-1])
     lines = []
     outcome = trainer(tmp_path, epochs=3, report=lines.append).run()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,7 @@ class Log:
             part.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
             os.replace(part, path)
         self._file = path.open("a", encoding="utf-8")
-        self._board = None
-        if importlib.util.find_spec("tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        self._board = _board(folder / "tensorboard", first_step)
 
     def write(self, kind: str, step: int, scalars: dict[str, Any]) -> None:
         """Note the scalars of a step, or of an epoch that ended with it."""
@@ -47,6 +43,17 @@ class Log:
         self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+def _board(folder: Path, first_step: int) -> Any:
+    """A writer for TensorBoard; None where it is not installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what torch imports for it
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return None
+    return SummaryWriter(str(folder), purge_step=first_step)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

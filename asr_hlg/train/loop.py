@@ -61,7 +61,7 @@ class Trainer:
     batches : Batches
         The training data.
     folder : Path
-        For checkpoints and ``log.jsonl``.
+        Gets ``checkpoints/`` and ``log.jsonl``.
     options : TrainingOptions
     optimiser : OptimiserOptions
     evaluate : callable, optional
@@ -94,6 +94,8 @@ class Trainer:
         self.objective = objective.to(device)
         self.batches = batches
         self.folder = folder
+        # Apart, for a folder with several .npz files is no model folder.
+        self._checkpoints = folder / "checkpoints"
         self.options = options
         self.optimiser_options = optimiser
         self.evaluate = evaluate
@@ -234,7 +236,7 @@ class Trainer:
         progress.batch, progress.loss_sum, progress.frames = 0, 0.0, 0.0
         if self.rank == 0:
             weights = checkpoints.arrays_of(self.objective)
-            checkpoints.write(self.folder, f"epoch-{progress.epoch:04d}", weights, entry)
+            checkpoints.write(self._checkpoints, f"epoch-{progress.epoch:04d}", weights, entry)
         self._save()
         self._tidy_epochs()
         seconds = {"wall_seconds": progress.wall_seconds, "cpu_seconds": progress.cpu_seconds}
@@ -262,7 +264,7 @@ class Trainer:
     def _average(self) -> Outcome:
         """Put the mean of the best epochs' weights into the objective."""
         chosen, parts = [], []
-        files = checkpoints.found(self.folder, "epoch")
+        files = checkpoints.found(self._checkpoints, "epoch")
         for path in files:
             number = int(path.stem.split("-")[1])
             if number - 1 not in self.progress.best(self.options.average):
@@ -278,7 +280,7 @@ class Trainer:
                 path=self.folder,
                 remedy="remove the folder and train again",
             )
-        checkpoints.load_arrays(self.objective, checkpoints.mean(parts), self.folder)
+        checkpoints.load_arrays(self.objective, checkpoints.mean(parts), self._checkpoints)
         self.objective.eval()
         dev = self._evaluated()
         if dev is not None:
@@ -289,7 +291,7 @@ class Trainer:
         """Drop the weights of epochs that no average will want."""
         if self.rank == 0:
             wanted = self.progress.best(self.options.average)
-            for path in checkpoints.found(self.folder, "epoch"):
+            for path in checkpoints.found(self._checkpoints, "epoch"):
                 if int(path.stem.split("-")[1]) - 1 not in wanted:
                     path.unlink(missing_ok=True)
 
@@ -307,12 +309,14 @@ class Trainer:
         meta = {"progress": asdict(self.progress), "config": self.config}
         # The epoch's end has a checkpoint of its own, even where its last step wrote one.
         number = self.progress.step + self.progress.epoch
-        checkpoints.write(self.folder, f"checkpoint-{number:09d}", arrays, meta)
-        for path in checkpoints.found(self.folder, "checkpoint")[: -self.options.keep_checkpoints]:
+        checkpoints.write(self._checkpoints, f"checkpoint-{number:09d}", arrays, meta)
+        for path in checkpoints.found(self._checkpoints, "checkpoint")[
+            : -self.options.keep_checkpoints
+        ]:
             path.unlink(missing_ok=True)
 
     def _resume(self) -> None:
-        newest = checkpoints.latest(self.folder, "checkpoint", self.report)
+        newest = checkpoints.latest(self._checkpoints, "checkpoint", self.report)
         if newest is None:
             return
         checkpoints.check_config(newest.meta["config"], self.config, newest.path)

@@ -1,0 +1,64 @@
+"""What is minimised: a loss of a network's outputs, kept close to an older network if asked to."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr_hlg.acoustic.network import Network
+
+if TYPE_CHECKING:
+    from asr_hlg.data import Batch
+
+
+class FrameObjective(nn.Module):
+    """The losses of :mod:`asr_hlg.losses` for a network that gives every frame log-probabilities.
+
+    With ``regularise`` = ρ > 0 they become (1 − ρ) loss + ρ Σ_t KL(p_old(·|y_t) ‖ p(·|y_t)), where
+    p_old is the network as it was when this object was made: what it knew besides the new data is
+    forgotten less (Yu et al., "KL-divergence regularized deep neural network adaptation", 2013).
+
+    Attributes
+    ----------
+    network : Network
+    loss : nn.Module
+    inputs_per_frame : float
+        Samples, or filter-bank frames, to one frame of the network's output.
+    """
+
+    def __init__(self, network: Network, loss: nn.Module, regularise: float = 0.0):
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.regularise = regularise
+        self.original: nn.Module | None = None
+        if regularise > 0:
+            self.original = copy.deepcopy(network).eval().requires_grad_(False)
+        config = network.config
+        rate = 1 / config.fbank.frame_shift if config.fbank else config.sample_rate
+        self.inputs_per_frame = config.frame_shift * rate
+
+    def train(self, mode: bool = True) -> FrameObjective:
+        """Training or evaluation mode, but for the older network, which stays as it is."""
+        super().train(mode)
+        if self.original is not None:
+            self.original.eval()
+        return self
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Nats of every utterance, ``(B,)``."""
+        log_probs, lengths = self.network(batch.inputs, batch.lengths)
+        # Sums over paths need float32, whatever the network computes in.
+        with torch.autocast(log_probs.device.type, enabled=False):
+            losses = self.loss(log_probs, lengths, getattr(batch, self.loss.targets))
+        if self.original is None:
+            return losses
+        with torch.no_grad():
+            old, _ = self.original(batch.inputs, batch.lengths)
+        distance = F.kl_div(log_probs, old, reduction="none", log_target=True).sum(2)
+        spoken = torch.arange(distance.shape[1], device=lengths.device) < lengths[:, None]
+        return (1 - self.regularise) * losses + self.regularise * (distance * spoken).sum(1)

@@ -1,0 +1,108 @@
+"""What a training has come to: ``result.json``, from which tables are written."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr_hlg.errors import TrainingError
+from asr_hlg.graph import store
+from asr_hlg.score import Errors
+
+NAME = "result.json"
+_PACKAGES = ("asr-hlg", "torch", "k2", "lhotse", "numpy")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained model and its errors.
+
+    Attributes
+    ----------
+    task : str
+        What it was trained for: ``digits``.
+    model : str
+        The line's name in tables.
+    network, loss : str
+        Kind of network, and of loss.
+    parameters : int
+        Numbers that training changed.
+    tests : dict of str to Errors
+        Word errors by test set.
+    epochs : int
+        Passes over the training data.
+    wall_seconds, cpu_seconds : float
+        Of training, with evaluations on the dev set and without interruptions.
+    device : str
+    threads : int
+        Of torch.
+    processes : int
+    versions : dict of str to str
+        Of Python and the packages that matter.
+    """
+
+    task: str
+    model: str
+    network: str
+    loss: str
+    parameters: int
+    tests: dict[str, Errors]
+    epochs: int
+    wall_seconds: float
+    cpu_seconds: float
+    device: str = "cpu"
+    threads: int = field(default_factory=torch.get_num_threads)
+    processes: int = 1
+    versions: dict[str, str] = field(default_factory=lambda: versions())
+
+    def write(self, folder: Path) -> Path:
+        """Write ``result.json`` into a folder, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / NAME
+        content = asdict(self)
+        content["tests"] = {name: _with_rate(errors) for name, errors in self.tests.items()}
+        store.write_json(path, content)
+        return path
+
+    @staticmethod
+    def read(path: Path) -> Result:
+        """Read what :meth:`write` wrote.
+
+        Raises
+        ------
+        TrainingError
+            If the file is something else.
+        """
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            tests = {name: _errors(counts) for name, counts in content.pop("tests").items()}
+            return Result(tests=tests, **content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise TrainingError(f"is not a result: {error}", path=path) from None
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # run from the sources, or a package that another one replaces
+    return found
+
+
+def _with_rate(errors: Errors) -> dict[str, float | int | None]:
+    rate = None if errors.length == 0 else errors.rate
+    return {"wer": rate, **asdict(errors)}
+
+
+def _errors(counts: Mapping[str, Any]) -> Errors:
+    return Errors(**{name: value for name, value in counts.items() if name != "wer"})

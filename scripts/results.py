@@ -1,0 +1,103 @@
+"""Write the tables of results in README.md from the runs' own files.
+
+    python scripts/results.py digits                 runs below .work/ whose task is `digits`
+    python scripts/results.py digits --runs exp/ --check
+
+The table goes between the lines `<!-- results:digits -->` and `<!-- /results:digits -->`. Every
+folder of a run has a result.json, which `asr-hlg train` and the recipes write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.train.result import NAME, Result
+
+
+def main() -> int:
+    """Update a file's tables, or check that they are up to date."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("task", nargs="+", help="the runs' task, and the table's name")
+    parser.add_argument(
+        "--runs", type=Path, default=Path(".work"), help="where runs are looked for (.work)"
+    )
+    parser.add_argument(
+        "--file", type=Path, default=Path("README.md"), help="has the markers (README.md)"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit status 1 if a table differs"
+    )
+    options = parser.parse_args()
+    try:
+        before = options.file.read_text(encoding="utf-8")
+        after = before
+        for task in options.task:
+            after = replaced(after, task, table(collect(options.runs, task)), options.file)
+    except AsrHlgError as error:
+        print(f"results.py: {error}", file=sys.stderr)
+        return 1
+    if options.check:
+        return int(before != after)
+    options.file.write_text(after, encoding="utf-8")
+    return 0
+
+
+def collect(folder: Path, task: str) -> list[Result]:
+    """The results of a task, by the model's name."""
+    found = [Result.read(path) for path in sorted(folder.rglob(NAME))]
+    results = [result for result in found if result.task == task]
+    if not results:
+        raise OptionError(f"no result of task {task!r}", path=folder, remedy="run the recipe first")
+    return sorted(results, key=lambda result: result.model)
+
+
+def table(results: list[Result]) -> str:
+    """Results as a Markdown table: one line a model, one column a test set."""
+    tests = list(dict.fromkeys(name for result in results for name in result.tests))
+    head = ["model", "network", "loss", "parameters", *tests, "training"]
+    rows = [head, ["---", "---", "---", "---:", *["---:"] * len(tests), "---:"]]
+    for result in results:
+        rows.append(
+            [
+                result.model,
+                result.network,
+                result.loss,
+                f"{result.parameters:,}",
+                *(_rate(result, name) for name in tests),
+                f"{result.wall_seconds / 60:.1f} min on {_machine(result)}",
+            ]
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def replaced(text: str, task: str, content: str, path: Path) -> str:
+    """A text with other content between the markers of a task."""
+    begin, end = f"<!-- results:{task} -->", f"<!-- /results:{task} -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise OptionError(f"lacks the lines {begin} and {end}", path=path, remedy="add them")
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def _rate(result: Result, name: str) -> str:
+    errors = result.tests.get(name)
+    if errors is None:
+        return ""
+    return f"{100 * errors.rate:.1f} % ({errors.total} of {errors.length})"
+
+
+def _machine(result: Result) -> str:
+    if result.device != "cpu":
+        return result.device if result.processes == 1 else f"{result.processes} {result.device}"
+    threads = result.threads * result.processes
+    return f"{threads} CPU thread{'s' if threads > 1 else ''}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
