@@ -6,6 +6,7 @@ import itertools
 import math
 import pickle
 
+import k2
 import numpy as np
 import pytest
 import torch
@@ -188,6 +189,23 @@ def test_ctc_equals_torch_where_words_have_one_pronunciation(data):
     (expected,) = torch.autograd.grad(finite, logits, retain_graph=True)
     (gradient,) = torch.autograd.grad(found.sum(), logits)
     torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_ctc_equals_k2(text):
+    """Silence, two pronunciations, and k2's own intersection and forward-backward."""
+    lexicon = make_lexicon()
+    loss = Ctc(topology.ctc(lexicon.num_tokens), lexicon)
+    frames = random_log_probs(20, lexicon.num_tokens).float().requires_grad_()
+    graph = loss.graphs.arcs(text).to_k2()
+    dense = k2.DenseFsaVec(frames, torch.tensor([[0, 0, 20]], dtype=torch.int32))
+    lattice = k2.intersect_dense(k2.create_fsa_vec([graph]), dense, output_beam=1e5)
+    total = lattice.get_tot_scores(use_double_scores=True, log_semiring=True)[0]
+    found = loss(frames, torch.tensor([20]), [text])[0]
+    assert found.item() == pytest.approx(-total.item(), abs=1e-4)
+    (expected,) = torch.autograd.grad(-total, frames)
+    (gradient,) = torch.autograd.grad(found, frames)
+    torch.testing.assert_close(gradient, expected, atol=1e-4, rtol=1e-3)
 
 
 def losses():

@@ -108,7 +108,7 @@ class TranscriptGraphs:
 
     >>> graphs = TranscriptGraphs(topology.ctc(lexicon.num_tokens), lexicon)
     >>> graphs.of("one two").least_frames
-    6
+    5
 
     Parameters
     ----------
@@ -154,27 +154,15 @@ class TranscriptGraphs:
         """
         return self._compiled(" ".join(text.split()))
 
-    def _compile(self, text: str) -> FrameGraph:
-        tokens = transcript_tokens(self.lexicon, text.split())
+    def arcs(self, text: str) -> Arcs:
+        """The graph as an automaton for other algorithms, compiled anew."""
+        tokens = _tokens(self.lexicon, text.split())
         if self.grammar is not None:
             tokens = _within(self.grammar, tokens)
-        return FrameGraph.of(compose(self.H, tokens))
+        return compose(self.H, tokens)
 
-
-def transcript_tokens(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
-    """L ∘ transcript without epsilons: all ways in which the words may be said.
-
-    Weights are exact in the log semiring: two readings with equal tokens stay two paths.
-    """
-    missing = [word for word in dict.fromkeys(words) if word not in lexicon]
-    if missing:
-        raise LexiconError(
-            f"no pronunciation for {', '.join(missing)}",
-            remedy="add it to the lexicon, or correct the transcript",
-        )
-    # A lexicon is never empty; for an empty transcript any word of it will do.
-    part = lexicon.restrict(words or [lexicon.entries[0].word])
-    return _without_epsilons(compose(part.arcs(), sentence(part, words)))
+    def _compile(self, text: str) -> FrameGraph:
+        return FrameGraph.of(self.arcs(text))
 
 
 def sentence(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
@@ -190,6 +178,22 @@ def compose(left: Arcs, right: Arcs) -> Arcs:
     """left ∘ right, where right has no input epsilons; dead ends are gone."""
     parts = (k2.arc_sort(part) for part in (left.to_k2(), _with_dead_end(right)))
     return Arcs.from_k2(k2.connect(k2.compose(*parts)))
+
+
+def _tokens(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
+    """L ∘ transcript without epsilons: all ways in which the words may be said.
+
+    ``lexicon`` has tokens imposed. Two readings with equal tokens stay two paths, as a sum needs.
+    """
+    missing = [word for word in dict.fromkeys(words) if word not in lexicon]
+    if missing:
+        raise LexiconError(
+            f"no pronunciation for {', '.join(missing)}",
+            remedy="add it to the lexicon, or correct the transcript",
+        )
+    # A lexicon is never empty; for an empty transcript any word of it will do.
+    part = lexicon.restrict(words or [lexicon.entries[0].word])
+    return _without_epsilons(compose(part.arcs(), sentence(part, words)))
 
 
 def _within(grammar: Arcs, tokens: Arcs) -> Arcs:
