@@ -70,8 +70,16 @@ class AudioError(AsrHlgError):
     """A recording that cannot be read, is empty, or holds no sound."""
 
 
+class DataError(AsrHlgError):
+    """A corpus for training that is empty, lacks transcripts or alignments, or cannot be read."""
+
+
 class ModelError(AsrHlgError):
     """An acoustic model that cannot be loaded or does not fit the graph."""
+
+
+class WorkerError(AsrHlgError):
+    """Work at which a process died, hung or ran out of memory."""
 
 
 class LatticeError(AsrHlgError):

@@ -1,0 +1,140 @@
+"""Frame labels on cuts, in a form that Lhotse keeps right when a cut is changed.
+
+A label for every frame becomes items with start and duration; speeding a cut up, cutting it or
+joining it to another moves them along with the sound.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from lhotse.cut import Cut
+from lhotse.supervision import AlignmentItem
+from torch import Tensor
+
+from asr_hlg.errors import DataError
+from asr_hlg.losses import UNALIGNED
+
+TIER = "pdf"
+"""The name under which frame labels are found in ``supervision.alignment``."""
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """Which labels a loader makes of alignments: one for each frame that a network puts out.
+
+    >>> FrameLabels(network.config.tokens, network.config.frame_shift, network.output_lengths)
+
+    Attributes
+    ----------
+    names : tuple of str
+        The network's columns; a label is an index into them.
+    frame_shift : float
+        Seconds from one output frame to the next.
+    num_frames : callable
+        From int64 ``(B,)`` input lengths to the numbers of output frames, int64 ``(B,)``.
+    """
+
+    names: tuple[str, ...]
+    frame_shift: float
+    num_frames: Callable[[Tensor], Tensor]
+
+    @cached_property
+    def columns(self) -> dict[str, int]:
+        """Column of each name."""
+        return {name: column for column, name in enumerate(self.names)}
+
+
+def with_alignment(
+    cut: Cut, labels: Iterable[int], names: Sequence[str], frame_shift: float
+) -> Cut:
+    """A copy of a cut that carries a label for every frame.
+
+    Parameters
+    ----------
+    cut : Cut
+        With one supervision that covers it.
+    labels : iterable of int
+        One a frame; :data:`UNALIGNED` where there is none.
+    names : sequence of str
+        The name of each label.
+    frame_shift : float
+        Seconds: frame ``t`` covers the time from ``t * frame_shift`` to ``(t + 1) * frame_shift``.
+
+    Raises
+    ------
+    DataError
+        If the cut has not exactly one supervision.
+    """
+    if len(cut.supervisions) != 1:
+        raise DataError(
+            f"cut {cut.id!r} has {len(cut.supervisions)} supervisions, expected one",
+            remedy="part it with cuts.trim_to_supervisions()",
+        )
+    items, start = [], 0
+    for label, run in itertools.groupby(int(label) for label in labels):
+        length = sum(1 for _ in run)
+        if label != UNALIGNED:
+            # Not rounded to samples: Lhotse would otherwise drift away from the frames.
+            times = round(start * frame_shift, 8), round(length * frame_shift, 8)
+            items.append(AlignmentItem(names[label], *times))
+        start += length
+    return cut.map_supervisions(
+        lambda supervision: supervision.with_alignment(
+            TIER, [item.with_offset(supervision.start) for item in items]
+        )
+    )
+
+
+def frame_labels(cut: Cut, columns: dict[str, int], frame_shift: float, num_frames: int) -> Tensor:
+    """The label of every frame: that of the item which covers the frame's middle.
+
+    Parameters
+    ----------
+    cut : Cut
+        With alignments from :func:`with_alignment`.
+    columns : dict
+        From the names of labels to labels.
+    frame_shift : float
+        Seconds; need not be that of the alignment.
+    num_frames : int
+        How many labels are wanted; those past the alignment's end are :data:`UNALIGNED`.
+
+    Returns
+    -------
+    Tensor
+        int64 ``(num_frames,)``.
+
+    Raises
+    ------
+    DataError
+        If the cut has no alignment, or one with a label that is not in ``columns``.
+    """
+    items = sorted(
+        (item for s in cut.supervisions for item in (s.alignment or {}).get(TIER, ())),
+        key=lambda item: item.start,
+    )
+    if not items:
+        raise DataError(
+            f"cut {cut.id!r} has no alignment", remedy="align the training data before this loss"
+        )
+    for item in items:
+        if item.symbol not in columns:
+            raise DataError(
+                f"the alignment of cut {cut.id!r} has {item.symbol!r}, which is no output of the "
+                "network",
+                remedy="align with the same lexicon and topology as the network has",
+            )
+    starts = [item.start for item in items]
+    labels = torch.full((num_frames,), UNALIGNED, dtype=torch.int64)
+    for frame in range(num_frames):
+        middle = (frame + 0.5) * frame_shift
+        index = bisect_right(starts, middle) - 1
+        if index >= 0 and middle < items[index].end:
+            labels[frame] = columns[items[index].symbol]
+    return labels

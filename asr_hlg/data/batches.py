@@ -1,0 +1,336 @@
+"""Batches of cuts for a network, in an order that can be repeated and resumed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import torch
+from lhotse import CutSet, MonoCut
+from lhotse.cut import Cut
+from lhotse.dataset import DynamicBucketingSampler
+from lhotse.dataset.sampling.dynamic_bucketing import estimate_duration_buckets
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+
+from asr_hlg import audio, features
+from asr_hlg.data.alignment import FrameLabels, frame_labels
+from asr_hlg.data.augmentation import Augmentation, in_memory
+from asr_hlg.data.augmentation import noises as generated_noises
+from asr_hlg.data.sources import text_of
+from asr_hlg.errors import AsrHlgError, DataError, OptionError
+from asr_hlg.features import FbankOptions
+
+_BUFFER = 20_000
+"""Cuts among which order is random and batches are formed; larger sets stream through it."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Utterances for a network.
+
+    Attributes
+    ----------
+    ids : tuple of str
+    inputs : Tensor
+        float32, padded with zeros: waveforms ``(B, samples)`` in [-1, 1], or filter banks
+        ``(B, frames, num_filters)``.
+    lengths : Tensor
+        int64 ``(B,)``: samples or frames of each utterance.
+    texts : tuple of str
+        Words with blanks between.
+    alignments : tuple of Tensor, optional
+        int64 ``(output frames,)`` each: the column of every frame that the network puts out.
+    """
+
+    ids: tuple[str, ...]
+    inputs: Tensor
+    lengths: Tensor
+    texts: tuple[str, ...]
+    alignments: tuple[Tensor, ...] | None = None
+
+    def to(self, device: str | torch.device) -> Batch:
+        """The same batch with its tensors on a device."""
+        alignments = self.alignments
+        return replace(
+            self,
+            inputs=self.inputs.to(device, non_blocking=True),
+            lengths=self.lengths.to(device, non_blocking=True),
+            alignments=alignments and tuple(labels.to(device) for labels in alignments),
+        )
+
+
+@dataclass(frozen=True)
+class LoaderOptions:
+    """How cuts are put into batches.
+
+    Attributes
+    ----------
+    max_duration : float
+        Seconds in a batch, padding included, of all processes together.
+    shuffle : bool
+        Another order in every epoch; otherwise that of the cut set, within each bucket.
+    seed : int
+        Of order and augmentation.
+    buckets : int
+        Cuts of similar duration share a bucket, and a batch comes from one bucket: more of them
+        mean less padding, and less variety in a batch.
+    workers : int
+        Processes that load ahead; 0 loads in this process.
+    memory : float
+        GiB of sound that may be kept in memory, decoded and resampled: 1 holds almost 5 hours at
+        16 kHz.  Larger sets are read again in every epoch.
+    """
+
+    max_duration: float = 60.0
+    shuffle: bool = True
+    seed: int = 0
+    buckets: int = 10
+    workers: int = 0
+    memory: float = 1.0
+
+    def __post_init__(self):
+        if not self.max_duration > 0:
+            raise OptionError(f"max_duration must be above 0, not {self.max_duration}")
+        if self.buckets < 1:
+            raise OptionError(f"buckets must be at least 1, not {self.buckets}")
+        for name in ("workers", "memory", "seed"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} must not be negative, it is {getattr(self, name)}")
+
+
+def loader(
+    cuts: CutSet,
+    fbank: FbankOptions | None,
+    options: LoaderOptions | None = None,
+    augmentation: Augmentation | None = None,
+    *,
+    sample_rate: int = 16000,
+    labels: FrameLabels | None = None,
+    noises: CutSet | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Loader:
+    """Batches of a cut set; reads small sets into memory, and finds what is wrong with them.
+
+    Parameters
+    ----------
+    cuts : CutSet
+        Each with a transcript; see :func:`asr_hlg.data.cuts`.
+    fbank : FbankOptions, optional
+        Batches hold filter banks; ``None`` gives waveforms.
+    options : LoaderOptions, optional
+    augmentation : Augmentation, optional
+        Default: none.
+    sample_rate : int
+        Hz, to which sound is resampled.
+    labels : FrameLabels, optional
+        Batches have ``alignments``, which the cuts must carry.
+    noises : CutSet, optional
+        Recordings of noise to mix in; by default white and pink noise.
+    rank, world_size : int
+        Of the processes that share every batch, this one's number and how many there are.  The
+        processes' parts together are the batch that one process would have.
+
+    Raises
+    ------
+    DataError
+        If the set is empty, a cut has no transcript or, in a set that fits into memory, a
+        recording cannot be read.
+    """
+    options = options or LoaderOptions()
+    augmentation = augmentation or Augmentation()
+    if not 0 <= rank < world_size:
+        raise OptionError(f"rank {rank} is not one of {world_size} processes")
+    cuts = _held(cuts, sample_rate, options.memory)
+    if augmentation.noise:
+        noises = generated_noises(sample_rate) if noises is None else noises.resample(sample_rate)
+    utterances = _Utterances(
+        fbank, sample_rate, augmentation, options.seed, labels, list(noises or ())
+    )
+    return Loader(cuts, utterances, options, rank, world_size)
+
+
+class Loader:
+    """Iterates over the batches of an epoch; made by :func:`loader`."""
+
+    def __init__(
+        self,
+        cuts: CutSet,
+        utterances: _Utterances,
+        options: LoaderOptions,
+        rank: int,
+        world_size: int,
+    ):
+        self.cuts = cuts
+        self.options = options
+        self._utterances = utterances
+        self._rank = rank
+        self._world_size = world_size
+        self._skip = 0
+
+    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Choose the order of an epoch, without its first ``skip`` batches."""
+        self._utterances.epoch = epoch
+        self._skip = skip
+
+    def __len__(self) -> int:
+        """Batches of an epoch; augmentation of lengths makes it vary a little."""
+        return self._num_batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(
+            DataLoader(
+                self._utterances,
+                sampler=self._parts(),
+                batch_size=None,
+                num_workers=self.options.workers,
+                # Its own generator: the global one is the trainer's.
+                generator=torch.Generator(),
+            )
+        )
+
+    def _parts(self) -> Iterator[list[Cut]]:
+        for batch in islice(self._batches(self._utterances.epoch), self._skip, None):
+            yield batch[self._rank :: self._world_size]
+
+    def _batches(self, epoch: int) -> Iterator[list[Cut]]:
+        """Batches of all processes together, none with fewer cuts than processes."""
+        sampler = DynamicBucketingSampler(
+            _Stream(self.cuts, self._utterances.augmentation, self.options, epoch),
+            max_duration=self.options.max_duration,
+            duration_bins=self._bins,
+            shuffle=self.options.shuffle,
+            buffer_size=_BUFFER,
+            seed=random.Random(f"{self.options.seed} {epoch} batches").getrandbits(32),
+            rank=0,
+            world_size=1,
+        )
+        held: list[Cut] = []
+        for batch in sampler:
+            if min(len(held), len(batch)) >= self._world_size:
+                yield held
+                held = []
+            held.extend(batch)
+        if len(held) < self._world_size:
+            raise DataError(
+                f"{len(held)} cuts are too few for {self._world_size} processes",
+                remedy="train with fewer processes",
+            )
+        yield held
+
+    @cached_property
+    def _bins(self) -> list[float]:
+        """The durations that part the buckets."""
+        stream = _Stream(self.cuts, self._utterances.augmentation, self.options, epoch=0)
+        some = list(islice(stream, _BUFFER // 2))
+        buckets = min(self.options.buckets, len(some))
+        bins = estimate_duration_buckets(some, buckets) if buckets > 1 else []
+        return bins or [self.options.max_duration]
+
+    @cached_property
+    def _num_batches(self) -> int:
+        return sum(1 for _ in self._batches(epoch=0))
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """The cuts of an epoch in its order, as long as they will be."""
+
+    cuts: CutSet
+    augmentation: Augmentation
+    options: LoaderOptions
+    epoch: int
+
+    def __iter__(self) -> Iterator[Cut]:
+        cuts: Iterable[Cut] = self.cuts
+        if self.options.shuffle:
+            drawn = random.Random(f"{self.options.seed} {self.epoch} order")
+            cuts = self.cuts.shuffle(drawn, buffer_size=_BUFFER)
+        return self.augmentation.reshaped(cuts, self.options.seed, self.epoch)
+
+
+class _Utterances(Dataset):
+    """From a list of cuts to a batch: what worker processes do."""
+
+    def __init__(
+        self,
+        fbank: FbankOptions | None,
+        sample_rate: int,
+        augmentation: Augmentation,
+        seed: int,
+        labels: FrameLabels | None,
+        noises: Sequence[Cut],
+    ):
+        self.fbank = fbank
+        self.sample_rate = sample_rate
+        self.augmentation = augmentation
+        self.seed = seed
+        self.labels = labels
+        self.noises = noises
+        self.epoch = 0
+
+    def __getitem__(self, cuts: list[Cut]) -> Batch:
+        inputs = [self._waveform(cut) for cut in cuts]
+        if self.fbank is not None:
+            inputs = features.fbank(inputs, self.sample_rate, self.fbank)
+        lengths = torch.tensor([len(x) for x in inputs])
+        return Batch(
+            ids=tuple(cut.id for cut in cuts),
+            inputs=pad_sequence(inputs, batch_first=True),
+            lengths=lengths,
+            texts=tuple(text_of(cut) for cut in cuts),
+            alignments=self._alignments(cuts, lengths),
+        )
+
+    def _waveform(self, cut: Cut) -> Tensor:
+        coloured = self.augmentation.coloured(cut, self.noises, self.seed, self.epoch)
+        return _samples(coloured, self.sample_rate).clamp_(-1, 1)
+
+    def _alignments(self, cuts: list[Cut], lengths: Tensor) -> tuple[Tensor, ...] | None:
+        if self.labels is None:
+            return None
+        columns, frame_shift = self.labels.columns, self.labels.frame_shift
+        return tuple(
+            frame_labels(cut, columns, frame_shift, frames)
+            for cut, frames in zip(cuts, self.labels.num_frames(lengths).tolist(), strict=True)
+        )
+
+
+def _held(cuts: CutSet, sample_rate: int, gibibytes: float) -> CutSet:
+    """The cuts with their sound in memory, if it is not too much; resampled in any case."""
+    left = gibibytes * 2**30 / (4 * sample_rate)
+    empty = True
+    for cut in cuts:
+        empty = False
+        left -= cut.duration
+        if left < 0:
+            break
+    if empty:
+        raise DataError("the cut set is empty", remedy="check the manifest and how it is filtered")
+    if left < 0:
+        return cuts.resample(sample_rate)
+    return CutSet([_in_memory(cut, sample_rate) for cut in cuts])
+
+
+def _in_memory(cut: Cut, sample_rate: int) -> Cut:
+    text_of(cut)
+    samples = _samples(cut, sample_rate).numpy()
+    recording = in_memory(cut.id, samples, sample_rate)
+    return MonoCut(cut.id, 0.0, recording.duration, 0, cut.supervisions, recording=recording)
+
+
+def _samples(cut: Cut, sample_rate: int) -> Tensor:
+    """The sound of a cut, float32 ``(samples,)``."""
+    try:
+        return audio.Recording(cut.id, Path(cut.id), item=cut).load(sample_rate)
+    except AsrHlgError as error:
+        raise DataError(
+            f"cut {cut.id!r}: {error.message}",
+            remedy="repair its recording, or leave it out of the training data",
+        ) from None

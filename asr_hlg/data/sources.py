@@ -1,0 +1,146 @@
+"""Cuts with transcripts from whatever form a corpus has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lhotse
+from lhotse import CutSet, SupervisionSegment, SupervisionSet
+from lhotse.cut import Cut
+from lhotse.utils import fastcopy
+
+from asr_hlg.audio import Recording, recordings
+from asr_hlg.errors import DataError
+from asr_hlg.text import read_transcripts
+
+
+def cuts(source: str | Path) -> CutSet:
+    """Read a corpus: every utterance with its transcript.
+
+    Parameters
+    ----------
+    source : path
+        One of
+
+        - a folder of sound files, at any depth, and a file ``text`` in it or beside it
+          (``id word word …``, the id being the file's name without its ending);
+        - a Kaldi data folder: ``wav.scp``, ``text`` and perhaps ``segments``; entries of
+          ``wav.scp`` that are commands are refused;
+        - a Lhotse manifest of cuts (``.jsonl``, ``.jsonl.gz``);
+        - a Lhotse manifest of recordings, with that of supervisions beside it under the same
+          name but for ``supervisions`` in place of ``recordings``.
+
+    Returns
+    -------
+    CutSet
+        Held in memory.  One too large for that can be opened with
+        ``CutSet.from_jsonl_lazy`` and given to :func:`asr_hlg.data.loader` as it is.
+
+    Raises
+    ------
+    DataError
+        If there is nothing in it, an utterance has no transcript, or a recording cannot be
+        opened.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise DataError("no such file or folder", path=source)
+    found: list[Cut] = []
+    supervisions: SupervisionSet | None = None
+    texts: dict[str, str] | None = None
+    for recording in recordings(source):
+        if recording.fault is not None:
+            fault = recording.fault
+            raise DataError(fault.message, path=fault.path, line=fault.line, remedy=fault.remedy)
+        if isinstance(recording.item, Cut):
+            found.append(recording.item)
+        elif recording.item is not None:
+            supervisions = supervisions or _supervisions(source)
+            found.extend(_supervised(recording.item, supervisions))
+        else:
+            texts = _transcripts(source) if texts is None else texts
+            found.append(_transcribed(recording, texts, source))
+    if not found:
+        raise DataError("there are no cuts in it", path=source, remedy="check how it was written")
+    for cut in found:
+        text_of(cut)
+    return CutSet(found)
+
+
+def text_of(cut: Cut) -> str:
+    """What is said in a cut: the texts of its supervisions, in the order of their starts.
+
+    Raises
+    ------
+    DataError
+        If it has no supervision, or one without a text.
+    """
+    spoken = sorted(cut.supervisions, key=lambda supervision: supervision.start)
+    if not spoken or any(supervision.text is None for supervision in spoken):
+        raise DataError(
+            f"cut {cut.id!r} has no transcript",
+            remedy="give it a supervision with a text, or filter it out",
+        )
+    return " ".join(" ".join(s.text for s in spoken).split())
+
+
+def _transcripts(source: Path) -> dict[str, str]:
+    for path in (source / "text", source.parent / "text"):
+        if path.is_file():
+            return read_transcripts(path)
+    raise DataError(
+        "a file 'text' with the transcripts is missing in this folder",
+        path=source,
+        remedy="write one line 'id word word …' for each recording",
+    )
+
+
+def _transcribed(recording: Recording, texts: dict[str, str], source: Path) -> Cut:
+    """A cut from a sound file, or a part of one, and its line of ``text``."""
+    if recording.id not in texts:
+        raise DataError(
+            f"utterance {recording.id!r} has no transcript in 'text'",
+            path=source,
+            remedy="add its line, or remove the recording",
+        )
+    try:
+        cut: Cut = lhotse.Recording.from_file(recording.path).to_cut()
+        if recording.duration is not None:
+            # A segment's end may lie a little behind that of its recording.
+            length = min(recording.duration, cut.duration - recording.offset)
+            cut = cut.truncate(offset=recording.offset, duration=length)
+    except Exception as error:  # Lhotse raises what its many readers raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"{recording.id} cannot be read: {reason}",
+            path=recording.path,
+            remedy="remove it from the corpus, or repair it",
+        ) from None
+    spoken = SupervisionSegment(
+        recording.id, cut.recording_id, 0.0, cut.duration, text=texts[recording.id]
+    )
+    return fastcopy(cut, id=recording.id, supervisions=[spoken])
+
+
+def _supervisions(manifest: Path) -> SupervisionSet:
+    path = manifest.with_name(manifest.name.replace("recordings", "supervisions"))
+    if path == manifest or not path.is_file():
+        raise DataError(
+            "a manifest of recordings without the one of their supervisions",
+            path=manifest,
+            remedy="name them recordings.jsonl.gz and supervisions.jsonl.gz, or make cuts of them",
+        )
+    try:
+        return SupervisionSet.from_file(path)
+    except Exception as error:  # whatever a missing or wrong field leads to
+        raise DataError(f"not a manifest of supervisions: {error}", path=path) from None
+
+
+def _supervised(recording: lhotse.Recording, supervisions: SupervisionSet) -> Iterator[Cut]:
+    """One cut for each supervision of a recording."""
+    whole = CutSet.from_manifests(
+        recordings=lhotse.RecordingSet.from_recordings([recording]),
+        supervisions=SupervisionSet.from_segments(supervisions.find(recording.id)),
+    )
+    yield from whole.trim_to_supervisions(keep_overlapping=False)

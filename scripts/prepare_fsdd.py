@@ -1,0 +1,156 @@
+"""Spoken digits as training data: cuts of the Free Spoken Digit Dataset, and strings of them.
+
+Writes Lhotse cut sets, one JSON object a line, with sound resampled from 8 to 16 kHz as it is read:
+
+    train.jsonl.gz           single digits of george, jackson, lucas and nicolas, indices 5 and up
+    train-strings.jsonl.gz   strings of 3 to 7 digits, joined from those recordings
+    dev.jsonl.gz             single digits of theo, whom training never hears
+    dev-strings.jsonl.gz     strings joined from theo's
+    seen.jsonl.gz            indices 0 to 4 of the training speakers: the data set's own test part
+    seen-strings.jsonl.gz    strings joined from those
+
+A string is one speaker's, with pauses of 0.05 to 0.5 s; its sound is stored under strings/. The
+same seed gives the same strings. See how they sound:
+
+    .venv/bin/python scripts/prepare_fsdd.py ../shared/data/fsdd/wav
+    play .work/fsdd/strings/dev-strings/theo-000.flac
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from lhotse import CutSet, Recording, SupervisionSegment
+from lhotse.cut import Cut
+from tqdm import tqdm
+
+from asr_hlg.errors import AsrHlgError, DataError
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TRAINING = ("george", "jackson", "lucas", "nicolas")
+DEV = ("theo",)
+HELD_OUT = 5  # indices below it are the data set's test part
+PAUSES = (0.05, 0.5)
+LENGTHS = (3, 7)
+SAMPLE_RATE = 16000
+
+_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>\w+)_(?P<index>\d+)")
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    try:
+        prepare(options.wav, options.output, options.train_strings, options.strings, options.seed)
+    except AsrHlgError as error:
+        sys.exit(f"prepare_fsdd: {error}")
+
+
+def prepare(wav: Path, output: Path, train_strings: int, strings: int, seed: int) -> None:
+    """Write all cut sets; see the top of this file."""
+    parts = _split(list(_digits(wav)))
+    for name, digits in parts.items():
+        number = train_strings if name == "train" else strings
+        joined = _strings(digits, number, output.resolve() / "strings", name, seed)
+        for part, cuts in ((name, digits), (f"{name}-strings", joined)):
+            CutSet(cuts).resample(SAMPLE_RATE).to_file(output / f"{part}.jsonl.gz")
+            minutes = sum(cut.duration for cut in cuts) / 60
+            print(f"{part:14} {len(cuts):5} cuts, {minutes:5.1f} minutes")
+
+
+def _digits(folder: Path) -> Iterator[Cut]:
+    """A cut of every recording; absolute paths, so that the cut sets can be read anywhere."""
+    paths = sorted(path for path in folder.resolve().glob("*.wav") if _NAME.fullmatch(path.stem))
+    if not paths:
+        raise DataError(
+            "no recordings named DIGIT_SPEAKER_INDEX.wav",
+            path=folder,
+            remedy="give the folder 'recordings' of the Free Spoken Digit Dataset",
+        )
+    for path in tqdm(paths, desc="recordings", unit="file", disable=None):
+        cut = Recording.from_file(path).to_cut().with_id(path.stem)
+        match = _NAME.fullmatch(path.stem)
+        assert match is not None  # it was chosen by it
+        yield _said(cut, match["speaker"], DIGITS[int(match["digit"])])
+
+
+def _said(cut: Cut, speaker: str, text: str) -> Cut:
+    """The cut with its transcript."""
+    cut.supervisions = [
+        SupervisionSegment(
+            cut.id, cut.recording_id, 0.0, cut.duration, text=text, speaker=speaker, language="en"
+        )
+    ]
+    return cut
+
+
+def _split(cuts: Sequence[Cut]) -> dict[str, list[Cut]]:
+    parts: dict[str, list[Cut]] = {"train": [], "dev": [], "seen": []}
+    for cut in cuts:
+        speaker = cut.supervisions[0].speaker
+        if speaker in DEV:
+            parts["dev"].append(cut)
+        elif speaker in TRAINING:
+            held_out = int(cut.id.rpartition("_")[2]) < HELD_OUT
+            parts["seen" if held_out else "train"].append(cut)
+    return parts
+
+
+def _strings(cuts: Sequence[Cut], number: int, folder: Path, part: str, seed: int) -> list[Cut]:
+    """Join recordings of one speaker, that many times; every speaker gets an equal share."""
+    drawn = random.Random(f"{seed} {part}")
+    by_speaker = defaultdict(list)
+    for cut in cuts:
+        by_speaker[cut.supervisions[0].speaker].append(cut)
+    speakers = sorted(by_speaker)
+    folder = folder / f"{part}-strings"
+    folder.mkdir(parents=True, exist_ok=True)
+    strings = []
+    for index in tqdm(range(number), desc=f"{part} strings", unit="string", disable=None):
+        speaker = speakers[index % len(speakers)]
+        digits = drawn.choices(by_speaker[speaker], k=drawn.randint(*LENGTHS))
+        path = folder / f"{speaker}-{index // len(speakers):03}.flac"
+        rate = digits[0].sampling_rate
+        soundfile.write(path, _with_pauses(digits, drawn), rate, subtype="PCM_16")
+        text = " ".join(digit.supervisions[0].text for digit in digits)
+        cut = Recording.from_file(path).to_cut().with_id(f"{part}-{path.stem}")
+        strings.append(_said(cut, speaker, text))
+    return strings
+
+
+def _with_pauses(digits: Sequence[Cut], drawn: random.Random) -> np.ndarray:
+    """Digits with silence between: float32 ``(samples,)``."""
+    pieces = [digits[0].load_audio()[0]]
+    for digit in digits[1:]:
+        pause = round(drawn.uniform(*PAUSES) * digit.sampling_rate)
+        pieces += [np.zeros(pause, np.float32), digit.load_audio()[0]]
+    return np.concatenate(pieces)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "wav", type=Path, help="folder of recordings, {digit}_{speaker}_{index}.wav"
+    )
+    parser.add_argument("--output", type=Path, default=Path(".work/fsdd"), help="[%(default)s]")
+    parser.add_argument(
+        "--train-strings", type=int, default=1000, help="strings to train on [%(default)s]"
+    )
+    parser.add_argument(
+        "--strings", type=int, default=200, help="strings of each other part [%(default)s]"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the strings [%(default)s]")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
