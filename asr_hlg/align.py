@@ -4,6 +4,8 @@
     for word in aligner.align("LJ001-0002", posteriors, "in being comparatively modern").words:
         print(word.text, word.start, word.end, word.confidence)
 
+`Aligner.labels` gives the same path frame by frame, which networks are trained on.
+
 The transcript becomes a G of one sentence, compiled over the same L and H as any other graph, and
 searched with a beam so wide that it hardly prunes: alternative pronunciations and optional
 silence are chosen by the acoustics.
@@ -18,10 +20,10 @@ from pathlib import Path
 
 import k2
 import numpy as np
+import torch
 
-from asr_hlg import symbols
+from asr_hlg import hybrid, symbols, topology
 from asr_hlg.acoustic import AcousticModel
-from asr_hlg.arcs import Arcs
 from asr_hlg.audio import Recording
 from asr_hlg.errors import AsrHlgError, GraphError, LexiconError
 from asr_hlg.g2p import GraphemeToPhoneme, Guesses
@@ -30,6 +32,7 @@ from asr_hlg.graph.build import make_topology
 from asr_hlg.graph.recipe import TopologySection
 from asr_hlg.lattice.path import Segment, word_spans
 from asr_hlg.lexicon import Lexicon
+from asr_hlg.losses.graphs import TranscriptGraphs, sentence
 from asr_hlg.posteriors import Posteriors
 from asr_hlg.search import SearchOptions, decode
 from asr_hlg.transcript import Transcript, Word
@@ -71,9 +74,9 @@ class Aligner:
 
     def __init__(self, H: k2.Fsa, lexicon: Lexicon, columns: tuple[str, ...] | None = None):
         self.H = H
-        # Tokens imposed, so that a part of the lexicon still has all that H writes.
-        self.lexicon = lexicon.with_tokens(symbols.names(lexicon.tokens)[: lexicon.num_tokens])
-        self.columns = columns
+        self._graphs = TranscriptGraphs(H, lexicon)
+        self.lexicon = self._graphs.lexicon
+        self.columns = columns or topology.column_names(H, symbols.names(self.lexicon.tokens))
 
     @classmethod
     def of_graph(
@@ -176,18 +179,47 @@ class Aligner:
             ],
         )
 
+    def labels(self, posteriors: Posteriors, text: str) -> torch.Tensor:
+        """Find the column of every frame on the best path through H ∘ L ∘ text.
+
+        The exact Viterbi path, without a beam; a second takes about a millisecond. The text's
+        graph is compiled once and kept.
+
+        Parameters
+        ----------
+        posteriors : Posteriors
+            Of one utterance. If they have priors, p(φ|y)/p(φ) is what counts.
+        text : str
+            Its words, separated by blanks; none for silence.
+
+        Returns
+        -------
+        torch.Tensor
+            int64 ``(num_frames,)``: positions in ``columns``.
+
+        Raises
+        ------
+        LexiconError
+            For a word without a pronunciation.
+        AsrHlgError
+            If the recording is too short for its words.
+        """
+        mapped = hybrid.map_tokens(posteriors, self.columns)
+        scores = hybrid.scale(mapped, mapped.priors, floor=_OPTIONS.floor)
+        num_frames = int(posteriors.lengths[0])
+        frames = scores.log_probs[0, :num_frames].to("cpu", torch.float64)
+        labels, score = self._graphs.of(text).best_path(frames.numpy())
+        if score == -math.inf:
+            raise AsrHlgError(self._too_short(text.split(), num_frames))
+        return torch.from_numpy(labels)
+
     def _graph(self, words: Sequence[str]) -> DecodingGraph:
         """H∘L∘G for one sentence."""
         missing = [word for word in dict.fromkeys(words) if word not in self.lexicon]
         if missing:
             raise LexiconError(f"no pronunciation for {', '.join(missing)}")
         lexicon = self.lexicon.restrict(words)
-        ids = np.array([lexicon.words[word] for word in words], dtype=np.int32)
-        state = np.arange(len(words), dtype=np.int32)
-        final = np.full(len(words) + 1, -np.inf, dtype=np.float32)
-        final[-1] = 0.0
-        G = Arcs(state, state + 1, ids, ids, np.zeros(len(words), dtype=np.float32), final)
-        return compile_hlg(self.H, lexicon, G, columns=self.columns)
+        return compile_hlg(self.H, lexicon, sentence(lexicon, words), columns=self.columns)
 
     def _too_short(self, words: Sequence[str], num_frames: int) -> str:
         least = sum(min(map(len, self.lexicon.spellings(word))) for word in words)

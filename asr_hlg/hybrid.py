@@ -8,8 +8,9 @@ posteriors divided by the tokens' priors serve as scaled likelihoods (Bourlard &
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 
 from asr_hlg.errors import ModelError, OptionError
@@ -24,14 +25,16 @@ def scale(
     acoustic_scale: float = 1.0,
     blank_penalty: float = 0.0,
     floor: float = 0.0,
+    prior_scale: float = 1.0,
 ) -> Posteriors:
     """Turn posteriors into the scores that search adds up.
 
-    ``acoustic_scale · (log max(p(φ|y), floor) − blank_penalty·[φ is blank] − log p(φ))``
+    ``acoustic_scale · (log max(p(φ|y), floor) − blank_penalty·[φ is blank] − κ log p(φ))``
 
     Parameters
     ----------
     posteriors : Posteriors
+        Its own ``priors`` do not count, and the result has none.
     priors : torch.Tensor, optional
         float ``(num_tokens,)``: p(φ), positive; left out, all tokens count as equally probable.
     acoustic_scale : float
@@ -41,6 +44,8 @@ def scale(
     floor : float
         Smallest probability, 0 for none; a token that the network excludes can still be heard
         where everything else speaks for it.
+    prior_scale : float
+        κ: less than 1 where the network has already learned to mistrust its priors.
     """
     scores = posteriors.log_probs
     if floor > 0:
@@ -52,7 +57,7 @@ def scale(
     if priors is not None:
         if tuple(priors.shape) != (len(posteriors.tokens),) or not bool((priors > 0).all()):
             raise OptionError(f"priors must be {len(posteriors.tokens)} positive numbers")
-        scores = scores - priors.log().to(scores)
+        scores = scores - prior_scale * priors.log().to(scores)
     if blank_penalty and BLANK in posteriors.tokens:
         penalty = torch.zeros(len(posteriors.tokens), device=scores.device)
         penalty[posteriors.tokens.index(BLANK)] = blank_penalty
@@ -73,6 +78,7 @@ def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
         The graph's columns, matched by name. A leading ``<eps>``, which blank-free topologies
         never read, need not be in the model. Silence that the graph does not know counts as
         blank: a model that marks every pause would otherwise contradict the graph there.
+        Priors go with their columns.
 
     Raises
     ------
@@ -90,7 +96,48 @@ def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
         )
     columns = [position.get(name, 0) for name in tokens]
     log_probs = posteriors.log_probs[:, :, columns]
+    priors = None if posteriors.priors is None else posteriors.priors[columns]
     if SILENCE in position and SILENCE not in tokens and tokens[0] == BLANK:
         silence = posteriors.log_probs[:, :, position[SILENCE]]
         log_probs[:, :, 0] = torch.logaddexp(log_probs[:, :, 0], silence)
-    return Posteriors(log_probs, posteriors.lengths, posteriors.frame_shift, tuple(tokens))
+        if priors is not None and posteriors.priors is not None:
+            priors[0] += posteriors.priors[position[SILENCE]]
+    return Posteriors(log_probs, posteriors.lengths, posteriors.frame_shift, tuple(tokens), priors)
+
+
+def count_priors(
+    alignments: Iterable[Sequence[int]], num_tokens: int, smoothing: float = 1.0
+) -> torch.Tensor:
+    """p(φ) by counting frames: (count + smoothing) / (their sum).
+
+    Parameters
+    ----------
+    alignments : iterable of sequences of int
+        The column of every frame, of the training recordings; negative where unknown.
+    num_tokens : int
+        Posterior columns. One that never occurs, such as column 0 of a blank-free topology, has
+        the probability of ``smoothing`` frames.
+    smoothing : float
+        Frames added to every column; positive.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 ``(num_tokens,)``, sums to 1.
+
+    Raises
+    ------
+    OptionError
+        If ``smoothing`` is not positive or a frame's column does not exist.
+    """
+    if smoothing <= 0:
+        raise OptionError(f"smoothing must be above 0, got {smoothing}")
+    counts = np.full(num_tokens, smoothing, dtype=np.float64)
+    for number, alignment in enumerate(alignments, start=1):
+        columns = np.asarray(alignment, dtype=np.int64)
+        if len(columns) and columns.max() >= num_tokens:
+            raise OptionError(
+                f"alignment {number} has column {columns.max()}, the network has {num_tokens}"
+            )
+        counts += np.bincount(columns[columns >= 0], minlength=num_tokens)
+    return torch.from_numpy(counts / counts.sum()).float()

@@ -48,6 +48,10 @@ class Posteriors:
             )
         if self.lengths.numel() and int(self.lengths.max()) > self.log_probs.shape[1]:
             raise ModelError("an utterance is longer than the posteriors' frames")
+        if self.priors is not None and (
+            tuple(self.priors.shape) != (len(self.tokens),) or not bool((self.priors > 0).all())
+        ):
+            raise ModelError(f"priors must be {len(self.tokens)} positive numbers")
 
     def to(self, device: str | torch.device) -> Posteriors:
         """The same posteriors with ``log_probs`` on another device."""

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_hlg import topology
-from asr_hlg.errors import AsrHlgError, LexiconError, OptionError
+from asr_hlg.errors import DataError, LexiconError, OptionError
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.losses import (
     UNALIGNED,
@@ -369,11 +369,11 @@ def test_check_names_utterance_word_and_frames():
     loss.check(["u1", "u2"], ["at kit", ""], [4, 0])
     with pytest.raises(LexiconError, match=r"u2: no pronunciation for dog.*lexicon"):
         loss.check(["u1", "u2", "u3"], ["at", "dog cat", "kit"], [1, 9, 1])
-    with pytest.raises(AsrHlgError, match=r"u3: 2 frames, 'kit' needs 3.*shorter frame shift"):
+    with pytest.raises(DataError, match=r"u3: 2 frames, 'kit' needs 3.*shorter frame shift"):
         loss.check(["u1", "u3"], ["at", "kit"], [1, 2])
     # Seven faults are counted, five named.
     many = [f"u{n}" for n in range(7)]
-    with pytest.raises(AsrHlgError, match=r"u4: .*and 2 more") as caught:
+    with pytest.raises(DataError, match=r"u4: .*and 2 more") as caught:
         loss.check(many, ["kit"] * 7, [2] * 7)
     assert "u5" not in str(caught.value)
 
@@ -440,7 +440,7 @@ def test_alignments_that_do_not_fit_are_an_error():
         CrossEntropy()(log_probs, torch.tensor([8]), [torch.ones(5, dtype=torch.int64)])
     with pytest.raises(OptionError, match=r"labels from 3 to 3.*columns 0 to 2"):
         CrossEntropy()(log_probs, torch.tensor([8]), [torch.full((8,), 3)])
-    with pytest.raises(AsrHlgError, match="u2: the alignment has 5 frames, the network gives 8"):
+    with pytest.raises(DataError, match="u2: the alignment has 5 frames, the network gives 8"):
         fits, short = torch.ones(7), torch.ones(5)
         CrossEntropy().check(["u1", "u2"], [fits, short], [8, 8])
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.errors import DataError, OptionError
 
 UNALIGNED = -1
 """The label of a frame that has none; it does not count."""
@@ -37,13 +37,13 @@ class CrossEntropy(nn.Module):
 
         Raises
         ------
-        AsrHlgError
+        DataError
             Naming the first utterance whose alignment is longer or shorter than the network's
             output by more than two frames.
         """
         for id, alignment, frames in zip(ids, alignments, num_frames, strict=True):
             if abs(len(alignment) - frames) > _SLACK:
-                raise AsrHlgError(
+                raise DataError(
                     f"{id}: the alignment has {len(alignment)} frames, the network gives {frames}",
                     remedy="align again with a model of the same frame shift",
                 )

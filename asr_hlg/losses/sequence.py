@@ -9,7 +9,7 @@ import k2
 import torch
 from torch import nn
 
-from asr_hlg.errors import AsrHlgError, LexiconError, OptionError
+from asr_hlg.errors import DataError, LexiconError, OptionError
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.losses.graphs import TranscriptGraphs
 from asr_hlg.losses.path_sum import path_sum
@@ -51,7 +51,7 @@ class SequenceLoss(nn.Module):
         ------
         LexiconError
             Naming the utterances with words that the lexicon lacks.
-        AsrHlgError
+        DataError
             Naming the utterances with fewer frames than the shortest path of their transcript.
         """
         unknown, short = [], []
@@ -68,7 +68,7 @@ class SequenceLoss(nn.Module):
                 _listed(unknown), remedy="add the words to the lexicon, or correct the transcripts"
             )
         if short:
-            raise AsrHlgError(
+            raise DataError(
                 _listed(short),
                 remedy="leave these utterances out, correct their transcripts, "
                 "or use a network with a shorter frame shift",

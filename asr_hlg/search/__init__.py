@@ -34,7 +34,8 @@ def decode(
     graph : DecodingGraph
         On the device on which the search shall run.
     posteriors : Posteriors
-        Log-posteriors; columns are matched to the graph's tokens by name.
+        Log-posteriors; columns are matched to the graph's tokens by name. Those of a hybrid model
+        are divided by its priors.
     options : SearchOptions, optional
         Scales, beams and engine; the graph's own by default.
 
@@ -55,6 +56,8 @@ def decode(
     mapped = hybrid.map_tokens(posteriors, graph.columns)
     scores = hybrid.scale(
         mapped,
+        priors=mapped.priors,
+        prior_scale=options.prior_scale,
         acoustic_scale=options.acoustic_scale,
         blank_penalty=options.blank_penalty,
         floor=options.floor,

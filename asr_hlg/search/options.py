@@ -20,6 +20,8 @@ class SearchOptions:
         Subtracted from the blank's log-probability; raise it where words are missing.
     floor : float
         Smallest probability of a token in a frame.
+    prior_scale : float
+        Exponent of the priors that a hybrid model's posteriors are divided by; 0 ignores them.
     search_beam : float
         Paths worse than the frame's best by more than this are dropped. Wider is slower and
         more exact.
@@ -36,6 +38,7 @@ class SearchOptions:
     acoustic_scale: float = 1.0
     blank_penalty: float = 0.0
     floor: float = 1e-7
+    prior_scale: float = 1.0
     search_beam: float = 14.0
     output_beam: float = 8.0
     min_active: int = 30
