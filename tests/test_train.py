@@ -117,6 +117,30 @@ def test_with_a_dev_set_the_best_epochs_are_averaged_and_training_stops(tmp_path
     assert not run.objective.training
 
 
+def test_a_mean_that_is_worse_than_the_best_epoch_is_not_taken(tmp_path):
+    rates = iter([50, 20, 30, 25, 20])  # three epochs, their mean, the best once more
+    run = trainer(tmp_path, evaluate=lambda objective: Errors(0, 0, next(rates), 100))
+    outcome = run.run()
+    assert outcome.averaged == (2,)
+    assert outcome.dev == Errors(0, 0, 20, 100)
+    path = checkpoints.found(tmp_path / "checkpoints", "epoch")[1]
+    after = checkpoints.read(path).arrays
+    for name, tensor in run.objective.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), after[name])
+
+
+def test_scalars_for_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer(tmp_path, epochs=2).run()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    losses = [event.value for event in events.Scalars("step/loss")]
+    np.testing.assert_allclose(losses, [e["loss"] for e in _entries(tmp_path, "step")], rtol=1e-6)
+    assert len(losses) == 8
+
+
 def test_frames_may_be_subsampled(tmp_path):
     plain = trainer(tmp_path / "plain", epochs=1).run().progress
     objective = Objective()

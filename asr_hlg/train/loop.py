@@ -262,30 +262,42 @@ class Trainer:
         return Errors(*parallel.from_first(counts).tolist())
 
     def _average(self) -> Outcome:
-        """Put the mean of the best epochs' weights into the objective."""
-        chosen, parts = [], []
-        files = checkpoints.found(self._checkpoints, "epoch")
-        for path in files:
-            number = int(path.stem.split("-")[1])
-            if number - 1 not in self.progress.best(self.options.average):
-                continue
-            try:
-                parts.append(checkpoints.read(path).arrays)
-                chosen.append(number)
-            except TrainingError as error:
-                self.report(f"{error}; averaging without it")
+        """Put the mean of the best epochs' weights into the objective, or the best alone."""
+        parts = self._epoch_weights(self.progress.best(self.options.average))
         if not parts:
             raise TrainingError(
                 "no epoch's weights are left to average",
-                path=self.folder,
+                path=self._checkpoints,
                 remedy="remove the folder and train again",
             )
-        checkpoints.load_arrays(self.objective, checkpoints.mean(parts), self._checkpoints)
+        dev = self._evaluate_mean(parts)
+        [best] = self.progress.best(1)
+        if dev is not None and best in parts and dev.rate > self.progress.epochs[best]["wer"]:
+            parts = {best: parts[best]}
+            dev = self._evaluate_mean(parts)
+        return Outcome(self.progress, tuple(epoch + 1 for epoch in parts), dev)
+
+    def _evaluate_mean(self, parts: dict[int, dict[str, np.ndarray]]) -> Errors | None:
+        mean = checkpoints.mean(list(parts.values()))
+        checkpoints.load_arrays(self.objective, mean, self._checkpoints)
         self.objective.eval()
         dev = self._evaluated()
         if dev is not None:
-            self.report(f"mean of epochs {', '.join(map(str, chosen))}: dev WER {dev.rate:.2%}")
-        return Outcome(self.progress, tuple(chosen), dev)
+            numbers = ", ".join(str(epoch + 1) for epoch in parts)
+            self.report(f"weights of epochs {numbers}: dev WER {dev.rate:.2%}")
+        return dev
+
+    def _epoch_weights(self, epochs: list[int]) -> dict[int, dict[str, np.ndarray]]:
+        """The weights after some epochs, as far as their files are whole."""
+        parts = {}
+        for path in checkpoints.found(self._checkpoints, "epoch"):
+            epoch = int(path.stem.split("-")[1]) - 1
+            if epoch in epochs:
+                try:
+                    parts[epoch] = checkpoints.read(path).arrays
+                except TrainingError as error:
+                    self.report(f"{error}; averaging without it")
+        return parts
 
     def _tidy_epochs(self) -> None:
         """Drop the weights of epochs that no average will want."""

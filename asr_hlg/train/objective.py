@@ -34,6 +34,7 @@ class FrameObjective(nn.Module):
         super().__init__()
         self.network = network
         self.loss = loss
+        self.targets: str = loss.targets  # type: ignore[assignment]
         self.regularise = regularise
         self.original: nn.Module | None = None
         if regularise > 0:
@@ -49,12 +50,19 @@ class FrameObjective(nn.Module):
             self.original.eval()
         return self
 
+    def for_decoding(self) -> Network:
+        """The network, with the priors that its loss has learnt if it learns any."""
+        priors = getattr(self.loss, "priors", None)
+        if priors is not None:
+            self.network.priors = priors.detach().cpu().clone()
+        return self.network
+
     def forward(self, batch: Batch) -> Tensor:
         """Nats of every utterance, ``(B,)``."""
         log_probs, lengths = self.network(batch.inputs, batch.lengths)
         # Sums over paths need float32, whatever the network computes in.
         with torch.autocast(log_probs.device.type, enabled=False):
-            losses = self.loss(log_probs, lengths, getattr(batch, self.loss.targets))
+            losses = self.loss(log_probs, lengths, getattr(batch, self.targets))
         if self.original is None:
             return losses
         with torch.no_grad():

@@ -21,7 +21,7 @@ class TrainingOptions:
         Stop after so many epochs without a better dev error rate; 0 never stops early.
     average : int
         The final weights are the mean of those after this many epochs: the best on the dev set,
-        or the last where there is none.
+        or the last where there is none. If the best alone has fewer errors, it is taken.
     checkpoint_seconds : float
         Time between checkpoints, and so the most that a kill can cost; 0 writes one after every
         step.

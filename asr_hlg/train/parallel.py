@@ -11,6 +11,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from asr_hlg.errors import OptionError
+
 
 @contextmanager
 def processes(device: str) -> Iterator[torch.device]:
@@ -20,6 +22,8 @@ def processes(device: str) -> Iterator[torch.device]:
     """
     size, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
     own = torch.device(f"cuda:{local}" if device == "cuda" and size > 1 else device)
+    if own.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError("there is no CUDA device here", remedy="cpu always works")
     if size == 1:
         yield own
         return

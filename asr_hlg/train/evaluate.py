@@ -1,0 +1,50 @@
+"""Word errors of a network on a set of cuts, found as `asr-hlg transcribe` finds words."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+import torch
+from lhotse.cut import Cut
+
+from asr_hlg.acoustic import Conformer, ConformerModel, NetworkModel
+from asr_hlg.acoustic.network import Network
+from asr_hlg.data import text_of
+from asr_hlg.graph import DecodingGraph
+from asr_hlg.score import Errors, score
+from asr_hlg.search import SearchOptions, decode
+
+_BATCH = 32  # utterances that are decoded together
+
+
+class Evaluation:
+    """A set of cuts with transcripts, and the graph to decode them with."""
+
+    def __init__(
+        self, cuts: Iterable[Cut], graph: DecodingGraph, options: SearchOptions | None = None
+    ):
+        # Utterances of similar lengths together: less padding.
+        self.cuts = sorted(cuts, key=lambda cut: (cut.duration, cut.id))
+        self.graph = graph
+        self.options = options or graph.search_options()
+
+    def __call__(self, network: Network, device: str | torch.device = "cpu") -> Errors:
+        """Word errors of a network, which is in evaluation mode afterwards."""
+        references = {cut.id: text_of(cut) for cut in self.cuts}
+        return score(references, dict(self.hypotheses(network, device))).words
+
+    def hypotheses(
+        self, network: Network, device: str | torch.device = "cpu"
+    ) -> Iterator[tuple[str, str]]:
+        """The id of every cut, and what was recognised."""
+        kind = ConformerModel if isinstance(network, Conformer) else NetworkModel
+        model = kind(network, device)
+        cuts = iter(self.cuts)
+        while batch := list(itertools.islice(cuts, _BATCH)):
+            waveforms = [
+                torch.from_numpy(cut.resample(model.sample_rate).load_audio()[0]) for cut in batch
+            ]
+            posteriors = model.posteriors(waveforms, model.sample_rate)
+            paths = decode(self.graph, posteriors, self.options).best_path()
+            yield from ((cut.id, path.text) for cut, path in zip(batch, paths, strict=True))
