@@ -61,7 +61,8 @@ def flat_start(lexicon: Lexicon, text: str, num_frames: int, num_states: int = 3
         If there are fewer frames than states.
     """
     spoken = [token for word in text.split() for token in lexicon.spellings(word)[0]]
-    tokens = spoken if lexicon.silence is None else [lexicon.silence, *spoken, lexicon.silence]
+    silence = [] if lexicon.silence is None else [lexicon.silence]
+    tokens = [*silence, *spoken, *silence] if spoken else silence
     if num_frames < len(tokens) * num_states:
         tokens = spoken
     if num_frames < len(tokens) * num_states or (num_frames and not tokens):

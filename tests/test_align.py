@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,9 @@ def test_the_best_of_all_readings_is_found(text, seed):
     words = text.split()
     score, path, said = best_reading(words, log_probs, lexicon.tokens, silence)
 
-    found = Aligner(topology.ctc(len(tokens)), lexicon).align("x", posteriors, text)
+    aligner = Aligner(topology.ctc(len(tokens)), lexicon)
+    assert aligner.labels(posteriors, text).tolist() == list(path)
+    found = aligner.align("x", posteriors, text)
     assert found.score == pytest.approx(score, abs=1e-4)
     assert (found.id, found.text, found.duration) == ("x", text, 4.0)
     frames = [(name, word, span) for (name, word), span in zip(said, runs(path), strict=True)]
@@ -127,12 +130,40 @@ def test_hidden_markov_models():
         for tokens, score in readings(["cat", "kit"], silence=False)
         for pdfs, _ in hmm_alignments([lexicon.tokens[name] for name, _ in tokens], 12, 2)
     )
-    found = Aligner(H, lexicon).align("x", posteriors, "cat kit")
+    aligner = Aligner(H, lexicon)
+    assert aligner.labels(posteriors, "cat kit").tolist() == list(pdfs)
+    found = aligner.align("x", posteriors, "cat kit")
     assert found.score == pytest.approx(score, abs=1e-4)
     phones = [(pdf - 1) // 2 for pdf in pdfs]  # none follows itself here
     changes = [0, *(t for t in range(1, 12) if phones[t] != phones[t - 1]), 12]
     assert [p.start for p in found.phones] == [0.5 * t for t in changes[:-1]]
     assert [p.end for p in found.phones] == [0.5 * t for t in changes[1:]]
+
+
+def test_labels_of_a_hybrid_model_are_those_of_its_likelihoods():
+    lexicon = make_lexicon()
+    tokens = [lexicon.tokens[i] for i in range(lexicon.num_tokens)]
+    columns = topology.column_names(topology.hmm(len(tokens) - 1), tokens)
+    aligner = Aligner(topology.hmm(len(tokens) - 1), lexicon)
+    posteriors = random_posteriors(columns, 20, 0)
+    priors = torch.linspace(0.01, 0.2, len(columns))
+    hybrid = replace(posteriors, priors=priors)
+    likelihoods = replace(posteriors, log_probs=posteriors.log_probs - priors.log())
+    labels = aligner.labels(hybrid, "cat at")
+    assert labels.dtype == torch.int64
+    assert torch.equal(labels, aligner.labels(likelihoods, "cat at"))
+    assert not torch.equal(labels, aligner.labels(posteriors, "cat at"))
+    # A model's own order of columns does not matter.
+    backwards = list(range(len(columns)))[::-1]
+    turned = Posteriors(
+        hybrid.log_probs[:, :, backwards],
+        hybrid.lengths,
+        hybrid.frame_shift,
+        tuple(columns[i] for i in backwards),
+        priors[backwards],
+    )
+    assert torch.equal(labels, aligner.labels(turned, "cat at"))
+    assert set(aligner.labels(hybrid, "").tolist()) <= {1, 2, 3}  # only silence is left to say
 
 
 def drawn(frames: str, tokens, sure=0.97) -> Posteriors:
@@ -168,6 +199,10 @@ def test_what_cannot_be_aligned_says_why():
         aligner.align("x", drawn("k.t", tokens), "cat cat")
     with pytest.raises(LexiconError, match="no pronunciation for dog, cow"):
         aligner.align("x", drawn("k.t", tokens), "dog cat cow dog")
+    with pytest.raises(AsrHlgError, match="3 frames are too few for 2 words of 4 phones or more"):
+        aligner.labels(drawn("k.t", tokens), "cat cat")
+    with pytest.raises(LexiconError, match="no pronunciation for dog"):
+        aligner.labels(drawn("k.t", tokens), "dog cat")
     nothing = aligner.align("x", drawn("k.t", tokens), " ")
     assert (nothing.words, nothing.phones, nothing.text, nothing.duration) == ([], [], "", 1.5)
     # Two equal phones need a blank between them, which four frames leave room for.
