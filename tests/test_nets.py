@@ -240,7 +240,7 @@ def test_augmentation_is_for_training_only(kind, tmp_path):
     assert calls == [((2, 41, 80 if kind == "conformer" else 20), [41, 21])]
     nets.export(network, tmp_path / "m.pt")
     assert network.augment is mask and network.training
-    ours = acoustic.load(tmp_path / "m.pt")._network(
+    ours = acoustic.load(tmp_path / "m.pt")._run(
         pad_sequence(rows, True), torch.tensor([len(row) for row in rows])
     )[0]
     torch.testing.assert_close(ours, plain, atol=1e-5, rtol=0)

@@ -77,11 +77,11 @@ def load(
         If there is no such model, its file is damaged or its description incomplete.
     """
     if str(spec) == "hama":
-        return ConformerModel(hama.conformer(), device)
+        return ConformerModel(hama.conformer(), device, frozen=True)
     path = _model_file(Path(spec))
     if path.suffix == ".npz" and (kind := nets.kind_of(path)):
         model = ConformerModel if kind == Conformer.kind else NetworkModel
-        return model(nets.load(path), device)
+        return model(nets.load(path), device, frozen=True)
     return _KINDS[path.suffix](path, Description.beside(path, tokens), device)
 
 

@@ -26,7 +26,7 @@ What such a file does not say stands in a JSON file of the same name beside it, 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from torch.nn.utils.rnn import pad_sequence
 from asr_hlg import symbols
 from asr_hlg.acoustic.model import AcousticModel
 from asr_hlg.acoustic.network import checked_priors
+from asr_hlg.acoustic.runtime import Session
 from asr_hlg.errors import AsrHlgError, ModelError
 from asr_hlg.features import FbankOptions, fbank
 
@@ -84,6 +85,8 @@ class Description:
 class ExternalModel(AcousticModel):
     """A model with the inputs and outputs above; see :class:`TorchScriptModel`."""
 
+    _run: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
     def __init__(self, path: Path, description: Description, device: str | torch.device):
         super().__init__(
             description.tokens, description.frame_shift, description.sample_rate, device
@@ -98,7 +101,8 @@ class ExternalModel(AcousticModel):
             inputs = fbank(waveforms, self.sample_rate, self.fbank)
         lengths = torch.tensor([len(row) for row in inputs], device=self.device)
         try:
-            scores, lengths = self._run(pad_sequence(inputs, batch_first=True), lengths)
+            with torch.no_grad():
+                scores, lengths = self._run(pad_sequence(inputs, batch_first=True), lengths)
         except (RuntimeError, ValueError, TypeError) as error:
             # The last line of a TorchScript error is the reason; a traceback stands before it.
             reason = str(error).strip().splitlines()[-1]
@@ -116,9 +120,6 @@ class ExternalModel(AcousticModel):
         rows = scores.float().log_softmax(-1)
         return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
 
-    def _run(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
-
 
 class TorchScriptModel(ExternalModel):
     """A network saved with ``torch.jit.script(network).save(path)``, or ``torch.jit.trace``."""
@@ -126,7 +127,7 @@ class TorchScriptModel(ExternalModel):
     def __init__(self, path: Path, description: Description, device: str | torch.device):
         super().__init__(path, description, device)
         try:
-            self._network = torch.jit.load(str(path), map_location=self.device).eval()
+            self._run = torch.jit.load(str(path), map_location=self.device).eval()
         except RuntimeError:
             # A pickled module would run whatever code its sender wrote into it.
             raise ModelError(
@@ -135,10 +136,6 @@ class TorchScriptModel(ExternalModel):
                 remedy="export the model with torch.jit.script(model).save(path)",
             ) from None
 
-    def _run(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            return self._network(inputs, lengths)
-
 
 class OnnxModel(ExternalModel):
     """A network in an ONNX file; inputs and outputs are taken in their order, not by name."""
@@ -146,33 +143,9 @@ class OnnxModel(ExternalModel):
     def __init__(self, path: Path, description: Description, device: str | torch.device):
         super().__init__(path, description, device)
         try:
-            import onnxruntime
-        except ImportError:
-            raise ModelError(
-                "onnxruntime is not installed", path=path, remedy="pip install 'asr-hlg[onnx]'"
-            ) from None
-        provider = "CUDAExecutionProvider" if self.device.type == "cuda" else "CPUExecutionProvider"
-        if provider not in onnxruntime.get_available_providers():
-            raise ModelError(
-                f"this onnxruntime does not run on {self.device}",
-                path=path,
-                remedy="pip install onnxruntime-gpu, or use device cpu",
-            )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
-        except Exception as error:  # onnxruntime's errors share no base class of their own
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"not a usable ONNX file: {reason}", path=path) from None
-        self._names = [node.name for node in self._session.get_inputs()]
-        if len(self._names) != 2:
-            raise ModelError(f"the model has inputs {self._names}, expected two", path=path)
-
-    def _run(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        arrays = (inputs.cpu().numpy(), lengths.cpu().numpy())
-        scores, lengths_out = self._session.run(None, dict(zip(self._names, arrays, strict=True)))
-        return torch.from_numpy(scores).to(self.device), torch.from_numpy(lengths_out)
+            self._run = Session(str(path), self.device)
+        except ModelError as error:
+            raise ModelError(error.message, path=path, remedy=error.remedy) from None
 
 
 def _tokens(value: str | list[str], place: Path) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg.acoustic.network import Network
+from asr_hlg.acoustic.runtime import session_of
 from asr_hlg.audio import resample
 from asr_hlg.errors import AudioError, OptionError
 from asr_hlg.features import FbankOptions, fbank
@@ -97,24 +99,34 @@ class AcousticModel(abc.ABC):
 
 
 class NetworkModel(AcousticModel):
-    """A network of our own, at the size that its device likes best.
+    """A network of our own, in the form and at the size that its device likes best.
 
-    On a GPU, utterances run in batches of similar lengths.  Recordings longer than ``WINDOW``
-    seconds are cut into windows, so that memory stays flat; each window sees ``CONTEXT`` seconds
-    more on both sides, or what the network's own context says if that is more.
+    Utterances run in batches of similar lengths, small ones on a CPU: large ones outgrow the
+    cache.  Recordings longer than ``WINDOW`` seconds are cut into windows, so that memory stays
+    flat; each window sees ``CONTEXT`` seconds more on both sides, or what the network's own
+    context says if that is more.
+
+    Parameters
+    ----------
+    network : Network
+    device : str or torch.device
+    frozen : bool
+        The weights will not change any more.  Then the CPU computes with onnxruntime where that is
+        installed: 1.3 to 2.3 times as fast, and the same to 1e-3.
     """
 
     WINDOW = 30
     CONTEXT = 3
     MARGIN = 0.0  # seconds of silence that the network gets before and after a recording
-    CPU_BATCH = 60  # seconds of padded audio
+    CPU_BATCH = 20  # seconds of padded audio
     GPU_BATCH = 600
 
-    def __init__(self, network: Network, device: str | torch.device = "cpu"):
+    def __init__(self, network: Network, device: str | torch.device = "cpu", frozen: bool = False):
         config = network.config
         super().__init__(config.tokens, config.frame_shift, config.sample_rate, device)
         self.network = network.to(self.device).eval()
         self.priors = network.priors
+        self._frozen = frozen
         self._fbank: FbankOptions | None = config.fbank
         # Inputs are samples or filter-bank frames: so many a second, and to a frame of output.
         self._rate = 1 / config.fbank.frame_shift if config.fbank else config.sample_rate
@@ -132,6 +144,11 @@ class NetworkModel(AcousticModel):
         with torch.no_grad():
             return [rows[margin : len(rows) - margin] for rows in self._recognise(inputs)]
 
+    @cached_property
+    def _forward(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        session = session_of(self.network) if self._frozen and self.device.type == "cpu" else None
+        return session or self.network
+
     def _recognise(self, inputs: list[Tensor]) -> list[Tensor]:
         pieces = [(k, *cut) for k, row in enumerate(inputs) for cut in self._windows(len(row))]
         pieces.sort(key=lambda piece: piece[2] - piece[1])
@@ -142,7 +159,7 @@ class NetworkModel(AcousticModel):
             batch, pieces = pieces[-size:], pieces[:-size]
             rows = [inputs[k][start:end] for k, start, end, *_ in batch]
             lengths = torch.tensor([len(row) for row in rows], device=self.device)
-            log_probs, _ = self.network(pad_sequence(rows, batch_first=True), lengths)
+            log_probs, _ = self._forward(pad_sequence(rows, batch_first=True), lengths)
             for row, (k, start, _, first, last) in zip(log_probs, batch, strict=True):
                 offset = start // self._stride
                 results[k][first] = row[first - offset : last - offset]
@@ -165,9 +182,8 @@ class NetworkModel(AcousticModel):
 class ConformerModel(NetworkModel):
     """The pretrained network, and what was adapted from it.
 
-    On a CPU, utterances run one by one: that is faster than a padded batch, which wastes work and
-    outgrows the cache.  Windows matter here, since attention's cost grows with the square of the
-    length.
+    Windows matter here, since attention's cost grows with the square of the length; so does
+    padding, and long utterances run one by one on a CPU.
 
     Recordings that begin or end with speech get ``MARGIN`` seconds of silence around them, whose
     frames are dropped again: the pretrained network expects some.  With the graph ``en``, LJ
@@ -175,7 +191,7 @@ class ConformerModel(NetworkModel):
     """
 
     MARGIN = 0.32
-    CPU_BATCH = 0
+    CPU_BATCH = 10
 
 
 def _usable(device: str | torch.device) -> torch.device:

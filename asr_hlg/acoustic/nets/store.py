@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import io
 import json
 import warnings
 import zipfile
@@ -64,49 +65,67 @@ def export(network: Network, path: str | Path) -> None:
     Raises
     ------
     ModelError
-        If it ends otherwise.
+        If it ends otherwise, or this version of torch cannot write it.
     """
     path = Path(path)
-    writers = {".pt": _torch_script, ".onnx": _onnx}
-    if path.suffix not in writers:
+    if path.suffix == ".pt":
+        torch.jit.script(_for_use(network)).save(str(path))
+    elif path.suffix == ".onnx":
+        path.write_bytes(onnx_bytes(network))
+    else:
         raise ModelError(
             f"unknown kind of export {path.suffix!r}", path=path, remedy="use .pt or .onnx"
         )
-    # A copy on the CPU, in evaluation mode and without what only training needs.
-    twin = type(network)(network.config)
-    twin.load_state_dict(network.state_dict())
-    writers[path.suffix](twin.eval(), path)
     _describe(network, path.with_suffix(".json"))
 
 
-def _torch_script(network: Network, path: Path) -> None:
-    torch.jit.script(network).save(str(path))
+def onnx_bytes(network: Network) -> bytes:
+    """What :func:`export` writes to an ``.onnx`` file.
 
-
-def _onnx(network: Network, path: Path) -> None:
+    Raises
+    ------
+    ModelError
+        If this version of torch cannot write it.
+    """
     fbank = network.config.fbank
     size, lengths = ((2, 50, fbank.num_filters), [50, 35]) if fbank else ((2, 8000), [8000, 5000])
     # The exporter that newer versions prefer needs packages that this one does without.
     options = {"dynamo": False}
     known = inspect.signature(torch.onnx.export).parameters
+    stream = io.BytesIO()
     with warnings.catch_warnings():
         # It warns of batches of other sizes than the example's; every size is tested.
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            (torch.zeros(size), torch.tensor(lengths)),
-            str(path),
-            input_names=["inputs", "lengths"],
-            output_names=["log_probs", "frames"],
-            dynamic_axes={
-                "inputs": {0: "batch", 1: "time"},
-                "lengths": {0: "batch"},
-                "log_probs": {0: "batch", 1: "output_time"},
-                "frames": {0: "batch"},
-            },
-            opset_version=_OPSET,
-            **{name: value for name, value in options.items() if name in known},
-        )
+        try:
+            torch.onnx.export(
+                _for_use(network),
+                (torch.zeros(size), torch.tensor(lengths)),
+                stream,
+                input_names=["inputs", "lengths"],
+                output_names=["log_probs", "frames"],
+                dynamic_axes={
+                    "inputs": {0: "batch", 1: "time"},
+                    "lengths": {0: "batch"},
+                    "log_probs": {0: "batch", 1: "output_time"},
+                    "frames": {0: "batch"},
+                },
+                opset_version=_OPSET,
+                **{name: value for name, value in options.items() if name in known},
+            )
+        except (ImportError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(
+                f"torch {torch.__version__} cannot export this network: {reason}",
+                remedy="pip install onnx, which newer versions of torch need for it",
+            ) from None
+    return stream.getvalue()
+
+
+def _for_use(network: Network) -> Network:
+    """A copy on the CPU, in evaluation mode and without what only training needs."""
+    twin = type(network)(network.config)
+    twin.load_state_dict(network.state_dict())
+    return twin.eval()
 
 
 def _describe(network: Network, path: Path) -> None:
