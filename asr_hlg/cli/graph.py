@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="folder for the graph (default: graphs/NAME)")
     parser.add_argument("--force", action="store_true", help="compile everything again")
     parser.add_argument(
+        "--hlg",
+        action="store_true",
+        help="compose H∘L∘G for k2's engine and GPUs too, instead of when they first ask for it",
+    )
+    parser.add_argument(
         "--max-memory",
         type=float,
         metavar="GB",
@@ -49,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
         recipe,
         options.output,
         force=options.force,
+        with_hlg=options.hlg,
         max_memory=options.max_memory,
         report=report,
     )

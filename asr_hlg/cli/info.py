@@ -21,12 +21,17 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(info, indent=1, ensure_ascii=False))
         return 0
-    for key in ("name", "compiled", "states", "arcs", "words", "pronunciations", "tokens"):
+    for key in ("name", "compiled", "words", "pronunciations", "tokens"):
         value = info.get(key, "")
         print(f"{key:<18}{value:,}" if isinstance(value, int) else f"{key:<18}{value}")
     lg = info["lg"]
-    print(f"{'memory':<18}{info['memory_mb']:,.0f} MB")
-    print(f"{'L∘G':<18}{lg['states']:,} states, {lg['arcs']:,} arcs")
+    print(f"{'L∘G':<18}{lg['states']:,} states, {lg['arcs']:,} arcs", end="")
+    print(f", {info['packed_mb']:,.0f} MB for token passing" if "packed_mb" in info else "")
+    hlg = info.get("hlg")
+    whole = "composed when k2's search first asks for it"
+    if hlg:
+        whole = f"{hlg['states']:,} states, {hlg['arcs']:,} arcs, {hlg['memory_mb']:,.0f} MB for k2"
+    print(f"{'H∘L∘G':<18}{whole}")
     print(
         f"{'ε in L∘G':<18}{lg['epsilon_share']:.1%} of arcs, longest path {lg['longest_epsilon']}"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ from asr_hlg import symbols, topology
 from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError
 from asr_hlg.graph import compile as stages
+from asr_hlg.graph import hlg, store, tree
 from asr_hlg.graph import slot as slots
-from asr_hlg.graph import store, tree
 from asr_hlg.graph.meter import Meter, Stage
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.slot import Slot
@@ -42,8 +42,9 @@ class DecodingGraph:
     fsa : k2.Fsa
         ``labels`` are posterior columns (no ε), ``aux_labels`` words (ragged: an arc may carry
         several), ``phones`` the lexicon's token that begins on an arc (0 for none), and
-        ``graph_scores`` a copy of the scores, which survives search beside the total. Read from
-        the folder when first asked for: token passing does without it.
+        ``graph_scores`` a copy of the scores, which survives search beside the total. Token
+        passing does without it, so it is read from the folder, or even composed, when first
+        asked for; see :mod:`asr_hlg.graph.hlg`.
     packed : PackedLg or None
         L∘G for token passing, where H is the CTC topology.
     tokens, words : k2.SymbolTable
@@ -58,8 +59,10 @@ class DecodingGraph:
         The token that may stand between words.
     meta : dict
         What ``graph.json`` keeps: recipe, sources, stages, versions.
+    takes_new_words : bool
+        Whether words may be added: G backs off to any word somewhere.
     slot : Slot or None
-        Where words may be added; None if G never backs off to any word.
+        Where they may be added to ``fsa``, and composed with it.
     folder : Path or None
         Where the graph was loaded from.
     """
@@ -74,7 +77,7 @@ class DecodingGraph:
         spellings: Callable[[str], list[tuple[str, ...]]],
         silence: str | None,
         meta: Mapping[str, Any] | None = None,
-        slot: Slot | None = None,
+        slot: Callable[[], Slot | None] = lambda: None,
         folder: Path | None = None,
         packed: PackedLg | None = None,
     ):
@@ -85,7 +88,7 @@ class DecodingGraph:
         self.columns = columns
         self.spellings = spellings
         self.silence = silence
-        self.slot = slot
+        self._slot = slot
         self.folder = folder
         self.meta = dict(meta or {})
         self._read_lexicon = lexicon
@@ -97,6 +100,19 @@ class DecodingGraph:
     @cached_property
     def fsa(self) -> k2.Fsa:
         return self._fsa if isinstance(self._fsa, k2.Fsa) else self._fsa()
+
+    @cached_property
+    def slot(self) -> Slot | None:
+        return self._slot()
+
+    @property
+    def takes_new_words(self) -> bool:
+        return self.meta["takes_new_words"]
+
+    @property
+    def is_composed(self) -> bool:
+        """Whether ``fsa`` is in memory, or nothing else could be."""
+        return self.packed is None or isinstance(self._fsa, k2.Fsa) or "fsa" in self.__dict__
 
     @property
     def device(self) -> torch.device:
@@ -120,7 +136,7 @@ class DecodingGraph:
             "spellings": self.spellings,
             "silence": self.silence,
             "meta": self.meta,
-            "slot": self.slot,
+            "slot": lambda: self.slot,
             "folder": self.folder,
             "packed": self.packed,
         }
@@ -148,7 +164,7 @@ class DecodingGraph:
         return SearchOptions(**{**self.meta.get("recipe", {}).get("search", {}), **changes})
 
     def save(self, path: str | Path) -> None:
-        """Write the graph as a folder of arrays and text files."""
+        """Write the graph as a folder of arrays and text files, H∘L∘G included."""
         store.save(self, Path(path))
 
     @classmethod
@@ -165,24 +181,17 @@ class DecodingGraph:
     def info(self) -> dict[str, Any]:
         """Size of the graph, and all that ``graph.json`` says of its making.
 
-        ``memory_mb`` counts the arrays that k2's search needs, in megabytes (10^6 bytes), and
-        ``packed_mb`` those of token passing, where it can serve; ``lg`` holds the size of L∘G,
-        the share of its arcs that read ε, and its longest path of such arcs.
+        ``packed_mb`` counts the arrays of token passing, where it can serve, in megabytes (10^6
+        bytes); ``lg`` holds the size of L∘G, the share of its arcs that read ε, and its longest
+        path of such arcs; ``hlg`` the states, arcs and megabytes that k2's search needs, if
+        H∘L∘G has been composed.
         """
-        arcs = self.fsa.arcs.values()
-        num_states = self.fsa.arcs.row_splits(1).numel() - 1
-        aux = self.fsa.aux_labels
-        num_aux = aux.numel() if isinstance(aux, torch.Tensor) else aux.values.numel() + len(arcs)
-        # arcs, phones and graph scores for every arc; a row split for every state
-        numbers = arcs.numel() + 2 * len(arcs) + num_states + num_aux
         return {
-            "states": num_states,
-            "arcs": len(arcs),
             "words": len(self.words) - 2,
             "tokens": len(self.columns),
-            "memory_mb": 4 * numbers / 1e6,
             **({} if self.packed is None else {"packed_mb": self.packed.num_bytes / 1e6}),
             **self.meta,
+            **({"hlg": hlg.size(self.fsa)} if self.is_composed else {}),
         }
 
 
@@ -248,20 +257,15 @@ def finish(
 ) -> DecodingGraph:
     """H∘(L∘G) from a finished L∘G, with everything that decoding needs beside it."""
     longest_epsilon = stages.longest_epsilon_path(lg)
-    slot = None
-    with_slot = slots.add_to_lg(lg, lexicon)
-    if with_slot is None:
-        fsa = stages.compose_hlg(H, stages.remove_epsilons(lg, meter), meter)
-        fsa.graph_scores = fsa.scores.clone()
-    else:
-        with_new, column = slots.add_to_topology(H, lexicon)
-        hlg = stages.compose_hlg(with_new, stages.remove_epsilons(with_slot, meter), meter)
-        fsa, slot = slots.take_out(hlg, column, H)
-    names = columns or _columns(H, lexicon)
+    packed = None
+    if topology.is_ctc(H):
+        with meter.stage("L∘G pack") as size:
+            packed = PackedLg.pack(stages.pull_words(lg))
+            size.set(packed.num_states, len(packed.arcs) + len(packed.eps_arcs))
     meta = {
         "lexicon": {name: getattr(lexicon, name) for name in store.LEXICON_OPTIONS},
-        "stages": [vars(stage) for stage in meter.stages],
         "pronunciations": len(lexicon),
+        "takes_new_words": slots.has_place(lg, lexicon),
         "lg": {
             "states": lg.num_states,
             "arcs": lg.num_arcs,
@@ -269,19 +273,26 @@ def finish(
             "longest_epsilon": longest_epsilon,
         },
     }
+
+    @cache
+    def composed() -> tuple[k2.Fsa, Slot | None]:
+        return hlg.compose(H, lexicon, lg, meter)
+
     graph = DecodingGraph(
-        fsa,
+        lambda: composed()[0],
         lexicon.tokens,
         lexicon.words,
-        names,
+        columns or _columns(H, lexicon),
         lambda: lexicon,
         lexicon.spellings,
         lexicon.silence,
         meta,
-        slot,
+        lambda: composed()[1],
+        packed=packed,
     )
-    if topology.is_ctc(H):
-        graph.packed = PackedLg.pack(stages.pull_words(lg))
+    if packed is None:
+        graph.fsa  # noqa: B018 - nothing else can be searched
+    graph.meta["stages"] = [vars(stage) for stage in meter.stages]
     return graph
 
 

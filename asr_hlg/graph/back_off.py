@@ -35,9 +35,21 @@ def back_off_state(lg: FlatGraph, pause: Pause | None) -> int | None:
     on, and no silence begins there, since back-offs come after it.
     """
     src, dst, token, _ = lg.packed.T
+    return find_back_off(src, dst, token, np.diff(lg.word_splits), lg.num_states, pause)
+
+
+def find_back_off(
+    src: np.ndarray,
+    dst: np.ndarray,
+    token: np.ndarray,
+    word: np.ndarray,
+    num_states: int,
+    pause: Pause | None,
+) -> int | None:
+    """`back_off_state` of an automaton given as columns; ``word`` is 0 on arcs without any."""
     reads_nothing = token == 0
-    found = np.zeros(lg.num_states, dtype=bool)
-    found[dst[reads_nothing & (np.diff(lg.word_splits) == 0)]] = True
+    found = np.zeros(num_states, dtype=bool)
+    found[dst[reads_nothing & (word == 0)]] = True
     found[src[reads_nothing]] = False
     if pause is not None:
         found[src[token == pause.token]] = False

@@ -18,13 +18,13 @@ import numpy as np
 from asr_hlg import grammar, lm, topology
 from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError, LexiconError
-from asr_hlg.graph import Stage, compile_lg, finish, store
+from asr_hlg.graph import Stage, compile_lg, finish, hlg, store
 from asr_hlg.graph.explain import explain
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.recipe import Recipe, TopologySection
 from asr_hlg.lexicon import Lexicon, Pronunciation
 
-_HLG_REVISION = 2  # raised when the same L∘G compiles to another H∘L∘G than before
+_REVISION = 3  # raised when the same sources compile to another graph than before
 _COLUMNS = ("src", "dst", "ilabel", "olabel", "score", "final")
 
 
@@ -41,6 +41,7 @@ def build(
     folder: Path | None = None,
     *,
     force: bool = False,
+    with_hlg: bool = False,
     max_memory: float | None = None,
     report: Report = Report(),
 ) -> Path:
@@ -54,6 +55,9 @@ def build(
         ``graphs/en/``).
     force : bool
         Compile everything again, whatever the hashes say.
+    with_hlg : bool
+        Compose H∘L∘G too where token passing can do without it; else it is composed when k2's
+        search first asks for it.
     max_memory : float, optional
         Gigabytes that a stage may reach before it stops with a :class:`GraphError`.
     report : Report
@@ -75,12 +79,14 @@ def build(
         _check_sentences(recipe, lexicon, lg)
         graph.meta.update(keys=keys, sources=sources, versions=_versions(), **_described(recipe))
         graph.meta["compiled"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        graph.save(folder)
+        store.save(graph, folder, with_hlg=graph.packed is None)
     elif any(built.get(key) != value for key, value in _described(recipe).items()):
         store.write_json(folder / "graph.json", {**built, **_described(recipe)})
         report.note("search options or description changed; the graph itself is up to date")
     else:
         report.note("up to date")
+    if with_hlg:
+        hlg.complete(folder, store.read_meta(folder), meter)
     return folder
 
 
@@ -228,9 +234,10 @@ def _sources(recipe: Recipe) -> dict[str, dict[str, Any]]:
 
 def _keys(recipe: Recipe, sources: dict) -> dict[str, str]:
     """Hashes of all that L∘G and H∘L∘G depend on."""
-    parts = [recipe.lexicon, recipe.lm, recipe.grammar]
-    lg = [sources, [part and asdict(part) for part in parts], list(recipe.check), store.FORMAT]
-    return {"lg": _digest(lg), "hlg": _digest([lg, asdict(recipe.topology), _HLG_REVISION])}
+    sections = recipe.lexicon, recipe.lm, recipe.grammar
+    parts = [section and asdict(section) for section in sections]
+    lg = [sources, parts, list(recipe.check), store.FORMAT, _REVISION]
+    return {"lg": _digest(lg), "hlg": _digest([lg, asdict(recipe.topology)])}
 
 
 def _digest(content: Any) -> str:

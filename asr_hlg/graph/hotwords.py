@@ -139,7 +139,7 @@ def apply(
     missing = [word for word in reversed(origin) if word not in graph.words]
     device, graph = graph.device, graph.to("cpu")
     tokens = graph.token_names[: symbols.first_disambig(graph.tokens)]
-    if missing and graph.slot is None:
+    if missing and not graph.takes_new_words:
         hotword = origin[missing[0]]
         raise HotwordError(
             f"the graph lacks {missing[0]!r}, and has no place for new words",

@@ -58,8 +58,7 @@ def with_words(
     LexiconError
         For a pronunciation with phones that the graph lacks.
     """
-    slot = graph.slot
-    if slot is None:
+    if not graph.takes_new_words:
         raise GraphError(
             "has no place for new words",
             remedy="write them into its grammar; or, if its G is an n-gram model, compile it again",
@@ -81,7 +80,8 @@ def with_words(
     ]
 
     def extended_hlg() -> k2.Fsa:
-        flat = FlatGraph.of(graph.fsa)
+        flat, slot = FlatGraph.of(graph.fsa), graph.slot
+        assert slot is not None  # the graph takes new words
         return flat.extended(_Composer(flat, slot, len(words)).compose(ways)).to_fsa()
 
     def extended_lg(lg: FlatGraph) -> FlatGraph:

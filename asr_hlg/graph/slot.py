@@ -19,7 +19,7 @@ import k2
 import numpy as np
 
 from asr_hlg.arcs import Arcs
-from asr_hlg.graph.back_off import Pause, Way, back_off_state, new_ways
+from asr_hlg.graph.back_off import Pause, Way, back_off_state, find_back_off, new_ways
 from asr_hlg.graph.flat import FlatGraph
 from asr_hlg.lexicon import Lexicon
 
@@ -64,6 +64,12 @@ class Slot:
     def load(path: Path) -> Slot:
         with np.load(path, allow_pickle=False) as content:
             return Slot(*(content[field.name] for field in fields(Slot)))
+
+
+def has_place(lg: Arcs, lexicon: Lexicon) -> bool:
+    """Whether L∘G takes any word somewhere."""
+    columns = lg.src, lg.dst, lg.ilabel, lg.olabel
+    return find_back_off(*columns, lg.num_states, pause_of(lexicon)) is not None
 
 
 def add_to_lg(lg: Arcs, lexicon: Lexicon) -> Arcs | None:

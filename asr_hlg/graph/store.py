@@ -1,11 +1,15 @@
 """Graph folders: flat arrays, text tables, and one JSON file that vouches for them all.
 
 graph.json      recipe, sources with hashes, stages, versions, and a hash of every file below
+lg/             L∘G, as asr_hlg.graph.build keeps it
+packed-*.npy    L∘G for token passing, see asr_hlg.graph.packed; only with the CTC topology
+words.txt, tokens.txt, lexiconp.txt
+
+H∘L∘G for k2, which a folder gets when it is first asked for (see asr_hlg.graph.hlg):
+
 arcs.npy        int32 (num_arcs, 4): source, destination, column, score (float32 bits)
 phones.npy      int32 (num_arcs,): the lexicon's token that begins on the arc, 0 for none
 words.npy, word_splits.npy      word ids of arc i: words[word_splits[i]:word_splits[i + 1]]
-packed-*.npy    L∘G for token passing, see asr_hlg.graph.packed; only with the CTC topology
-words.txt, tokens.txt, lexiconp.txt
 slot.npz        where new words may stand (see :mod:`asr_hlg.graph.slot`)
 """
 
@@ -26,6 +30,7 @@ import torch
 
 from asr_hlg import symbols
 from asr_hlg.errors import GraphError
+from asr_hlg.graph import hlg
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.slot import Slot
 from asr_hlg.lexicon import Lexicon, Pronunciation
@@ -33,48 +38,60 @@ from asr_hlg.lexicon import Lexicon, Pronunciation
 if TYPE_CHECKING:
     from asr_hlg.graph import DecodingGraph
 
-FORMAT = 1
+FORMAT = 2
 SLOT = "slot.npz"
-HLG = ("arcs", "phones", "words", "word_splits")
+HLG = ("arcs.npy", "phones.npy", "words.npy", "word_splits.npy")
 PACKED = "packed-"
 LEXICON_OPTIONS = ("silence", "silence_prob", "position_dependent")
 
 
-def save(graph: DecodingGraph, folder: Path) -> None:
-    """Write all files; ``graph.json`` comes last, so that a folder with it is whole."""
+def save(graph: DecodingGraph, folder: Path, with_hlg: bool = True) -> None:
+    """Write all files; ``graph.json`` comes last, so that a folder with it is whole.
+
+    Without H∘L∘G the folder must have L∘G and a recipe, from which it is composed later.
+    """
+    composed = (graph.fsa.to("cpu"), graph.slot) if with_hlg else None  # mapped from here, perhaps
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = folder / "graph.json"
-    manifest.unlink(missing_ok=True)
-    fsa = graph.fsa.to("cpu")
-    aux = fsa.aux_labels
-    if isinstance(aux, torch.Tensor):
-        aux = k2.RaggedTensor(aux.unsqueeze(1))
-    save_array(folder / "arcs.npy", fsa.arcs.values().numpy())
-    save_array(folder / "phones.npy", fsa.phones.numpy())
-    save_array(folder / "words.npy", aux.values.numpy())
-    save_array(folder / "word_splits.npy", aux.shape.row_splits(1).numpy())
+    (folder / "graph.json").unlink(missing_ok=True)
+    for path in [*folder.glob(f"{PACKED}*"), *(folder / name for name in (SLOT, *HLG))]:
+        path.unlink(missing_ok=True)
+    meta = dict(graph.meta)
+    if composed is not None:
+        meta |= save_hlg(folder, *composed)
     symbols.write(graph.words, folder / "words.txt")
     symbols.write(graph.tokens, folder / "tokens.txt")
     graph.lexicon.write(folder / "lexiconp.txt")
-    (folder / SLOT).unlink(missing_ok=True)
-    if graph.slot is not None:
-        graph.slot.save(folder / SLOT)
-    for path in folder.glob(f"{PACKED}*"):
-        path.unlink()
     for name, array in {} if graph.packed is None else graph.packed.arrays.items():
         save_array(folder / f"{PACKED}{name}.npy", array)
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    meta = {
-        **graph.meta,
+    meta |= {
         "format": FORMAT,
         "columns": list(graph.columns),
         "lexicon": {name: getattr(graph.lexicon, name) for name in LEXICON_OPTIONS},
-        "files": {
-            name: {"sha256": file_hash(folder / name), "bytes": (folder / name).stat().st_size}
-            for name in names
-        },
     }
-    write_json(manifest, meta)
+    write_manifest(folder, meta)
+
+
+def save_hlg(folder: Path, fsa: k2.Fsa, slot: Slot | None) -> dict[str, Any]:
+    """Write H∘L∘G; returns what ``graph.json`` says of it."""
+    aux = fsa.aux_labels
+    if isinstance(aux, torch.Tensor):
+        aux = k2.RaggedTensor(aux.unsqueeze(1))
+    arrays = fsa.arcs.values(), fsa.phones, aux.values, aux.shape.row_splits(1)
+    for name, array in zip(HLG, arrays, strict=True):
+        save_array(folder / name, array.numpy())
+    if slot is not None:
+        slot.save(folder / SLOT)
+    return {"hlg": hlg.size(fsa)}
+
+
+def write_manifest(folder: Path, meta: dict[str, Any]) -> None:
+    """Write ``graph.json``, which vouches for every file that is there now."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "graph.json"]
+    files = {
+        str(path.relative_to(folder)): {"sha256": file_hash(path), "bytes": path.stat().st_size}
+        for path in sorted(paths)
+    }
+    write_json(folder / "graph.json", {**meta, "files": files})
 
 
 def load(folder: Path) -> DecodingGraph:
@@ -82,20 +99,19 @@ def load(folder: Path) -> DecodingGraph:
     from asr_hlg.graph import DecodingGraph
 
     meta = read_meta(folder)
-    check_files(folder, meta, meta["files"].keys() - {f"{name}.npy" for name in HLG})
+    later = {name for name in meta["files"] if name in HLG or name.startswith("lg/")}
+    check_files(folder, meta, meta["files"].keys() - later)
     tokens = symbols.read(folder / "tokens.txt")
-    options = meta["lexicon"]
-    plain = symbols.names(tokens)[: symbols.first_disambig(tokens)]
     graph = DecodingGraph(
         lambda: _read_hlg(folder, meta),
         tokens,
         symbols.read(folder / "words.txt"),
         tuple(meta["columns"]),
-        lambda: Lexicon.read(folder / "lexiconp.txt", tokens=plain, **options),
-        _Spellings(folder / "lexiconp.txt", options),
-        options["silence"],
+        lambda: read_lexicon(folder, meta),
+        _Spellings(folder / "lexiconp.txt", meta["lexicon"]),
+        meta["lexicon"]["silence"],
         {key: value for key, value in meta.items() if key not in ("files", "columns")},
-        Slot.load(folder / SLOT) if SLOT in meta["files"] else None,
+        lambda: _read_slot(folder, meta),
         folder,
     )
     if any(name.startswith(PACKED) for name in meta["files"]):
@@ -103,12 +119,32 @@ def load(folder: Path) -> DecodingGraph:
     return graph
 
 
+def read_lexicon(folder: Path, meta: dict[str, Any]) -> Lexicon:
+    """The lexicon over the tokens of the graph."""
+    tokens = symbols.read(folder / "tokens.txt")
+    plain = symbols.names(tokens)[: symbols.first_disambig(tokens)]
+    return Lexicon.read(folder / "lexiconp.txt", tokens=plain, **meta["lexicon"])
+
+
+def has_hlg(meta: dict[str, Any]) -> bool:
+    """Whether H∘L∘G is among a folder's files."""
+    return HLG[0] in meta["files"]
+
+
+def _read_slot(folder: Path, meta: dict[str, Any]) -> Slot | None:
+    """Where new words go, checked when the folder was opened unless it is made now."""
+    if not has_hlg(meta):
+        hlg.complete(folder, meta)
+    return Slot.load(folder / SLOT) if SLOT in meta["files"] else None
+
+
 def _read_hlg(folder: Path, meta: dict[str, Any]) -> k2.Fsa:
-    """H∘L∘G, mapped into memory."""
-    check_files(folder, meta, [f"{name}.npy" for name in HLG])
+    """H∘L∘G, mapped into memory; composed first if need be."""
+    if not has_hlg(meta):
+        hlg.complete(folder, meta)
+    check_files(folder, meta, HLG)
     arcs, phones, word_ids, splits = (
-        torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False))
-        for name in HLG
+        torch.from_numpy(np.load(folder / name, mmap_mode="c", allow_pickle=False)) for name in HLG
     )
     shape = k2.ragged.create_ragged_shape2(splits, None, len(word_ids))
     fsa = k2.Fsa(arcs, aux_labels=k2.RaggedTensor(shape, word_ids))
