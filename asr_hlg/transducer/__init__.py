@@ -1,0 +1,25 @@
+"""Transducers: models that know what they have said, trained and decoded with the same graphs.
+
+>>> network = Transducer.on(hama.conformer(), lexicon_tokens, stack=2)
+>>> objective = TransducerObjective(network, lexicon)        # for asr_hlg.train
+>>> decoder = Decoder(network, graph)                        # L∘G, topology "transducer"
+>>> decoder.decode(inputs, lengths).best_path()[0].text
+"""
+
+from asr_hlg.transducer.greedy import Greedy
+from asr_hlg.transducer.loss import Targets
+from asr_hlg.transducer.model import Transducer, TransducerConfig
+from asr_hlg.transducer.options import TransducerOptions
+from asr_hlg.transducer.search import Decoder, token_graph, token_lexicon, transcripts
+
+__all__ = [
+    "Decoder",
+    "Greedy",
+    "Targets",
+    "Transducer",
+    "TransducerConfig",
+    "TransducerOptions",
+    "token_graph",
+    "token_lexicon",
+    "transcripts",
+]

@@ -1,0 +1,200 @@
+"""What a transducer's training minimises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from asr_hlg.errors import DataError, LexiconError, ModelError, OptionError
+from asr_hlg.lexicon import Lexicon
+from asr_hlg.transducer import loss
+from asr_hlg.transducer.loss import Targets
+from asr_hlg.transducer.model import Transducer
+
+if TYPE_CHECKING:
+    from asr_hlg.data import Batch
+
+_SHOWN = 5  # utterances that an error names
+
+
+@dataclass(frozen=True)
+class PrunedLossOptions:
+    """How the two passes of the pruned loss are weighed.
+
+    The defaults are those of Kuang et al. (2022), but for the length of the warm-up.
+
+    Attributes
+    ----------
+    prune_range : int
+        Numbers of tokens said that the second pass looks at in every frame.
+    simple_scale : float
+        Weight of the first pass's loss after the warm-up.
+    am_scale, lm_scale : float
+        Shares of the encoder alone and the prediction alone in the first pass.
+    warm_up : int
+        Steps in which the weights go from the first pass (1 and 0.1) to the second (simple_scale
+        and 1): at first the bounds that the first pass finds are as good as random.
+    """
+
+    prune_range: int = 5
+    simple_scale: float = 0.5
+    am_scale: float = 0.0
+    lm_scale: float = 0.25
+    warm_up: int = 200
+
+    def __post_init__(self):
+        if self.prune_range < 2:
+            raise OptionError(f"prune_range must be at least 2, not {self.prune_range}")
+        if self.warm_up < 0 or self.simple_scale < 0:
+            raise OptionError("warm_up and simple_scale must not be negative")
+        if min(self.am_scale, self.lm_scale) < 0 or self.am_scale + self.lm_scale > 1:
+            raise OptionError("am_scale and lm_scale are shares of 1")
+
+    def weights(self, step: int) -> tuple[float, float]:
+        """Of the simple and of the pruned loss, after so many steps."""
+        done = min(1.0, step / self.warm_up) if self.warm_up else 1.0
+        return 1 - done * (1 - self.simple_scale), 0.1 + 0.9 * done
+
+
+class TransducerObjective(nn.Module):
+    """A transducer with the pruned loss, for :class:`asr_hlg.train.Trainer`.
+
+    A word's tokens are its first pronunciation.
+
+    Attributes
+    ----------
+    network : Transducer
+    inputs_per_frame : float
+        Samples, or filter-bank frames, to one frame of the transducer.
+    steps : Tensor
+        int64: training batches seen, by which the weights are scheduled; a buffer, so that
+        checkpoints keep it.
+    """
+
+    def __init__(
+        self, network: Transducer, lexicon: Lexicon, options: PrunedLossOptions | None = None
+    ):
+        super().__init__()
+        self.network = network
+        self.options = options or PrunedLossOptions()
+        self._lexicon = lexicon
+        self._position = {name: k for k, name in enumerate(network.config.tokens)}
+        missing = [
+            token
+            for entry in lexicon.entries
+            for tokens in lexicon.spellings(entry.word)
+            for token in tokens
+            if token not in self._position
+        ]
+        if missing:
+            raise ModelError(f"the transducer lacks {missing[0]!r}, which the lexicon needs")
+        config = network.config
+        rate = 1 / config.fbank.frame_shift if config.fbank else config.sample_rate
+        self.inputs_per_frame = config.frame_shift * rate
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Nats of every utterance, ``(B,)``: both passes, weighed; without warm-up in evaluation."""
+        step = self.options.warm_up
+        if self.training:
+            step = int(self.steps)
+            self.steps += 1
+        simple_weight, pruned_weight = self.options.weights(step)
+        features, targets = self._encoded(batch)
+        simple, pruned = self._two_passes(features, targets)
+        return simple_weight * simple + pruned_weight * pruned
+
+    @torch.no_grad()
+    def compare(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The pruned loss and the full one, ``(B,)`` each, in nats."""
+        features, targets = self._encoded(batch)
+        _, pruned = self._two_passes(features, targets)
+        network = self.network
+        logits = network.join(network.encoded(features), network.predicted(targets.tokens))
+        return pruned, loss.full(logits.float(), targets)
+
+    def targets(self, texts: Sequence[str], num_frames: Tensor) -> Targets:
+        """Transcripts as tokens, on the device of ``num_frames``."""
+        rows = [torch.tensor(self.tokens(text), dtype=torch.int64) for text in texts]
+        lengths = torch.tensor([len(row) for row in rows])
+        padded = pad_sequence(rows, batch_first=True, padding_value=1)
+        device = num_frames.device
+        lattice = self.network.config.lattice
+        return Targets(padded.to(device), lengths.to(device), num_frames.long(), lattice)
+
+    def tokens(self, text: str) -> list[int]:
+        """A transcript's tokens.
+
+        Raises
+        ------
+        LexiconError
+            If the lexicon lacks a word.
+        """
+        spellings = (self._lexicon.spellings(word)[0] for word in text.split())
+        return [self._position[token] for spelling in spellings for token in spelling]
+
+    def check(self, ids: Iterable[str], texts: Iterable[str], num_frames: Iterable[int]) -> None:
+        """Find utterances that cannot be trained on, before training.
+
+        Parameters
+        ----------
+        ids, texts : iterables of str
+        num_frames : iterable of int
+            Of the transducer, for each; see :meth:`Transducer.output_lengths`.
+
+        Raises
+        ------
+        LexiconError
+            Naming utterances with words that the lexicon lacks.
+        DataError
+            Naming utterances that have no alignment: too few frames for their tokens.
+        """
+        unknown, short = [], []
+        for id, text, frames in zip(ids, texts, num_frames, strict=True):
+            try:
+                targets = self.targets([text], torch.tensor([frames]))
+            except LexiconError as error:
+                unknown.append(f"{id}: {error.message}")
+                continue
+            if not bool(targets.alignable()):
+                short.append(f"{id}: {frames} frames, {text!r} has {len(self.tokens(text))} tokens")
+        if unknown:
+            remedy = "add the words to the lexicon, or correct the transcripts"
+            raise LexiconError(_listed(unknown), remedy=remedy)
+        if short:
+            remedy = "leave these utterances out, or use an encoder with a shorter frame shift"
+            raise DataError(_listed(short), remedy=remedy)
+
+    def _encoded(self, batch: Batch) -> tuple[Tensor, Targets]:
+        features, lengths = self.network.encode(batch.inputs, batch.lengths)
+        return features, self.targets(batch.texts, lengths)
+
+    def _two_passes(self, features: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+        network, options = self.network, self.options
+        prediction = network.dropout(network.prediction(targets.tokens))
+        simple, ranges = loss.bounds(
+            network.encoder_simple(features),
+            network.prediction_simple(prediction),
+            targets,
+            options.prune_range,
+            options.am_scale,
+            options.lm_scale,
+        )
+        pruned = loss.pruned(
+            network.encoded(features),
+            network.prediction_joiner(prediction),
+            ranges,
+            network.logits,
+            targets,
+        )
+        return simple, pruned
+
+
+def _listed(findings: list[str]) -> str:
+    shown = "; ".join(findings[:_SHOWN])
+    return shown if len(findings) <= _SHOWN else f"{shown}; and {len(findings) - _SHOWN} more"

@@ -1,0 +1,51 @@
+"""What a transducer's search may be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from asr_hlg.errors import OptionError
+
+
+@dataclass(frozen=True)
+class TransducerOptions:
+    """Which search, and how hard it prunes.
+
+    Attributes
+    ----------
+    search : {"graph", "beam", "greedy"}
+        ``greedy`` keeps one hypothesis. ``beam`` keeps ``beam_size``, and adds up alignments of
+        the same tokens. ``graph`` follows the paths of a graph; it needs a prediction network of
+        finite context.
+    beam_size : int
+        Hypotheses of the beam search; more are slower and more exact.
+    graph_scale : float
+        Weight of the graph's scores in ``graph``: of its n-gram (shallow fusion) and its lexicon.
+    blank_penalty : float
+        Natural log, subtracted from ∅; raise it where words are missing.
+    search_beam : float
+        In ``graph``, paths worse than the frame's best by more than this are dropped.
+    max_states, max_contexts : int
+        In ``graph``, how many states may stay alive in a frame, and in how many different contexts
+        of the prediction network, each of which costs a run of the joiner.
+    """
+
+    search: Literal["graph", "beam", "greedy"] = "graph"
+    beam_size: int = 4
+    graph_scale: float = 1.0
+    blank_penalty: float = 0.0
+    search_beam: float = 12.0
+    max_states: int = 64
+    max_contexts: int = 16
+
+    def __post_init__(self):
+        if self.search not in ("graph", "beam", "greedy"):
+            raise OptionError(
+                f"unknown search {self.search!r}", remedy="graph, beam and greedy are known"
+            )
+        for name in ("beam_size", "search_beam", "max_states", "max_contexts"):
+            if not getattr(self, name) > 0:
+                raise OptionError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not self.graph_scale >= 0:
+            raise OptionError(f"graph_scale must not be negative, it is {self.graph_scale}")
