@@ -81,7 +81,8 @@ def transducer(num_tokens: int) -> k2.Fsa:
     if num_tokens < 2:
         raise OptionError(f"a transducer needs ∅ and a token, got num_tokens={num_tokens}")
     tokens = np.arange(num_tokens)
-    return _transducer([0 * tokens, 0 * tokens, tokens, tokens, 0.0 * tokens], [0.0], num_tokens)
+    columns = [0 * tokens, 0 * tokens, tokens, tokens, 0.0 * tokens]
+    return _transducer(columns, np.zeros(1), num_tokens)
 
 
 def is_ctc(H: k2.Fsa) -> bool:

@@ -155,7 +155,7 @@ class GraphSearch:
         arc = lattice.arc.cpu().numpy()
         last = np.cumsum(arc_counts(lattice))
         return [
-            self._utterance(packed[begin:end], score[begin:end], arc[begin:end])
+            self._utterance(*(column[begin:end] for column in (packed, score, arc)))
             for begin, end in zip([0, *last[:-1].tolist()], last.tolist(), strict=True)
         ]
 

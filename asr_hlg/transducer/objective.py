@@ -76,6 +76,8 @@ class TransducerObjective(nn.Module):
         checkpoints keep it.
     """
 
+    steps: Tensor
+
     def __init__(
         self, network: Transducer, lexicon: Lexicon, options: PrunedLossOptions | None = None
     ):
@@ -99,7 +101,7 @@ class TransducerObjective(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Nats of every utterance, ``(B,)``: both passes, weighed; without warm-up in evaluation."""
+        """Nats of every utterance, ``(B,)``: both passes, weighed; in evaluation as at the end."""
         step = self.options.warm_up
         if self.training:
             step = int(self.steps)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from asr_hlg import topology
+from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph, compile_hlg
 from asr_hlg.lattice import FrameArcs, Lattice, Path
 from asr_hlg.lexicon import Lexicon
@@ -45,8 +46,8 @@ class Decoder:
 
     Raises
     ------
-    ModelError, GraphError
-        If network and graph do not fit each other or the search.
+    ModelError, GraphError, OptionError
+        If network, graph and search do not fit each other.
     """
 
     def __init__(
@@ -57,15 +58,14 @@ class Decoder:
     ):
         self.network = network.eval()
         self.options = options or TransducerOptions()
-        follows = graph is not None and self.options.search == "graph"
-        self.graph = graph if graph is not None and follows else token_graph(network.config.tokens)
+        if graph is not None and self.options.search != "graph":
+            raise OptionError(
+                f"the search {self.options.search!r} follows no graph", remedy="leave the graph out"
+            )
+        self.graph = graph or token_graph(network.config.tokens)
         self._search: GraphSearch | None = None
         if self.options.search == "graph":
             self._search = GraphSearch(network, self.graph, self.options)
-        words = (
-            (self.graph.words[name] for name in network.config.tokens[1:]) if not follows else ()
-        )
-        self._words = np.array([0, *words], dtype=np.int32)
 
     @torch.no_grad()
     def decode(self, inputs: Tensor, lengths: Tensor) -> Lattice:
@@ -110,7 +110,8 @@ class Decoder:
             greedy = Greedy(self.network, len(frames), options.blank_penalty)
             greedy.accept(features, lengths)
             steps = greedy.steps
-        return trellis.lattices(steps, frames, self._words)
+        words = [self.graph.words[token] for token in self.network.config.tokens[1:]]
+        return trellis.lattices(steps, frames, np.array([0, *words], dtype=np.int32))
 
 
 @lru_cache

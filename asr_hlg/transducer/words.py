@@ -32,7 +32,8 @@ class Speller:
         back: list[tuple[int, str | None]] = [(0, None)]
         for end in range(1, len(tokens) + 1):
             left_out, count = best[end - 1]
-            choice, step = (left_out + 1, count), (end - 1, None)
+            choice = left_out + 1, count
+            step: tuple[int, str | None] = (end - 1, None)
             for length in self._lengths:
                 word = self._word.get(tuple(tokens[end - length : end])) if length <= end else None
                 if word is None:
