@@ -103,12 +103,13 @@ def weights(module: nn.Module) -> np.ndarray:
 
 def dev_errors(objective: nn.Module) -> Errors:
     """Deterministic "word errors" that depend on the weights."""
-    wrong = int(1000 * float(objective(next(_dev())).mean()))
+    wrong = int(100 * float(objective(next(_dev())).mean()))
     return Errors(0, 0, min(wrong, 10_000), 10_000)
 
 
 def _dev():
     batches = Batches(16, seed=5)
+    batches.rank, batches.processes = 0, 1  # only the first process evaluates
     batches.set_epoch(0)
     return iter(batches)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import torch
 from lhotse.cut import Cut
 
 from asr_hlg.acoustic import Conformer, ConformerModel, NetworkModel
 from asr_hlg.acoustic.network import Network
+from asr_hlg.audio import Recording
 from asr_hlg.data import text_of
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.score import Errors, score
@@ -43,7 +45,7 @@ class Evaluation:
         cuts = iter(self.cuts)
         while batch := list(itertools.islice(cuts, _BATCH)):
             waveforms = [
-                torch.from_numpy(cut.resample(model.sample_rate).load_audio()[0]) for cut in batch
+                Recording(cut.id, Path(cut.id), item=cut).load(model.sample_rate) for cut in batch
             ]
             posteriors = model.posteriors(waveforms, model.sample_rate)
             paths = decode(self.graph, posteriors, self.options).best_path()
