@@ -89,6 +89,7 @@ def test_full_sum_has_transitions_and_priors(text, silence):
         lexicon,
         priors=torch.arange(1.0, 2 * num_phones + 2) / 50,
         prior_scale=0.5,
+        prior_momentum=None,
     )
     log_probs = random_log_probs(8, 2 * num_phones + 1)
     scores = log_probs[0].numpy() - 0.5 * np.log(np.arange(1, 2 * num_phones + 2) / 50)
@@ -217,7 +218,7 @@ def losses():
     return {
         "ctc": Ctc(topology.ctc(lexicon.num_tokens), lexicon),
         "modified ctc": Ctc(topology.ctc(lexicon.num_tokens, modified=True), lexicon),
-        "hmm": HmmFullSum(hmm, lexicon, priors),
+        "hmm": HmmFullSum(hmm, lexicon, priors, prior_momentum=None),
         "lf-mmi ctc": LfMmi(topology.ctc(lexicon.num_tokens), lexicon, bigram),
         "lf-mmi chain": LfMmi(topology.chain(num_phones), lexicon, bigram),
         "lf-mmi hmm": LfMmi(hmm, lexicon, bigram),
@@ -410,7 +411,7 @@ def test_priors_follow_the_network_in_training_only():
     expected = 0.75 * 0.25 + 0.25 * frames.mean(dim=0)
     torch.testing.assert_close(loss.priors.double(), expected)
     # The batch that moved them is divided by what they are now.
-    fixed = HmmFullSum(topology.hmm(3, 1), lexicon, loss.priors)
+    fixed = HmmFullSum(topology.hmm(3, 1), lexicon, loss.priors, prior_momentum=None)
     torch.testing.assert_close(fixed(log_probs, lengths, ["cat", "cat"]), found)
     # They are part of what a checkpoint holds.
     torch.testing.assert_close(loss.state_dict()["priors"], loss.priors)

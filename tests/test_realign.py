@@ -10,6 +10,7 @@ from asr_hlg import hybrid, topology
 from asr_hlg.align import Aligner
 from asr_hlg.errors import AsrHlgError, DataError, LexiconError
 from asr_hlg.lexicon import Lexicon
+from asr_hlg.losses import HmmFullSum
 from asr_hlg.posteriors import Posteriors
 from asr_hlg.realign import flat_start, realign, share_changed
 
@@ -161,6 +162,52 @@ def test_turns_of_training_and_alignment_find_the_states(seed):
     assert at_first < 0.6
     assert speech.agreement(labels) > 0.85
     assert changes[-1] < 0.05 < changes[0]
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_the_full_sum_finds_the_states_if_priors_follow_the_network(follow):
+    """Without them it collapses into one state; both are what the theory says."""
+    speech = Recordings(seed=1, number=60)
+    ids = list(speech.texts)
+    lengths = torch.tensor([len(speech.heard[id]) for id in ids])
+    inputs = torch.zeros(len(ids), int(lengths.max()), speech.num_pdfs + 1)
+    for row, id in enumerate(ids):
+        inputs[row, torch.arange(lengths[row]), torch.from_numpy(speech.heard[id])] = 1
+    H = topology.hmm(4, NUM_STATES, self_loop=0.7)
+    loss = HmmFullSum(H, speech.lexicon, prior_momentum=0.9 if follow else None)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv1d(speech.num_pdfs + 1, 32, 5, padding=2),
+        torch.nn.ReLU(),
+        torch.nn.Conv1d(32, speech.num_pdfs + 1, 1),
+    )
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(100):
+        log_probs = network(inputs.transpose(1, 2)).transpose(1, 2).log_softmax(2)
+        optimiser.zero_grad()
+        (loss(log_probs, lengths, list(speech.texts.values())).sum() / lengths.sum()).backward()
+        optimiser.step()
+    aligner = Aligner(H, speech.lexicon)
+    frames = log_probs.detach()
+    labels = {
+        id: aligner.labels(
+            Posteriors(
+                frames[row : row + 1],
+                lengths[row : row + 1].int(),
+                0.01,
+                aligner.columns,
+                loss.priors,
+            ),
+            speech.texts[id],
+        )
+        for row, id in enumerate(ids)
+    }
+    spoken = torch.cat([frames[row, :length] for row, length in enumerate(lengths)])
+    share_of_one_state = spoken.exp().mean(dim=0).max()
+    if follow:
+        assert speech.agreement(labels) > 0.75 and share_of_one_state < 0.3
+    else:
+        assert speech.agreement(labels) < 0.5 and share_of_one_state > 0.6
 
 
 def test_an_utterance_that_cannot_be_aligned_is_named_and_the_others_go_on():

@@ -116,9 +116,9 @@ class HmmFullSum(SequenceLoss):
     (Zeyer et al. 2017, "CTC in the context of generalized full-sum HMM training"; Raissi et al.
     2022, "HMM vs. CTC for automatic speech recognition: comparison based on full-sum training
     from scratch"). Nothing here holds competing transcripts down but that posteriors sum to 1.
-    Without the priors, the network wins by giving every frame of every recording to one state
-    that all transcripts have, silence above all; dividing by p(φ) takes that reward away. So
-    give priors, or let them follow the network with ``prior_momentum``.
+    With uniform priors the network wins by giving nearly all frames to one state that most
+    transcripts have; dividing by p(φ) takes that reward away. So the priors follow the network,
+    unless you know them better.
 
     Scaled likelihoods can exceed 1, so the loss may be negative. `forward` is as for `Ctc`.
 
@@ -127,12 +127,14 @@ class HmmFullSum(SequenceLoss):
     H, lexicon
         H is `topology.hmm`, whose transition probabilities count in the sum, or `topology.chain`.
     priors : torch.Tensor, optional
-        float ``(V,)``: p(φ), positive; uniform by default. Part of the module's state.
+        float ``(V,)``: p(φ) to begin with, positive; uniform by default. They are a buffer of the
+        module, and after training the priors that decoding divides by.
     prior_scale : float
         κ: 0 trains on posteriors alone.
-    prior_momentum : float, optional
-        Between 0 and 1. In training mode every batch moves the priors towards the network's mean
-        posterior over its frames: p ← m·p + (1 − m)·mean. No gradient goes through them.
+    prior_momentum : float or None
+        m in [0, 1): in training mode every batch moves the priors towards the network's mean
+        posterior over its frames, p ← m·p + (1 − m)·mean. No gradient goes through them. None
+        holds them still, as when they were counted from alignments.
     """
 
     priors: torch.Tensor
@@ -143,7 +145,7 @@ class HmmFullSum(SequenceLoss):
         lexicon: Lexicon,
         priors: torch.Tensor | None = None,
         prior_scale: float = 1.0,
-        prior_momentum: float | None = None,
+        prior_momentum: float | None = 0.9,
     ):
         super().__init__(H, lexicon)
         if prior_momentum is not None and not 0 <= prior_momentum < 1:
