@@ -8,22 +8,21 @@ Example
 cat_hat the cat and the hat
 
 Every format writes and flushes a transcript as soon as it has it. A target that is a folder gets
-one file a recording; any other target holds them all, except that subtitles and TextGrids, whose
-times can belong to one recording only, refuse a second one.
+one file a recording, which is there whole or not at all; any other target holds them all, except
+that subtitles and TextGrids, whose times can belong to one recording only, refuse a second one.
 """
 
 from __future__ import annotations
 
 import html
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
-
-from lhotse.supervision import AlignmentItem, SupervisionSegment
 
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.subtitles import cues
@@ -51,7 +50,9 @@ class Writer(Protocol):
 
 
 @contextmanager
-def writer(format: str, target: str | Path | TextIO, count: int | None = None) -> Iterator[Writer]:
+def writer(
+    format: str, target: str | Path | TextIO, count: int | None = None, whole: bool = False
+) -> Iterator[Writer]:
     """Open a writer of transcripts.
 
     Parameters
@@ -65,6 +66,8 @@ def writer(format: str, target: str | Path | TextIO, count: int | None = None) -
     count : int, optional
         How many recordings will come, where that is known: a target that cannot hold them is then
         refused before the first is decoded.
+    whole : bool
+        Let a file appear at the end, or not at all if there is an error before.
 
     Raises
     ------
@@ -72,19 +75,30 @@ def writer(format: str, target: str | Path | TextIO, count: int | None = None) -
         For an unknown format, a target that cannot be written, or more than one recording for a
         file that can hold one.
     """
+    check(format, target, count)
+    kind = FORMATS[format]
+    if not isinstance(target, str | Path):
+        yield _StreamWriter(kind, target)
+    elif is_folder(format, target):
+        yield _FolderWriter(kind, Path(target))
+    else:
+        with _new_file(Path(target), whole) as stream:
+            yield _StreamWriter(kind, stream)
+
+
+def check(format: str, target: str | Path | TextIO, count: int | None) -> None:
+    """Refuse a format or a target that :func:`writer` would refuse."""
     if format not in FORMATS:
         raise OptionError(f"unknown format {format!r}", remedy=f"choose from {', '.join(FORMATS)}")
-    kind = FORMATS[format]
-    if isinstance(target, str | Path):
-        if _is_folder(target, kind):
-            yield _FolderWriter(kind, Path(target))
-            return
-        _check_count(kind, count)
-        with _create(Path(target)) as stream:
-            yield _StreamWriter(kind, stream)
-    else:
-        _check_count(kind, count)
-        yield _StreamWriter(kind, target)
+    if not (isinstance(target, str | Path) and is_folder(format, target)):
+        _check_count(FORMATS[format], count)
+
+
+def is_folder(format: str, target: str | Path) -> bool:
+    """Whether a target is taken for a folder, which gets one file a recording."""
+    path = Path(target)
+    single = FORMATS[format].single and not path.suffix
+    return path.is_dir() or str(target).endswith("/") or single
 
 
 class _StreamWriter:
@@ -99,20 +113,20 @@ class _StreamWriter:
         self._stream.flush()
 
 
+def file_name(id: str) -> str:
+    """An id as the name of a file."""
+    return id.replace("/", "_")
+
+
 class _FolderWriter:
     def __init__(self, kind: Format, folder: Path):
         self._kind, self._folder = kind, folder
 
     def write(self, transcript: Transcript) -> None:
-        name = transcript.id.replace("/", "_") + self._kind.suffix
+        name = file_name(transcript.id) + self._kind.suffix
         text = self._kind.header + self._kind.render(transcript)
-        with _create(self._folder / name) as stream:
+        with _new_file(self._folder / name, whole=True) as stream:
             stream.write(text)
-
-
-def _is_folder(target: str | Path, kind: Format) -> bool:
-    path = Path(target)
-    return path.is_dir() or str(target).endswith("/") or (kind.single and not path.suffix)
 
 
 def _check_count(kind: Format, count: int | None) -> None:
@@ -123,12 +137,20 @@ def _check_count(kind: Format, count: int | None) -> None:
         )
 
 
-def _create(path: Path) -> TextIO:
+@contextmanager
+def _new_file(path: Path, whole: bool) -> Iterator[TextIO]:
+    """A file to write to, which has its name at once or, if ``whole``, at the end."""
+    part = path.with_name(path.name + ".part") if whole else path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "w", encoding="utf-8", newline="\n")
+        with open(part, "w", encoding="utf-8", newline="\n") as stream:
+            yield stream
+        os.replace(part, path)
     except OSError as error:
         raise OptionError(f"cannot be written: {error.strerror}", path=path) from None
+    finally:
+        if whole:
+            part.unlink(missing_ok=True)
 
 
 def _text(transcript: Transcript) -> str:
@@ -157,8 +179,9 @@ def _json(transcript: Transcript) -> str:
     for tier in ("words", *_phones(transcript)):
         name = tier.removesuffix("s")
         record[tier] = [{name: item.pop("text"), **item} for item in record[tier]]
-    if not transcript.alternatives:
-        del record["alternatives"]
+    for name in ("alternatives", "notes"):
+        if not record[name]:
+            del record[name]
     return json.dumps(_rounded(record), ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -234,6 +257,8 @@ def _textgrid(transcript: Transcript) -> str:
 
 
 def _lhotse(transcript: Transcript) -> str:
+    from lhotse.supervision import AlignmentItem, SupervisionSegment  # brings torch along
+
     alignment = {
         name.removesuffix("s"): [
             AlignmentItem(item.text, item.start, round(item.end - item.start, 4), item.confidence)

@@ -39,7 +39,8 @@ class Transcript:
 
     ``score`` is the natural-log score of the path (graph and scaled acoustics together),
     ``duration`` the recording's length in seconds. ``alternatives`` are the n best word
-    sequences, best first, where they were asked for.
+    sequences, best first, where they were asked for. ``notes`` say where a limit was met and the
+    search was not as exact as asked for.
     """
 
     id: str
@@ -48,3 +49,4 @@ class Transcript:
     score: float = 0.0
     duration: float = 0.0
     alternatives: list[Alternative] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.posteriors import Posteriors
-from asr_hlg.segment import cut
+from asr_hlg.segment import pieces
 
 
 def posteriors_of(quiet: list[float]) -> Posteriors:
@@ -18,6 +18,17 @@ def posteriors_of(quiet: list[float]) -> Posteriors:
     blank = torch.tensor(quiet)
     log_probs = torch.stack([blank, 1 - blank], dim=1).clamp(min=1e-6).log()[None]
     return Posteriors(log_probs, torch.tensor([len(quiet)], dtype=torch.int32), 1.0, ("<blk>", "a"))
+
+
+def cut(posteriors: Posteriors, max_seconds: float = 30.0) -> list[tuple[int, int]]:
+    """The frames [begin, end) of every piece, of posteriors that come at once."""
+    found = list(pieces([(torch.zeros(0), posteriors)], max_seconds))
+    assert [piece.number for piece in found] == list(range(1, len(found) + 1))
+    assert [piece.last for piece in found] == [False] * (len(found) - 1) + [True]
+    for piece in found:
+        inside = slice(piece.begin, piece.begin + int(piece.posteriors.lengths[0]))
+        assert torch.equal(piece.posteriors.log_probs, posteriors.log_probs[:, inside])
+    return [(p.begin, p.begin + int(p.posteriors.lengths[0])) for p in found]
 
 
 def test_short_recordings_stay_whole():

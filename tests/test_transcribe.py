@@ -16,7 +16,8 @@ from asr_hlg.cli import main
 from asr_hlg.errors import AsrHlgError, AudioError, OptionError
 from asr_hlg.lattice import io as lattice_io
 from asr_hlg.score import score
-from asr_hlg.transcribe import Job, TranscribeOptions, Workers, _best_pairs
+from asr_hlg.transcribe import Job, TranscribeOptions, Workers
+from asr_hlg.transcribe.joining import best_pairs
 from asr_hlg.transcript import Alternative
 
 
@@ -136,7 +137,7 @@ def test_workers_report_a_graph_that_cannot_be_loaded(tmp_path):
 def test_alternatives_of_consecutive_pieces_are_combined():
     left = [Alternative("a", -1.0, -0.5, -0.5), Alternative("b", -2.0, -1.0, -1.0)]
     right = [Alternative("x", -1.0, -0.5, -0.5), Alternative("", -1.5, -1.0, -0.5)]
-    found = _best_pairs(left, right)
+    found = best_pairs(left, right)
     assert [(a.text, a.score) for a in found] == [("a x", -2.0), ("a", -2.5)]
 
 

@@ -76,14 +76,18 @@ class Recording:
         """
         return torch.cat(list(self.blocks(sample_rate, channel)))
 
-    def blocks(self, sample_rate: int, channel: int | None = None) -> Iterator[Tensor]:
+    def blocks(
+        self, sample_rate: int, channel: int | None = None, max_seconds: float = math.inf
+    ) -> Iterator[Tensor]:
         """Read it as :meth:`load` does, about a minute at a time, so that memory stays flat.
 
-        What is wrong near the end of a file is raised there, after the blocks before it.
+        What is wrong near the end of a file is raised there, after the blocks before it. Longer
+        recordings than ``max_seconds`` are refused.
         """
         if self.fault is not None:
             raise self.fault
         if self.item is not None:
+            self._check_length(self.item.duration, max_seconds)
             parts = self._item_parts(self.item, channel)
             yield from self._prepared(parts, int(self.item.sampling_rate), sample_rate)
             return
@@ -94,11 +98,21 @@ class Recording:
         try:
             _check_complete(self.path)
             with soundfile.SoundFile(os.fsencode(self.path)) as file:
+                rest = file.frames / file.samplerate - self.offset
+                self._check_length(min(rest, self.duration or rest), max_seconds)
                 parts = self._file_parts(file, channel)
                 yield from self._prepared(parts, file.samplerate, sample_rate)
         except (OSError, soundfile.SoundFileError) as error:
             reason = getattr(error, "error_string", None) or getattr(error, "strerror", error)
             raise AudioError(f"cannot be read: {reason}".rstrip("."), path=self.path) from None
+
+    def _check_length(self, seconds: float, most: float) -> None:
+        if seconds > most:
+            raise AudioError(
+                f"lasts {seconds:.0f} s, and {most:.0f} s are allowed",
+                path=self.path,
+                remedy="allow more with --max-duration, or cut it",
+            )
 
     def _prepared(self, parts: Iterator[np.ndarray], source: int, target: int) -> Iterator[Tensor]:
         """Parts of any size as checked and resampled blocks of a minute."""

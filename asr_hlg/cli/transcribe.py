@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from asr_hlg import output, text
 from asr_hlg.audio import Recording, recordings
-from asr_hlg.errors import AsrHlgError, OptionError
-from asr_hlg.graph.runtime import open_graph
+from asr_hlg.cli.progress import Progress, Results
+from asr_hlg.errors import OptionError
+from asr_hlg.graph.store import file_hash, read_meta
+from asr_hlg.journal import Journal
 from asr_hlg.rescore.passes import PassOptions
-from asr_hlg.score import score
-from asr_hlg.transcribe import Job, OnError, TranscribeOptions, Workers
+from asr_hlg.transcribe import Job, TranscribeOptions, Workers
+from asr_hlg.transcribe.options import MAX_DURATION
+from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT
 from asr_hlg.transcript import Transcript
 
 EPILOG = """\
@@ -32,9 +35,14 @@ examples:
   asr-hlg transcribe recordings/ --format json --output talks.jsonl --nbest 10
   asr-hlg transcribe wav.scp --ref text                 with word error rate at the end
   asr-hlg transcribe film.mp3 --format srt --output film.srt
+  asr-hlg transcribe archive/ --format json --output archive.jsonl --resume
 
 A recording that cannot be read is named on standard error, the others go on; the exit status is
-then 1.
+then 1. With --output, all results go to a journal first, OUTPUT.journal, and to the output once
+all recordings are done. Whatever stops the command, --resume goes on from there with the same
+inputs and options, and ends in the same bytes. Ctrl-C finishes the recordings in flight, twice
+stops at once; the exit status is 130. A worker that dies or hangs is replaced and its recording
+tried once more. See docs/reliability.md.
 """
 
 _SEARCH = {
@@ -76,8 +84,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, help="processes side by side on the CPU (default: one a core)"
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where an earlier call with this --output has stopped",
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="with --resume: also try again what failed"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="start over, whatever an earlier call has left"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
-    group = parser.add_argument_group("graph changes for this run (seconds, no compilation)")
+    group = parser.add_argument_group("limits")
+    group.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="what a minute of a recording may take until its worker counts as dead (%(default)g)",
+    )
+    group.add_argument(
+        "--max-memory",
+        type=float,
+        default=MAX_MEMORY,
+        metavar="GB",
+        help="for each worker, besides the graph; a search that needs more narrows its beams, and "
+        "says so (%(default)g; not on CUDA)",
+    )
+    group.add_argument(
+        "--max-duration",
+        type=float,
+        default=MAX_DURATION,
+        metavar="SECONDS",
+        help="longer recordings are refused (%(default)g)",
+    )
+    group = parser.add_argument_group("graph changes for this run (a second, no compilation)")
     group.add_argument(
         "--hotwords",
         type=Path,
@@ -121,38 +163,187 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Transcribe, report, and say whether all went well."""
     references = text.read_transcripts(options.ref) if options.ref else None
-    with ExitStack() as stack:
-        folder = stack.enter_context(_changed(graph_folder(options.graph), options))
-        return _transcribe(folder, options, references)
-
-
-def _transcribe(
-    folder: Path, options: argparse.Namespace, references: dict[str, str] | None
-) -> int:
-    job = Job(
-        str(folder),
-        options.model,
-        TranscribeOptions(
-            options.search, options.nbest, options.channel, _passes(options), options.lattices
-        ),
-        {n: getattr(options, n) for n in _SEARCH if getattr(options, n) is not None},
-    )
+    if (options.resume or options.retry_failed) and options.output is None:
+        raise OptionError("--resume needs the --output of the earlier call")
     found = list(recordings(options.inputs))
     if not found:
         raise OptionError("no recordings found", remedy="name sound files, folders or lists")
+    _check_names(found, options)
     if options.lattices is not None:
         Path(options.lattices).mkdir(parents=True, exist_ok=True)
-    progress = _Progress(len(found), options)
-    with ExitStack() as stack:
-        target = sys.stdout if options.output is None else options.output
-        out = stack.enter_context(output.writer(options.format, target, count=len(found)))
-        transcripts = stack.enter_context(_decoder(job, options, found, progress.failed))
-        progress.start()
-        for transcript in transcripts:
-            out.write(transcript)
-            progress.done(transcript)
-    progress.summary(references)
-    return 1 if progress.failures else 0
+    results = Results(references)
+    if options.output is None or _is_pipe(options.output):
+        status = _stream(found, options, results)
+    else:
+        status = _keep_journal(found, options, results)
+    if status != 130:
+        results.report()
+    return status
+
+
+def _stream(found: Sequence[Recording], options: argparse.Namespace, results: Results) -> int:
+    """Write transcripts one by one, in order, as soon as they are known."""
+    target = sys.stdout if options.output is None else options.output
+    with (
+        _interruptible() as stop,
+        output.writer(options.format, target, count=len(found)) as out,
+        _workers(found, options) as workers,
+    ):
+        progress = Progress(len(found), options.quiet)
+        for recording, result in workers.run(_until(stop, found)):
+            if isinstance(result, Transcript):
+                out.write(result)
+                results.add(result)
+                progress.done(result)
+            else:
+                progress.failed(recording.id, str(result))
+    progress.summary()
+    return _status(stop, progress.failures)
+
+
+def _keep_journal(found: Sequence[Recording], options: argparse.Namespace, results: Results) -> int:
+    """Keep results in a journal, in any order, and write them when all are known."""
+    output.check(options.format, options.output, len(found))
+    path = Path(options.output.rstrip("/") + ".journal")
+    if options.resume and not path.exists() and Path(options.output).exists():
+        print(f"asr-hlg: {options.output} is complete", file=sys.stderr)
+        return 0
+    settings = _settings(_job(options))
+    with (
+        Journal.open(path, settings, resume=options.resume, overwrite=options.overwrite) as journal,
+        _interruptible() as stop,
+    ):
+        again = journal.failures if options.retry_failed else ()
+        todo = [r for r in found if r.id not in journal or r.id in again]
+        if len(todo) < len(found) and not options.quiet:
+            print(f"{len(found) - len(todo)} of {len(found)} are done already", file=sys.stderr)
+        try:
+            if todo:
+                _fill(journal, todo, options, stop)
+        finally:
+            journal.sync()
+            if any(recording.id not in journal for recording in found):
+                print("asr-hlg: go on with the same command and --resume", file=sys.stderr)
+        if stop:
+            return _status(stop, 0)
+        with output.writer(options.format, options.output, len(found), whole=True) as out:
+            for recording in found:
+                if recording.id not in journal.failures:
+                    transcript = journal.transcript(recording.id)
+                    out.write(transcript)
+                    results.add(transcript)
+        journal.finish()
+    if journal.failures and not options.quiet:
+        print(
+            f"{len(journal.failures)} recordings failed, {path} says why; "
+            "--resume --retry-failed tries them again",
+            file=sys.stderr,
+        )
+    return _status(stop, len(journal.failures))
+
+
+def _fill(
+    journal: Journal, todo: Sequence[Recording], options: argparse.Namespace, stop: list[bool]
+) -> None:
+    """Transcribe what the journal lacks."""
+    with _workers(todo, options) as workers:
+        progress = Progress(len(todo), options.quiet)
+        for recording, result in workers.run(_until(stop, todo), in_order=False):
+            if isinstance(result, Transcript):
+                journal.add(result)
+                progress.done(result)
+            else:
+                journal.add_failure(recording.id, str(result))
+                progress.failed(recording.id, str(result))
+    progress.summary()
+
+
+def _workers(todo: Sequence[Recording], options: argparse.Namespace) -> Workers:
+    """Processes on the CPU, one process on a GPU."""
+    number = options.workers or (len(os.sched_getaffinity(0)) if options.device == "cpu" else 1)
+    if number < 1:
+        raise OptionError("--workers must be at least 1")
+    number = min(number, len(todo))
+    workers = Workers(_job(options), number, options.timeout, options.max_memory)
+    if workers.report and not options.quiet:
+        print(workers.report, file=sys.stderr)
+    return workers
+
+
+def _job(options: argparse.Namespace) -> Job:
+    return Job(
+        str(graph_folder(options.graph)),
+        options.model,
+        TranscribeOptions(
+            options.search,
+            options.nbest,
+            options.channel,
+            _passes(options),
+            options.lattices,
+            options.max_duration,
+        ),
+        {n: getattr(options, n) for n in _SEARCH if getattr(options, n) is not None},
+        options.grammar and str(options.grammar),
+        options.hotwords and str(options.hotwords),
+        options.device,
+    )
+
+
+def _settings(job: Job) -> dict[str, Any]:
+    """What the transcripts of a job depend on, with hashes of the files that it names."""
+    settings = asdict(job)
+    settings["graph"] = read_meta(Path(job.graph))["files"]
+    for name in ("model", "grammar", "hotwords"):
+        value = settings[name]
+        if value is not None and Path(value).is_file():
+            settings[name] = f"{value} (SHA-256 {file_hash(Path(value))})"
+    return settings
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[bool]]:
+    """A list that fills when somebody presses Ctrl-C; a second time ends all at once."""
+    stop: list[bool] = []
+
+    def interrupt(*_: object) -> None:
+        if stop:
+            raise KeyboardInterrupt
+        stop.append(True)
+        message = "\nasr-hlg: finishing the recordings in flight; Ctrl-C again stops at once"
+        print(message, file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _until(stop: list[bool], found: Iterable[Recording]) -> Iterator[Recording]:
+    return takewhile(lambda _: not stop, found)
+
+
+def _status(stop: list[bool], failures: int) -> int:
+    return 130 if stop else 1 if failures else 0
+
+
+def _is_pipe(target: str) -> bool:
+    """Whether a target is neither a file nor a folder, so that nothing can take its place."""
+    path = Path(target)
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _check_names(found: Sequence[Recording], options: argparse.Namespace) -> None:
+    """Refuse ids that would share a file."""
+    folder = options.output and output.is_folder(options.format, options.output)
+    if not folder and options.lattices is None:
+        return
+    name, count = Counter(output.file_name(r.id) for r in found).most_common(1)[0]
+    if count > 1:
+        raise OptionError(
+            f"{count} recordings would share the file name {name}",
+            remedy="name them in a list of `id path`, wav.scp",
+        )
 
 
 def graph_folder(name: str) -> Path:
@@ -163,23 +354,6 @@ def graph_folder(name: str) -> Path:
     return Path("graphs") / name
 
 
-@contextmanager
-def _changed(folder: Path, options: argparse.Namespace) -> Iterator[Path]:
-    """The graph's folder, or that of a copy with another grammar or with hotwords.
-
-    The copy is made once, and mapped into memory by every worker.
-    """
-    if options.grammar is None and options.hotwords is None:
-        yield folder
-        return
-    graph, guesses = open_graph(folder, grammar_file=options.grammar, hotword_file=options.hotwords)
-    if guesses.pronunciations and not options.quiet:
-        print(guesses.report(), file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="asr_hlg-") as copy:
-        graph.save(copy)
-        yield Path(copy)
-
-
 def _passes(options: argparse.Namespace) -> PassOptions:
     return PassOptions(
         lm=options.rescore_lm,
@@ -188,71 +362,3 @@ def _passes(options: argparse.Namespace) -> PassOptions:
         whisper=options.whisper,
         whisper_weight=options.whisper_weight,
     )
-
-
-@contextmanager
-def _decoder(
-    job: Job, options: argparse.Namespace, found: Sequence[Recording], on_error: OnError
-) -> Iterator[Iterator[Transcript]]:
-    """Worker processes on the CPU, this process on a GPU."""
-    workers = options.workers or len(os.sched_getaffinity(0))
-    if workers < 1:
-        raise OptionError("--workers must be at least 1")
-    workers = min(workers, len(found))
-    if options.device == "cpu" and workers > 1:
-        with Workers(job, workers) as pool:
-            yield pool.transcribe(found, on_error)
-    else:
-        yield job.transcriber(options.device).transcribe(found, on_error)
-
-
-class _Progress:
-    """What standard error shows: a bar, failures, and a summary."""
-
-    def __init__(self, total: int, options: argparse.Namespace):
-        self.failures = 0
-        self._quiet = options.quiet
-        self._seconds = 0.0
-        self._hypotheses: dict[str, str] = {}
-        self._alternatives: dict[str, list[str]] = {}
-        self._bar: Any = tqdm(
-            total=total,
-            unit="file",
-            disable=options.quiet or not sys.stderr.isatty(),
-            file=sys.stderr,
-            dynamic_ncols=True,
-        )
-
-    def start(self) -> None:
-        """The graph is loaded, decoding begins."""
-        self._begin = time.monotonic()
-
-    def done(self, transcript: Transcript) -> None:
-        self._seconds += transcript.duration
-        self._hypotheses[transcript.id] = transcript.text
-        if transcript.alternatives:
-            self._alternatives[transcript.id] = [a.text for a in transcript.alternatives]
-        speed = self._seconds / max(time.monotonic() - self._begin, 1e-9)
-        self._bar.set_postfix_str(f"{speed:.0f} × real time", refresh=False)
-        self._bar.update()
-
-    def failed(self, recording: Recording, error: AsrHlgError) -> None:
-        self.failures += 1
-        self._bar.update()
-        tqdm.write(f"asr-hlg: {recording.id}: {error}", file=sys.stderr)
-
-    def summary(self, references: dict[str, str] | None) -> None:
-        self._bar.close()
-        wall = time.monotonic() - self._begin
-        if not self._quiet:
-            print(
-                f"{len(self._hypotheses)} recordings, {self.failures} failed; "
-                f"{self._seconds:.1f} s of audio in {wall:.1f} s after loading, "
-                f"real-time factor {wall / max(self._seconds, 1e-9):.4f} "
-                f"({self._seconds / max(wall, 1e-9):.1f} × real time)",
-                file=sys.stderr,
-            )
-        if references is not None:
-            heard = {name: references[name] for name in self._hypotheses if name in references}
-            result = score(heard, self._hypotheses, alternatives=self._alternatives or None)
-            print(result.report(confusions=0), file=sys.stderr)

@@ -1,0 +1,61 @@
+"""What a transcription may be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from asr_hlg.errors import OptionError
+from asr_hlg.rescore.passes import PassOptions
+
+Search = Literal["viterbi", "forward", "mbr"]
+
+MAX_DURATION = 12 * 3600.0
+"""Seconds that a recording may last by default."""
+
+
+@dataclass(frozen=True)
+class TranscribeOptions:
+    """What to draw from the lattices.
+
+    Attributes
+    ----------
+    search : {"viterbi", "forward", "mbr"}
+        The best path; the word sequence with the largest total probability; or the one with the
+        fewest expected word errors.
+    nbest : int
+        How many different word sequences to list for every recording; 1 lists none besides the
+        answer.
+    channel : int, optional
+        Which channel of a recording to hear, from 0; by default all are averaged.
+    passes : PassOptions
+        Second passes with larger models. Where Whisper ranks, ``search`` says what it ranks:
+        best alignments, or sums over alignments.
+    lattices : str, optional
+        A folder for the lattices: a Kaldi archive for every recording, whose pieces, where it was
+        cut, are ``ID-1``, ``ID-2``, …
+    max_duration : float
+        Longer recordings, in seconds, are refused.
+    """
+
+    search: Search = "viterbi"
+    nbest: int = 1
+    channel: int | None = None
+    passes: PassOptions = field(default_factory=PassOptions)
+    lattices: str | None = None
+    max_duration: float = MAX_DURATION
+
+    def __post_init__(self):
+        if self.search not in ("viterbi", "forward", "mbr"):
+            raise OptionError(
+                f"unknown search {self.search!r}", remedy="viterbi, forward and mbr are known"
+            )
+        if self.nbest < 1:
+            raise OptionError(f"nbest must be at least 1, not {self.nbest}")
+        if not self.max_duration > 0:
+            raise OptionError(f"max_duration must be above 0, not {self.max_duration}")
+        if self.search == "mbr" and self.passes.whisper is not None:
+            raise OptionError(
+                "Whisper ranks whole sentences, minimum Bayes risk single words",
+                remedy="use the search viterbi or forward with Whisper",
+            )

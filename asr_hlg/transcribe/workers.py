@@ -1,0 +1,159 @@
+"""Many recordings at a time: processes that share a graph, and outlive whatever they are fed."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr_hlg.audio import Recording, recordings
+from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.graph.runtime import open_graph
+from asr_hlg.supervisor import Supervisor, Work
+from asr_hlg.transcribe.options import TranscribeOptions
+from asr_hlg.transcribe.transcriber import OnError, Transcriber
+from asr_hlg.transcript import Transcript
+
+TIMEOUT = 120.0
+"""Seconds that a minute of a recording may take by default."""
+
+MAX_MEMORY = 4.0
+"""GB that a worker may use by default."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker process needs to build its own :class:`Transcriber`.
+
+    Attributes
+    ----------
+    graph : str
+        A graph folder.
+    model : str, optional
+        Another acoustic model than the recipe's.
+    options : TranscribeOptions
+    search : mapping
+        Fields of :class:`SearchOptions` that differ from the recipe's.
+    grammar, hotwords : str, optional
+        Files with changes to the graph, see :func:`asr_hlg.graph.runtime.open_graph`. Every worker
+        makes them in its own memory; an unchanged graph is mapped, and shared by all.
+    device : str
+    """
+
+    graph: str
+    model: str | None = None
+    options: TranscribeOptions = field(default_factory=TranscribeOptions)
+    search: Mapping[str, Any] = field(default_factory=dict)
+    grammar: str | None = None
+    hotwords: str | None = None
+    device: str = "cpu"
+
+    def transcriber(self) -> tuple[Transcriber, str]:
+        """The transcriber, and a report on words whose pronunciation had to be guessed."""
+        graph, guesses = open_graph(
+            self.graph, self.device, grammar_file=self.grammar, hotword_file=self.hotwords
+        )
+        transcriber = Transcriber.from_graph(
+            self.graph, self.device, self.model, self.options, graph=graph, **self.search
+        )
+        return transcriber, guesses.report() if guesses.pronunciations else ""
+
+
+class Workers:
+    """Processes that transcribe side by side; the graph's arrays are shared.
+
+        with Workers(Job("graphs/en"), number=2) as workers:
+            for transcript in workers.transcribe(recordings(["a.wav"])):
+                ...
+
+    A worker that dies, hangs or raises what is no AsrHlgError is replaced, and its recording tried
+    once more in the fresh one; then it counts as failed, and the others go on. (k2 holds Python's
+    interpreter lock while it searches, so threads would wait for each other.)
+
+    Parameters
+    ----------
+    job : Job
+    number : int
+        Of processes.
+    timeout : float
+        Seconds without progress after which a worker is killed: a minute of a recording, or what
+        there is of it, must not take longer.
+    max_memory : float
+        GB that a worker may use besides the graph; where a search comes to that limit, its beams
+        are narrowed and the transcript says so. Not on CUDA.
+
+    Attributes
+    ----------
+    report : str
+        On words of a grammar or of hotwords whose pronunciation was guessed.
+    """
+
+    def __init__(
+        self, job: Job, number: int, timeout: float = TIMEOUT, max_memory: float = MAX_MEMORY
+    ):
+        for name, value in {"number": number, "timeout": timeout, "max_memory": max_memory}.items():
+            if not value > 0:
+                raise OptionError(f"{name} must be above 0, not {value}")
+        self._supervisor = Supervisor(partial(_start, job, max_memory), number, timeout)
+        self.report: str = self._supervisor.greeting
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._supervisor.close()
+
+    @property
+    def retried(self) -> int:
+        """Recordings that were tried a second time so far."""
+        return self._supervisor.retried
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that run now."""
+        return self._supervisor.pids
+
+    def transcribe(
+        self, paths: Iterable[str | Path | Recording], on_error: OnError | None = None
+    ) -> Iterator[Transcript]:
+        """As :meth:`Transcriber.transcribe`, in the same order."""
+        for recording, result in self.run(recordings(paths)):
+            if isinstance(result, Transcript):
+                yield result
+            elif on_error is None:
+                raise result
+            else:
+                on_error(recording, result)
+
+    def run(
+        self, found: Iterable[Recording], in_order: bool = True
+    ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
+        """Every recording with its transcript or with what went wrong, in order or as done."""
+        return self._supervisor.run(found, in_order)
+
+
+def _start(job: Job, max_memory: float) -> tuple[Work, str]:
+    torch.set_num_threads(1)
+    transcriber, report = job.transcriber()
+    if torch.device(job.device).type == "cpu":
+        _limit_memory(max_memory)
+
+    def work(recording: Recording, alive: Callable[[], None]) -> Transcript:
+        return transcriber.transcribe_one(recording, alive)
+
+    return work, report
+
+
+def _limit_memory(gigabytes: float) -> None:
+    """Let allocations fail beyond a limit, which leaves files that are mapped aside."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = int(gigabytes * 1e9)
+    resource.setrlimit(
+        resource.RLIMIT_DATA,
+        (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard),
+    )
