@@ -205,9 +205,9 @@ def test_the_full_sum_finds_the_states_if_priors_follow_the_network(follow):
     spoken = torch.cat([frames[row, :length] for row, length in enumerate(lengths)])
     share_of_one_state = spoken.exp().mean(dim=0).max()
     if follow:
-        assert speech.agreement(labels) > 0.75 and share_of_one_state < 0.3
+        assert speech.agreement(labels) > 0.6 and share_of_one_state < 0.4
     else:
-        assert speech.agreement(labels) < 0.5 and share_of_one_state > 0.6
+        assert speech.agreement(labels) < 0.4 and share_of_one_state > 0.6
 
 
 def test_an_utterance_that_cannot_be_aligned_is_named_and_the_others_go_on():
