@@ -1,6 +1,6 @@
 """Spoken digits as training data: cuts of the Free Spoken Digit Dataset, and strings of them.
 
-Writes Lhotse cut sets, one JSON object a line, with sound resampled from 8 to 16 kHz as it is read:
+Writes Lhotse cut sets, one JSON object a line:
 
     train.jsonl.gz           single digits of george, jackson, lucas and nicolas, indices 5 and up
     train-strings.jsonl.gz   strings of 3 to 7 digits, joined from those recordings
@@ -9,11 +9,12 @@ Writes Lhotse cut sets, one JSON object a line, with sound resampled from 8 to 1
     seen.jsonl.gz            indices 0 to 4 of the training speakers: the data set's own test part
     seen-strings.jsonl.gz    strings joined from those
 
-A string is one speaker's, with pauses of 0.05 to 0.5 s; its sound is stored under strings/. The
-same seed gives the same strings. See how they sound:
+The recordings' 8 kHz become 16 kHz, as decoding would do it, and are stored under wav/. A string
+is one speaker's, with pauses of 0.05 to 0.5 s; the same seed gives the same strings. Write all,
+and hear one:
 
     .venv/bin/python scripts/prepare_fsdd.py ../shared/data/fsdd/wav
-    play .work/fsdd/strings/dev-strings/theo-000.flac
+    play .work/fsdd/wav/dev-strings/theo-000.flac
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 from lhotse import CutSet, Recording, SupervisionSegment
 from lhotse.cut import Cut
 from tqdm import tqdm
 
+from asr_hlg import audio
 from asr_hlg.errors import AsrHlgError, DataError
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -47,6 +50,7 @@ _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>\w+)_(?P<index>\d+)")
 
 def main() -> None:
     options = _parser().parse_args()
+    torch.set_num_threads(1)  # recordings are too short to be shared out
     try:
         prepare(options.wav, options.output, options.train_strings, options.strings, options.seed)
     except AsrHlgError as error:
@@ -55,38 +59,40 @@ def main() -> None:
 
 def prepare(wav: Path, output: Path, train_strings: int, strings: int, seed: int) -> None:
     """Write all cut sets; see the top of this file."""
-    parts = _split(list(_digits(wav)))
-    for name, digits in parts.items():
+    output = output.resolve()  # absolute paths, so that the cut sets can be read from anywhere
+    for name, digits in _split(list(_digits(wav, output / "wav" / "digits"))).items():
         number = train_strings if name == "train" else strings
-        joined = _strings(digits, number, output.resolve() / "strings", name, seed)
+        joined = list(_strings(digits, number, output / "wav" / f"{name}-strings", seed))
         for part, cuts in ((name, digits), (f"{name}-strings", joined)):
-            CutSet(cuts).resample(SAMPLE_RATE).to_file(output / f"{part}.jsonl.gz")
+            CutSet(cuts).to_file(output / f"{part}.jsonl.gz")
             minutes = sum(cut.duration for cut in cuts) / 60
             print(f"{part:14} {len(cuts):5} cuts, {minutes:5.1f} minutes")
 
 
-def _digits(folder: Path) -> Iterator[Cut]:
-    """A cut of every recording; absolute paths, so that the cut sets can be read anywhere."""
-    paths = sorted(path for path in folder.resolve().glob("*.wav") if _NAME.fullmatch(path.stem))
-    if not paths:
+def _digits(source: Path, target: Path) -> Iterator[Cut]:
+    """A cut of every recording, resampled."""
+    named = ((_NAME.fullmatch(path.stem), path) for path in sorted(source.glob("*.wav")))
+    found = [(match, path) for match, path in named if match]
+    if not found:
         raise DataError(
             "no recordings named DIGIT_SPEAKER_INDEX.wav",
-            path=folder,
+            path=source,
             remedy="give the folder 'recordings' of the Free Spoken Digit Dataset",
         )
-    for path in tqdm(paths, desc="recordings", unit="file", disable=None):
-        cut = Recording.from_file(path).to_cut().with_id(path.stem)
-        match = _NAME.fullmatch(path.stem)
-        assert match is not None  # it was chosen by it
-        yield _said(cut, match["speaker"], DIGITS[int(match["digit"])])
+    for match, path in tqdm(found, desc="recordings", unit="file", disable=None):
+        samples = audio.Recording(path.stem, path).load(SAMPLE_RATE).numpy()
+        digit, speaker = DIGITS[int(match["digit"])], match["speaker"]
+        yield _stored(target / f"{path.stem}.flac", path.stem, samples, digit, speaker)
 
 
-def _said(cut: Cut, speaker: str, text: str) -> Cut:
-    """The cut with its transcript."""
+def _stored(path: Path, name: str, samples: np.ndarray, text: str, speaker: str) -> Cut:
+    """A cut of samples that are written to a file first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # 16 bits would put noise where resampling left nothing, above 4 kHz.
+    soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_24")
+    cut: Cut = Recording.from_file(path, recording_id=name).to_cut().with_id(name)
     cut.supervisions = [
-        SupervisionSegment(
-            cut.id, cut.recording_id, 0.0, cut.duration, text=text, speaker=speaker, language="en"
-        )
+        SupervisionSegment(name, name, 0.0, cut.duration, text=text, speaker=speaker, language="en")
     ]
     return cut
 
@@ -103,33 +109,27 @@ def _split(cuts: Sequence[Cut]) -> dict[str, list[Cut]]:
     return parts
 
 
-def _strings(cuts: Sequence[Cut], number: int, folder: Path, part: str, seed: int) -> list[Cut]:
+def _strings(cuts: Sequence[Cut], number: int, folder: Path, seed: int) -> Iterator[Cut]:
     """Join recordings of one speaker, that many times; every speaker gets an equal share."""
-    drawn = random.Random(f"{seed} {part}")
+    drawn = random.Random(f"{seed} {folder.name}")
     by_speaker = defaultdict(list)
     for cut in cuts:
         by_speaker[cut.supervisions[0].speaker].append(cut)
     speakers = sorted(by_speaker)
-    folder = folder / f"{part}-strings"
-    folder.mkdir(parents=True, exist_ok=True)
-    strings = []
-    for index in tqdm(range(number), desc=f"{part} strings", unit="string", disable=None):
+    for index in tqdm(range(number), desc=folder.name, unit="string", disable=None):
         speaker = speakers[index % len(speakers)]
         digits = drawn.choices(by_speaker[speaker], k=drawn.randint(*LENGTHS))
-        path = folder / f"{speaker}-{index // len(speakers):03}.flac"
-        rate = digits[0].sampling_rate
-        soundfile.write(path, _with_pauses(digits, drawn), rate, subtype="PCM_16")
         text = " ".join(digit.supervisions[0].text for digit in digits)
-        cut = Recording.from_file(path).to_cut().with_id(f"{part}-{path.stem}")
-        strings.append(_said(cut, speaker, text))
-    return strings
+        name = f"{speaker}-{index // len(speakers):03}"
+        samples = _with_pauses(digits, drawn)
+        yield _stored(folder / f"{name}.flac", f"{folder.name}-{name}", samples, text, speaker)
 
 
 def _with_pauses(digits: Sequence[Cut], drawn: random.Random) -> np.ndarray:
     """Digits with silence between: float32 ``(samples,)``."""
     pieces = [digits[0].load_audio()[0]]
     for digit in digits[1:]:
-        pause = round(drawn.uniform(*PAUSES) * digit.sampling_rate)
+        pause = round(drawn.uniform(*PAUSES) * SAMPLE_RATE)
         pieces += [np.zeros(pause, np.float32), digit.load_audio()[0]]
     return np.concatenate(pieces)
 
