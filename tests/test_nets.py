@@ -180,6 +180,14 @@ def test_features_are_normalised_by_what_the_data_say(kind):
     torch.testing.assert_close(run(network, [row * std + mean])[0], expected, atol=1e-4, rtol=0)
 
 
+def test_half_precision_does_not_reach_the_spectrum():
+    network = small("conformer")
+    waveform = 1e-3 * torch.randn(1, 4000)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        features, _ = network._features(waveform, torch.tensor([4000]))
+    torch.testing.assert_close(features, network.log_mel(waveform, torch.tensor([4000]))[0])
+
+
 # ---------------------------------------------------------------- context
 
 
@@ -358,6 +366,45 @@ def test_files_with_a_broken_configuration_are_errors(tmp_path, config):
         nets.load(tmp_path / "m.npz")
 
 
+@pytest.mark.parametrize(
+    "kind, fields",
+    [
+        ("tdnn", {"dim": 10**6}),
+        ("tdnn", {"dilations": [1] * 3000}),
+        ("tdnn", {"fbank": {"num_filters": 10**9}}),
+        ("blstm", {"num_layers": 10**7}),
+        ("cnn", {"kernel": 10**6 + 1}),
+        ("cnn_lstm", {"dim": 10**15}),
+        ("conformer", {"ffn_dim": 10**8}),
+        ("conformer", {"num_blocks": 10**6}),
+        ("conformer", {"num_mels": 10**6}),
+        ("conformer", {"window": 10**9}),
+    ],
+)
+def test_a_configuration_cannot_ask_for_all_memory(tmp_path, kind, fields):
+    network = small(kind)
+    network.save(tmp_path / "m.npz")
+    with np.load(tmp_path / "m.npz") as arrays:
+        contents = dict(arrays)
+    config = json.loads(str(contents[f"{kind}.json"]))
+    contents[f"{kind}.json"] = np.array(json.dumps({**config, **fields}))
+    np.savez(tmp_path / "m.npz", **contents)
+    with pytest.raises(ModelError, match=r"m\.npz: (the configuration asks|mel filters|a window)"):
+        nets.load(tmp_path / "m.npz")
+
+
+def test_a_file_that_unpacks_to_much_more_is_refused(tmp_path):
+    network = small("tdnn")
+    network.save(tmp_path / "m.npz")
+    with np.load(tmp_path / "m.npz") as arrays:
+        contents = dict(arrays)
+    np.savez_compressed(tmp_path / "m.npz", **contents)
+    nets.load(tmp_path / "m.npz")
+    np.savez_compressed(tmp_path / "m.npz", **contents, more=np.zeros(10**7))
+    with pytest.raises(ModelError, match="unpacks to 80,0"):
+        nets.load(tmp_path / "m.npz")
+
+
 # ---------------------------------------------------------------- the acoustic model
 
 
@@ -425,6 +472,7 @@ def test_descriptions_give_size_and_frame_rate():
         ("cnn", {"subsampling": 0}, "at least 1"),
         ("conformer", {"num_heads": 0}, "positive"),
         ("conformer", {"dropout": -0.5}, "probability below 1"),
+        ("conformer", {"merge": (0, 1, 2, 3, 4)}, "column that no token has"),
     ],
 )
 def test_what_cannot_be_built_is_an_error(kind, fields, reason):

@@ -13,6 +13,7 @@ serves the pretrained weights (:mod:`asr_hlg.acoustic.hama`), training and decod
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -67,8 +68,17 @@ class ConformerConfig:
         check(divides, f"width {self.dim} does not divide into {self.num_heads} heads")
         odd = self.kernel > 0 and self.kernel % 2 == 1
         check(odd, f"a depthwise kernel has an odd number of frames, not {self.kernel}")
-        lost = set(range(len(self.tokens))) - set(self.merge or range(len(self.tokens)))
-        check(not lost, "merge leaves a token without an output unit")
+        fine = self.num_mels <= min(512, self.window // 2) and self.hop <= self.window
+        check(fine, "mel filters are at most 512 and half the window, and hops at most a window")
+        check(self.window <= self.sample_rate <= 1_000_000, "a window is a second at the most")
+        units = Counter(self.merge or range(len(self.tokens)))
+        del units[-1]
+        check(bool(self.tokens), "a network needs at least one token")
+        columns = set(range(len(self.tokens)))
+        check(columns <= set(units), "merge leaves a token without an output unit")
+        check(set(units) <= columns, "merge names a column that no token has")
+        most = max(units.values()) * len(self.tokens)
+        check(most <= 10_000_000, "merge gives one token too many units")
         check(0 <= self.dropout < 1, f"dropout is a probability below 1, not {self.dropout}")
 
     @property
@@ -256,7 +266,7 @@ class Conformer(Network):
         return self.merged(self.projection(x)).log_softmax(-1), lengths
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        features, lengths = self.log_mel(waveforms, lengths)
+        features, lengths = self._features(waveforms, lengths)
         if not torch.jit.is_scripting():  # noqa: SIM102  (the script compiler needs it outside)
             if self.training and self.augment is not None:
                 features = self.augment(features, lengths)
@@ -271,6 +281,13 @@ class Conformer(Network):
         for block in self.blocks:
             x = block(x, bias[:, None, None], padding[..., None])
         return x, lengths
+
+    def _features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        if not torch.jit.is_scripting():
+            # Energies span more than half precision can hold.
+            with torch.autocast(waveforms.device.type, enabled=False):
+                return self.log_mel(waveforms, lengths)
+        return self.log_mel(waveforms, lengths)
 
     def merged(self, units: Tensor) -> Tensor:
         """Sum the probabilities of the units that count to one token.
@@ -289,6 +306,9 @@ class Conformer(Network):
 
 def _members(config: ConformerConfig) -> Tensor:
     """The units of each token, int64 ``(num_tokens, most units)``, filled with ``num_units``."""
-    groups = [[u for u, t in enumerate(config.merge) if t == k] for k in range(len(config.tokens))]
-    most = max(map(len, groups), default=0)
+    groups: list[list[int]] = [[] for _ in config.tokens]
+    for unit, token in enumerate(config.merge):
+        if token >= 0:
+            groups[token].append(unit)
+    most = max(map(len, groups))
     return torch.tensor([g + [config.num_units] * (most - len(g)) for g in groups])

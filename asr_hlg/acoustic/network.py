@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from asr_hlg.acoustic.config import FbankConfig, configure
 from asr_hlg.errors import ModelError
@@ -113,14 +115,17 @@ class Network(nn.Module):
             If the file is not such a network, or its tensors do not fit its configuration.
         """
         try:
+            _refuse_bombs(path)
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             fields = json.loads(str(arrays.pop(config_key(cls.kind))))
             priors = arrays.pop(_PRIORS, None)
-            network = cls(configure(cls.config_class, fields))
+            config = configure(cls.config_class, fields)
+            with _AtMost(sum(array.size for array in arrays.values())):
+                network = cls(config)
             network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
             if priors is not None:
-                network.priors = checked_priors(torch.from_numpy(priors), len(fields["tokens"]))
+                network.priors = checked_priors(torch.from_numpy(priors), len(config.tokens))
         except ModelError as error:
             raise ModelError(error.message, path=path, remedy=error.remedy) from None
         except (
@@ -219,3 +224,30 @@ def checked_priors(priors: Tensor, num_tokens: int) -> Tensor:
     if not fits or not bool(((priors > 0) & (priors <= 1)).all()):
         raise ModelError(f"priors must be {num_tokens} probabilities above 0")
     return priors.float()
+
+
+class _AtMost(TorchFunctionMode):
+    """Refuse to make networks of many more weights than there are.
+
+    A configuration of a few bytes can ask for more memory than any machine has.
+    """
+
+    def __init__(self, number: int):
+        super().__init__()
+        self._left = 2 * number + 1000
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (torch.empty, torch.zeros):
+            sizes = args[0] if isinstance(args[0], tuple | list) else args
+            self._left -= math.prod(sizes)
+            if self._left < 0:
+                raise ModelError("the configuration asks for more weights than the file holds")
+        return func(*args, **(kwargs or {}))
+
+
+def _refuse_bombs(path: str | Path) -> None:
+    """Weights hardly compress: a file that unpacks to many times its size holds something else."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > 20 * Path(path).stat().st_size + 1_000_000:
+        raise ModelError(f"unpacks to {unpacked:,} bytes, which no network's weights would")

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 def clipped_relu(x: Tensor) -> Tensor:
     """Deep Speech's min(max(x, 0), 20)."""
-    return x.clamp(0.0, 20.0)
+    return F.hardtanh(x, 0.0, 20.0)
 
 
 def padding(lengths: Tensor, frames: int) -> Tensor:
