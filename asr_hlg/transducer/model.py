@@ -157,6 +157,8 @@ class Transducer(Network):
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs, padded, to encoder frames ``(B, T, encoder_dim)`` and how many ``(B,)``."""
+        if inputs.shape[1] == 0:  # which convolutions do not take
+            inputs = inputs.new_zeros(len(inputs), 1, *inputs.shape[2:])
         features, lengths = self.encoder.encode(inputs, lengths)
         stack = self.config.stack
         if stack > 1:
