@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from brute_force import random_string, transductions
@@ -10,8 +12,9 @@ from hypothesis import strategies as st
 
 from asr_hlg import lm, symbols
 from asr_hlg.arcs import Arcs
+from asr_hlg.errors import GraphError
 from asr_hlg.graph import compile as stages
-from asr_hlg.graph import tree
+from asr_hlg.graph import compile_lg, tree
 from asr_hlg.graph.meter import Meter
 from asr_hlg.lexicon import Lexicon
 
@@ -85,3 +88,73 @@ def test_all_paths_are_those_of_openfst(data):
             assert wanted.keys() == got.keys()
             for words, scores in wanted.items():
                 assert got[words] == pytest.approx(scores, abs=1e-3)
+
+
+def toy(entries: list[tuple], sentences: list[str], **options) -> tuple[Lexicon, Arcs, Arcs]:
+    """A lexicon, the G of a bigram model, and L∘G."""
+    lexicon = Lexicon(entries, **options)
+    G, _ = lm.to_arcs(lm.estimate(sentences, 2), lexicon.words)
+    return lexicon, G, tree.compose(lexicon, G)
+
+
+ENTRIES = [("cat", tuple("kat")), ("cad", tuple("kad")), ("hat", tuple("hat")), ("a", ("a",))]
+SENTENCES = ["cat a hat", "hat a cat", "a cad a cat"]
+
+
+def leaving(lg: Arcs) -> dict[int, list[tuple]]:
+    rows = zip(lg.src, lg.ilabel, lg.olabel, lg.dst, lg.score.round(4), strict=True)
+    found: dict[int, list[tuple]] = {state: [] for state in range(lg.num_states)}
+    for src, *arc in rows:
+        found[int(src)].append(tuple(float(x) for x in arc))
+    return found
+
+
+@pytest.mark.parametrize("silence", [None, "sil"])
+def test_it_is_minimal_and_reads_nothing_only_to_back_off(silence):
+    lexicon, G, lg = toy(ENTRIES, SENTENCES, silence=silence)
+    arcs = leaving(lg)
+    inside = [tuple(sorted(arcs[s])) for s in arcs if not np.isfinite(lg.final[s])]
+    assert len(inside) == len(set(inside))
+    reads_nothing = lg.ilabel == 0
+    assert (lg.olabel[reads_nothing] == 0).all()
+    smallest = by_openfst(lexicon, G)
+    assert lg.num_states <= smallest.num_states and lg.num_arcs <= smallest.num_arcs
+
+
+def test_scores_come_as_early_as_shared_beginnings_allow():
+    """Behind the first arc, what a word still costs is its share among those still possible."""
+    lexicon, _, lg = toy(ENTRIES, SENTENCES)
+    arcs, tokens = leaving(lg), lexicon.tokens
+    for state, row in arcs.items():
+        if np.isfinite(lg.final[state]) or any(label == 0 for label, *_ in row):
+            continue  # a root
+        assert sum(np.exp(score) for *_, score in row) == pytest.approx(1, abs=1e-3)
+    k = [row for row in arcs[0] if row[0] == tokens["k"]]
+    assert [word for _, word, _, _ in k] in ([0.0], [float(lexicon.words["cat"])])
+
+
+def test_a_g_that_tree_composition_does_not_fit_goes_to_openfst():
+    lexicon, G, _ = toy(ENTRIES, SENTENCES)
+    back_off = lexicon.words["#0"]
+    assert tree.backs_off(G, back_off)
+    twice = Arcs(
+        *(np.append(c, c[:1]) for c in (G.src, G.dst, G.ilabel, G.olabel, G.score)), G.final
+    )
+    assert not tree.backs_off(twice, back_off)
+    assert not tree.backs_off(G.take(np.flatnonzero(G.ilabel != back_off)), back_off)
+    silent = replace(G, ilabel=np.where(np.arange(G.num_arcs) == 0, 0, G.ilabel))
+    assert not tree.backs_off(silent, back_off)
+    other = replace(G, olabel=np.where(G.olabel == 1, 2, G.olabel))
+    assert not tree.backs_off(other, back_off)
+
+
+def test_a_g_without_a_word_of_l_is_empty():
+    lexicon = Lexicon(ENTRIES)
+    back_off, unknown = lexicon.words["#0"], lexicon.words["#0"] + 1
+    src, dst, read, write = np.array(
+        [(0, 1, unknown, unknown), (0, 2, back_off, 0), (2, 1, unknown, unknown)], dtype=np.int32
+    ).T
+    final = np.array([-np.inf, 0, -np.inf], dtype=np.float32)
+    G = Arcs(src, dst, read, write, np.zeros(3, dtype=np.float32), final)
+    with pytest.raises(GraphError, match="empty"):
+        compile_lg(lexicon, G, Meter())

@@ -81,7 +81,7 @@ def build(
         graph.meta["compiled"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         store.save(graph, folder, with_hlg=graph.packed is None)
     elif any(built.get(key) != value for key, value in _described(recipe).items()):
-        store.write_json(folder / "graph.json", {**built, **_described(recipe)})
+        store.write_meta(folder, {**built, **_described(recipe)})
         report.note("search options or description changed; the graph itself is up to date")
     else:
         report.note("up to date")

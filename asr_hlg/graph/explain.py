@@ -9,6 +9,7 @@ import kaldifst
 import numpy as np
 
 from asr_hlg.arcs import Arcs
+from asr_hlg.graph.flat import among, reached
 from asr_hlg.lexicon import Lexicon
 
 
@@ -84,14 +85,16 @@ def explain(lg: Arcs, lexicon: Lexicon, sentence: str | Sequence[str]) -> Explan
                 position,
                 f"stops at word {position + 1}, {word!r}: it is not in the lexicon",
             )
+    lg, states = _part_for(lg.sorted(), [lexicon.words[word] for word in words])
+    number = np.cumsum(states) - 1
     # Arc numbers as input labels: the best path then says which arcs it took.
     numbered = Arcs(
-        lg.src,
-        lg.dst,
+        number[lg.src],
+        number[lg.dst],
         np.arange(1, lg.num_arcs + 1, dtype=np.int32),
         lg.olabel,
         lg.score,
-        lg.final,
+        lg.final[states],
     )
     fst = numbered.to_openfst()
     kaldifst.arcsort(fst, "olabel")
@@ -100,13 +103,27 @@ def explain(lg: Arcs, lexicon: Lexicon, sentence: str | Sequence[str]) -> Explan
         arcs, score = found
         return Explanation(words, tuple(_step(lg, lexicon, arc) for arc in arcs), score)
     ending_anywhere = Arcs(
-        numbered.src, numbered.dst, numbered.ilabel, lg.olabel, lg.score, np.zeros_like(lg.final)
+        numbered.src,
+        numbered.dst,
+        numbered.ilabel,
+        lg.olabel,
+        lg.score,
+        np.zeros_like(numbered.final),
     ).to_openfst()
     kaldifst.arcsort(ending_anywhere, "olabel")
     reached = len(words)
     while reached and _best(ending_anywhere, lexicon, words[:reached]) is None:
         reached -= 1
     return Explanation(words, (), float("-inf"), reached, _reason(words, reached))
+
+
+def _part_for(lg: Arcs, words: Sequence[int]) -> tuple[Arcs, np.ndarray]:
+    """The arcs that a sentence could take, and the states that they join."""
+    arcs = lg.take(np.flatnonzero(among(lg.olabel, np.unique([0, *words]))))
+    start = np.zeros(lg.num_states, dtype=bool)
+    start[0] = True
+    states = reached(arcs.src, arcs.dst, start)
+    return arcs.take(np.flatnonzero(states[arcs.src])), states
 
 
 def _best(fst, lexicon: Lexicon, words: Sequence[str]) -> tuple[list[int], float] | None:

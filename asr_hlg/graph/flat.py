@@ -189,6 +189,31 @@ def expand(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(begin, counts) + offset, owner
 
 
+def splits(src: np.ndarray, num_states: int) -> np.ndarray:
+    """int32 ``(num_states + 1,)``: where the arcs of every state begin, given their sources."""
+    counts = np.bincount(src, minlength=num_states)
+    return np.append(0, np.cumsum(counts)).astype(np.int32)
+
+
+def reached(src: np.ndarray, dst: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Which states some others lead to, themselves included.
+
+    Parameters
+    ----------
+    src, dst : np.ndarray
+        Arcs in the order of ``src``.
+    start : np.ndarray
+        bool ``(num_states,)``.
+    """
+    first = splits(src, len(start))
+    found, frontier = start.copy(), np.flatnonzero(start)
+    while len(frontier):
+        behind = dst[expand(first[frontier], first[frontier + 1])[0]]
+        frontier = np.unique(behind[~found[behind]])
+        found[frontier] = True
+    return found
+
+
 def among(values: np.ndarray, few: np.ndarray) -> np.ndarray:
     """As ``np.isin`` for a sorted array of few, without sorting the values."""
     if not len(few):

@@ -7,14 +7,14 @@ packed.label[packed.first[s] : packed.first[s + 1]]      # what state s can read
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from numba import njit
 
 from asr_hlg.arcs import Arcs
-from asr_hlg.graph.flat import FlatGraph, expand
+from asr_hlg.graph.flat import FlatGraph, expand, splits
 
 _STATE = np.dtype([("first", "<i4"), ("eps_first", "<i4"), ("reach", "<f4")])
 
@@ -77,24 +77,31 @@ class PackedLg:
         number = _visiting_order(lg)
         final = np.empty_like(lg.final)
         final[number] = lg.final
-        lg = Arcs(number[lg.src], number[lg.dst], lg.ilabel, lg.olabel, lg.score, final)
-        reads = np.flatnonzero(lg.ilabel > 0)
-        arcs = lg.take(reads[np.lexsort((lg.ilabel[reads], lg.src[reads]))])
+        reads = np.flatnonzero(lg.ilabel > 0).astype(np.int32)
+        reads = reads[_by_label(number[lg.src[reads]], lg.ilabel[reads])]
         useful = np.isfinite(final)
-        useful[arcs.src] = True
-        return _assemble(arcs, *_closure(lg.take(np.flatnonzero(lg.ilabel == 0)), useful))
+        useful[number[lg.src[reads]]] = True
+        eps = lg.take(np.flatnonzero(lg.ilabel == 0))
+        eps = replace(eps, src=number[eps.src], dst=number[eps.dst], final=final)
+        return _assemble(
+            number[lg.src[reads]],
+            number[lg.dst[reads]],
+            lg.ilabel[reads],
+            lg.olabel[reads],
+            lg.score[reads],
+            final,
+            *_closure(eps, useful),
+        )
 
     def changed(self, change: Callable[[FlatGraph], FlatGraph]) -> PackedLg:
         """The same with other arcs; ``change`` keeps ε-arcs closed under composition."""
         flat = change(self._flat())
         src, dst, label, _ = flat.packed.T
         reads = np.flatnonzero(label > 0)
-        key = src[reads].astype(np.int64) * (int(label.max(initial=0)) + 1) + label[reads]
-        reads = reads[np.argsort(key, kind="stable")]  # nearly sorted, so faster than lexsort
+        reads = reads[_by_label(src[reads], label[reads])]
         word, ends = flat.first_word, label == -1
         final = np.full(flat.num_states - 1, -np.inf, dtype=np.float32)
         final[src[ends]] = flat.score[ends]
-        arcs = Arcs(src[reads], dst[reads], label[reads], word[reads], flat.score[reads], final)
 
         eps = np.flatnonzero(label == 0)
         spellings: dict[tuple[int, ...], int] = {(): 0}
@@ -102,7 +109,17 @@ class PackedLg:
         for i in np.flatnonzero(np.diff(flat.word_splits)[eps]):
             words = flat.words[flat.word_splits[eps[i]] : flat.word_splits[eps[i] + 1]]
             said[i] = spellings.setdefault(tuple(words.tolist()), len(spellings))
-        return _assemble(arcs, (src[eps], dst[eps], flat.score[eps], said), list(spellings))
+        closure = src[eps], dst[eps], flat.score[eps], said
+        return _assemble(
+            src[reads],
+            dst[reads],
+            label[reads],
+            word[reads],
+            flat.score[reads],
+            final,
+            closure,
+            list(spellings),
+        )
 
     def _flat(self) -> FlatGraph:
         """All arcs: those that read a token, those that read ε, those that end."""
@@ -151,30 +168,46 @@ class PackedLg:
         return PackedLg(*map(np.asarray, mapped))
 
 
-def _assemble(arcs: Arcs, eps: tuple[np.ndarray, ...], spellings: list[tuple]) -> PackedLg:
+def _assemble(
+    src: np.ndarray,
+    dst: np.ndarray,
+    label: np.ndarray,
+    word: np.ndarray,
+    score: np.ndarray,
+    final: np.ndarray,
+    eps: tuple[np.ndarray, ...],
+    spellings: list[tuple[int, ...]],
+) -> PackedLg:
     """Records of arcs in order, and of ε-arcs in order as columns like those of `_closure`."""
-    states = np.zeros(arcs.num_states + 1, dtype=_STATE)
-    states["first"] = _splits(arcs.src, arcs.num_states)
-    states["eps_first"] = _splits(eps[0], arcs.num_states)
+    num_states = len(final)
+    states = np.zeros(num_states + 1, dtype=_STATE)
+    states["first"] = splits(src, num_states)
+    states["eps_first"] = splits(eps[0], num_states)
     states["reach"] = -np.inf
-    np.maximum.at(states["reach"], arcs.src, arcs.score)
+    np.maximum.at(states["reach"], src, score)
     return PackedLg(
         states,
-        _records(dst=arcs.dst, score=arcs.score, label=_narrow(arcs.ilabel)),
-        np.maximum(arcs.olabel, 0).astype(np.int32),
+        _records(dst=dst, score=score, label=_narrow(label)),
+        np.maximum(word, 0).astype(np.int32),
         _records(
             dst=eps[1].astype(np.int32), score=eps[2].astype(np.float32), spelling=_narrow(eps[3])
         ),
-        arcs.final,
+        final,
         np.array([word for words in spellings for word in words], dtype=np.int32),
         np.cumsum([0, *(len(words) for words in spellings)]).astype(np.int32),
     )
 
 
+def _by_label(src: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The order of arcs by source and then by label, in which most are already."""
+    key = src.astype(np.int64) * (int(label.max(initial=0)) + 1) + label
+    return np.argsort(key, kind="stable").astype(np.int32)
+
+
 def _visiting_order(lg: Arcs) -> np.ndarray:
     """New numbers for the states, by which what is searched together lies together."""
-    lg = lg.take(np.lexsort((lg.ilabel, lg.src)))
-    return _depth_first(_splits(lg.src, lg.num_states), lg.dst)
+    order = _by_label(lg.src, lg.ilabel)
+    return _depth_first(splits(lg.src, lg.num_states), lg.dst[order])
 
 
 @njit(cache=True)
@@ -218,11 +251,6 @@ def _records(**columns: np.ndarray) -> np.ndarray:
     return result
 
 
-def _splits(src: np.ndarray, num_states: int) -> np.ndarray:
-    counts = np.bincount(src, minlength=num_states)
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-
-
 def _closure(eps: Arcs, useful: np.ndarray) -> tuple[tuple[np.ndarray, ...], list[tuple[int, ...]]]:
     """All pairs of states that a path of ε-arcs joins, sorted by source.
 
@@ -239,7 +267,7 @@ def _closure(eps: Arcs, useful: np.ndarray) -> tuple[tuple[np.ndarray, ...], lis
         eps.score[by_src].astype(np.float64),
         np.array(ids, dtype=np.int64)[rows][by_src],
     )
-    first = _splits(step[0], len(useful))
+    first = splits(step[0], len(useful))
     found = [step]
     while len(found[-1][0]):
         src, middle, score, said = found[-1]

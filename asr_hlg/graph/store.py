@@ -1,6 +1,7 @@
 """Graph folders: flat arrays, text tables, and one JSON file that vouches for them all.
 
-graph.json      recipe, sources with hashes, stages, versions, and a hash of every file below
+graph.json      recipe, sources with hashes, stages, versions, a hash of every file below, and one
+                of all this
 lg/             L∘G, as asr_hlg.graph.build keeps it
 packed-*.npy    L∘G for token passing, see asr_hlg.graph.packed; only with the CTC topology
 words.txt, tokens.txt, lexiconp.txt
@@ -21,7 +22,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import k2
@@ -30,7 +31,7 @@ import torch
 
 from asr_hlg import symbols
 from asr_hlg.errors import GraphError
-from asr_hlg.graph import hlg
+from asr_hlg.graph import checks, hlg
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.slot import Slot
 from asr_hlg.lexicon import Lexicon, Pronunciation
@@ -43,6 +44,7 @@ SLOT = "slot.npz"
 HLG = ("arcs.npy", "phones.npy", "words.npy", "word_splits.npy")
 PACKED = "packed-"
 LEXICON_OPTIONS = ("silence", "silence_prob", "position_dependent")
+_OWN_HASH = "sha256"
 
 
 def save(graph: DecodingGraph, folder: Path, with_hlg: bool = True) -> None:
@@ -91,7 +93,7 @@ def write_manifest(folder: Path, meta: dict[str, Any]) -> None:
         str(path.relative_to(folder)): {"sha256": file_hash(path), "bytes": path.stat().st_size}
         for path in sorted(paths)
     }
-    write_json(folder / "graph.json", {**meta, "files": files})
+    write_meta(folder, {**meta, "files": files})
 
 
 def load(folder: Path) -> DecodingGraph:
@@ -115,7 +117,9 @@ def load(folder: Path) -> DecodingGraph:
         folder,
     )
     if any(name.startswith(PACKED) for name in meta["files"]):
-        graph.packed = PackedLg.load(folder, PACKED)
+        with checks.damage_named(folder):
+            graph.packed = PackedLg.load(folder, PACKED)
+            checks.check_packed(graph.packed, len(graph.columns), len(graph.words), folder)
     return graph
 
 
@@ -135,7 +139,10 @@ def _read_slot(folder: Path, meta: dict[str, Any]) -> Slot | None:
     """Where new words go, checked when the folder was opened unless it is made now."""
     if not has_hlg(meta):
         hlg.complete(folder, meta)
-    return Slot.load(folder / SLOT) if SLOT in meta["files"] else None
+    if SLOT not in meta["files"]:
+        return None
+    with checks.damage_named(folder / SLOT):
+        return Slot.load(folder / SLOT)
 
 
 def _read_hlg(folder: Path, meta: dict[str, Any]) -> k2.Fsa:
@@ -143,9 +150,12 @@ def _read_hlg(folder: Path, meta: dict[str, Any]) -> k2.Fsa:
     if not has_hlg(meta):
         hlg.complete(folder, meta)
     check_files(folder, meta, HLG)
-    arcs, phones, word_ids, splits = (
-        torch.from_numpy(np.load(folder / name, mmap_mode="c", allow_pickle=False)) for name in HLG
-    )
+    with checks.damage_named(folder):
+        arrays = [np.load(folder / name, mmap_mode="c", allow_pickle=False) for name in HLG]
+        sizes = [len(meta["columns"])]
+        sizes += [len(symbols.read(folder / name)) for name in ("tokens.txt", "words.txt")]
+        checks.check_hlg(*map(np.asarray, arrays), sizes, folder)
+    arcs, phones, word_ids, splits = map(torch.from_numpy, arrays)
     shape = k2.ragged.create_ragged_shape2(splits, None, len(word_ids))
     fsa = k2.Fsa(arcs, aux_labels=k2.RaggedTensor(shape, word_ids))
     fsa.phones = phones
@@ -211,19 +221,44 @@ def read_meta(folder: Path) -> dict[str, Any]:
             path=folder,
             remedy="compile one with: asr-hlg graph NAME",
         )
-    try:
+    with checks.damage_named(path):
         meta = json.loads(path.read_text(encoding="utf-8"))
-        newer = meta["format"] != FORMAT
-        meta["files"], meta["columns"], meta["lexicon"]
-    except (ValueError, KeyError, TypeError):
-        raise GraphError("is damaged", path=path, remedy="compile the graph again") from None
-    if newer:
-        raise GraphError(
-            f"has format {meta['format']}, this version reads {FORMAT}",
-            path=path,
-            remedy="compile the graph again",
-        )
+        if meta["format"] != FORMAT:
+            raise GraphError(
+                f"has format {meta['format']}, this version reads {FORMAT}",
+                path=path,
+                remedy="compile the graph again",
+            )
+        if meta.pop(_OWN_HASH, None) != _json_hash(meta):
+            raise ValueError("its content is not what was written")
+        _check_meta(meta)
     return meta
+
+
+def write_meta(folder: Path, meta: dict[str, Any]) -> None:
+    """Write ``graph.json`` with a hash of all that it says."""
+    write_json(folder / "graph.json", {**meta, _OWN_HASH: _json_hash(meta)})
+
+
+def _json_hash(content: dict[str, Any]) -> str:
+    """Of what JSON keeps of it, whatever the order and the blanks."""
+    kept = json.loads(json.dumps(content))
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _check_meta(meta: dict[str, Any]) -> None:
+    """Raise a ValueError unless the entries that loading needs are what they should be."""
+    columns, lexicon = meta["columns"], meta["lexicon"]
+    for name, entry in meta["files"].items():
+        part = PurePosixPath(name)
+        if part.is_absolute() or ".." in part.parts or not isinstance(entry["sha256"], str):
+            raise ValueError(f"{name!r} is no file of this folder")
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        raise ValueError("columns are names")
+    if not set(lexicon) <= set(LEXICON_OPTIONS) or "silence" not in lexicon:
+        raise ValueError(f"the lexicon has {', '.join(LEXICON_OPTIONS)}")
+    if not isinstance(lexicon["silence"], str | None):
+        raise ValueError("silence is a token, or none")
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

@@ -20,14 +20,13 @@ other's with the same token; so the only arcs that read nothing are G's back-off
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from asr_hlg.arcs import Arcs
-from asr_hlg.graph.flat import expand
+from asr_hlg.graph.flat import expand, reached, splits
 from asr_hlg.lexicon import Lexicon
 
 DELTA = 1e-5
@@ -66,12 +65,14 @@ def compose(lexicon: Lexicon, G: Arcs) -> Arcs:
     """
     spoken = _Pronunciations.of(lexicon)
     back_off = lexicon.words["#0"]
-    G = _connect(_of_words(G, np.diff(spoken.word_first) > 0, back_off)).sorted()
-    is_back_off = G.ilabel == back_off
-    words, backs = G.take(np.flatnonzero(~is_back_off)), G.take(np.flatnonzero(is_back_off))
-    first = np.searchsorted(words.src, np.arange(G.num_states + 1))
-    trees = _Trees(*_grow(first, words.dst, words.ilabel, words.score, *spoken))
-    return _join(lexicon, G.final, backs, trees)
+    G = _connect(_of_words(G, np.diff(spoken.word_first) > 0, back_off))
+    first = splits(G.src, G.num_states)
+    trees = _grow(first, G.dst, G.ilabel, G.score, *spoken)
+    no, yes, pause = 0.0, -np.inf, -1
+    if lexicon.silence is not None:
+        pause = lexicon.tokens[lexicon.silence]
+        no, yes = np.log1p(-lexicon.silence_prob), np.log(lexicon.silence_prob)
+    return Arcs(*_join(first, G.dst, G.ilabel, G.score, G.final, trees, back_off, pause, no, yes))
 
 
 class _Pronunciations(NamedTuple):
@@ -106,118 +107,40 @@ class _Pronunciations(NamedTuple):
         )
 
 
-class _Trees(NamedTuple):
-    """The trees of G's states.
-
-    State t of the trees has the number t plus the number of G's states; numbers below that are
-    states behind a word. Arcs are columns: destination, token, word, score. They begin at
-    ``root_first[g]`` for the root of g, and at ``first[t]`` for state t.
-    """
-
-    root_first: np.ndarray
-    root: tuple[np.ndarray, ...]
-    first: np.ndarray
-    inner: tuple[np.ndarray, ...]
-
-
-def _join(lexicon: Lexicon, final: np.ndarray, backs: Arcs, trees: _Trees) -> Arcs:
-    """The automaton of trees and back-offs; ``final`` is G's."""
-    num_g, num_inner = len(final), len(trees.first) - 1
-    after = np.zeros(num_g, dtype=bool)  # what is behind a word, and the start
-    after[0] = True
-    for dst in (trees.root[0], trees.inner[0]):
-        after[dst[dst < num_g]] = True
-    root = after.copy()
-    root[backs.dst] = True
-    silence = lexicon.silence
-    if silence is None:
-        after = root
-    num_after = int(after.sum())
-    number = np.append(np.cumsum(after) - 1, num_after + np.arange(num_inner)).astype(np.int32)
-    # Without silence a word ends in a root.
-    root_number = number[:num_g]
-    if silence is not None:
-        root_number = (num_after + num_inner + np.cumsum(root) - 1).astype(np.int32)
-
-    dst, token, word, score = trees.inner
-    src = num_after + np.repeat(np.arange(num_inner, dtype=np.int32), np.diff(trees.first))
-    inner = Arcs(src, number[dst], token, word, score, np.full(num_inner, -np.inf, np.float32))
-    dst, token, word, score = trees.root
-    src = np.repeat(np.arange(num_g, dtype=np.int32), np.diff(trees.root_first))
-    nothing = np.zeros(backs.num_arcs, dtype=np.int32)
-    starts = Arcs(
-        np.append(src, backs.src),
-        np.append(number[dst], root_number[backs.dst]),
-        np.append(token, nothing),
-        np.append(word, nothing),
-        np.append(score, backs.score),
-        final,
-    ).sorted()
-    if silence is None:
-        return _together([_of_some(starts, root, number), inner])
-    no, yes = np.float32(np.log1p(-lexicon.silence_prob)), np.float32(np.log(lexicon.silence_prob))
-    behind = _of_some(starts, after, number)
-    ends = np.flatnonzero(after)
-    label = np.full(num_after, lexicon.tokens[silence], dtype=np.int32)
-    pauses = Arcs(
-        number[ends],
-        root_number[ends],
-        label,
-        np.zeros_like(label),
-        np.full(num_after, yes),
-        np.zeros(0, dtype=np.float32),
-    )
-    behind = replace(behind, score=behind.score + no, final=behind.final + no)
-    return _together(
-        [_together([behind, pauses]).sorted(), inner, _of_some(starts, root, root_number)]
-    )
-
-
-def _of_some(starts: Arcs, states: np.ndarray, number: np.ndarray) -> Arcs:
-    """What leaves some states of G, which get new numbers."""
-    part = starts.take(np.flatnonzero(states[starts.src]))
-    return replace(part, src=number[part.src], final=starts.final[states])
-
-
-def _together(parts: list[Arcs]) -> Arcs:
-    """The arcs of some automata whose states are numbered one after the other."""
-    names = ("src", "dst", "ilabel", "olabel", "score", "final")
-    return Arcs(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-
 def _of_words(G: Arcs, known: np.ndarray, back_off: int) -> Arcs:
     """G without the words that have no pronunciation."""
     kept = G.ilabel == back_off
     within = G.ilabel < len(known)
     kept[within] |= known[G.ilabel[within]]
-    return G.take(np.flatnonzero(kept))
+    return G if kept.all() else G.take(np.flatnonzero(kept))
 
 
 def _connect(G: Arcs) -> Arcs:
-    """G without the arcs that no sentence takes."""
+    """G without the arcs that no sentence takes, by source."""
+    G = G.sorted()
     start = np.zeros(G.num_states, dtype=bool)
     start[0] = True
-    used = _reached(G.src, G.dst, start)
-    used &= _reached(G.dst, G.src, np.isfinite(G.final))
-    return G.take(np.flatnonzero(used[G.src] & used[G.dst]))
-
-
-def _reached(src: np.ndarray, dst: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Which states some others lead to, themselves included."""
-    by_src = np.argsort(src, kind="stable")
-    first = np.searchsorted(src[by_src], np.arange(len(start) + 1))
-    dst = dst[by_src]
-    found, frontier = start.copy(), np.flatnonzero(start)
-    while len(frontier):
-        behind = dst[expand(first[frontier], first[frontier + 1])[0]]
-        frontier = np.unique(behind[~found[behind]])
-        found[frontier] = True
-    return found
+    used = reached(G.src, G.dst, start)
+    order = np.argsort(G.dst, kind="stable")
+    used &= reached(G.dst[order], G.src[order], np.isfinite(G.final))
+    kept = used[G.src] & used[G.dst]
+    return G if kept.all() else G.take(np.flatnonzero(kept))
 
 
 @njit(nogil=True, cache=True)
 def _grow(first, dst, word, score, tokens, begin, log_prob, of_word, word_first):
-    """The trees of all states of G, equal parts shared; see `_Trees`."""
+    """The trees of all states of G, equal parts shared.
+
+    State t of the trees has the number t plus the number of G's states; numbers below that are
+    states behind a word. Arcs are columns: destination, token, word, score.
+
+    Returns
+    -------
+    root_first, root
+        The arcs of g's root begin at ``root_first[g]``.
+    first, inner
+        The arcs of state t begin at ``first[t]``.
+    """
     num_g = len(first) - 1
     widest = longest = num_ends = room = 0
     for g in range(num_g):
@@ -295,6 +218,78 @@ def _grow(first, dst, word, score, tokens, begin, log_prob, of_word, word_first)
         tree_first[: num_trees + 1],
         (tree[0][:used], tree[1][:used], tree[2][:used], tree[3][:used]),
     )
+
+
+@njit(nogil=True, cache=True)
+def _join(g_first, g_dst, g_label, g_score, g_final, trees, back_off, pause, no, yes):
+    """Columns of the whole automaton: trees, back-offs, and silence after words if there is one.
+
+    States behind words come first, the start being one of them, then those inside trees, then
+    roots. Without silence a word ends in a root.
+    """
+    root_first, root, first, inner = trees
+    num_g, num_inner = len(g_final), len(first) - 1
+    behind = np.full(num_g + num_inner, -1, np.int32)
+    start = np.full(num_g, -1, np.int32)
+    behind[0] = 0
+    for dst in (root[0], inner[0]):
+        for state in dst:
+            if state < num_g:
+                behind[state] = 0
+    for arc in range(len(g_dst)):
+        if g_label[arc] == back_off:
+            start[g_dst[arc]] = 0
+    num_states = num_arcs = 0
+    for g in range(num_g):
+        if pause < 0 and start[g] == 0:
+            behind[g] = 0
+        if behind[g] == 0:
+            behind[g] = num_states
+            num_states += 1
+            num_arcs += 1 + root_first[g + 1] - root_first[g] + g_first[g + 1] - g_first[g]
+    for state in range(num_inner):
+        behind[num_g + state] = num_states + state
+    num_behind = num_states
+    num_states += num_inner
+    num_arcs += first[num_inner]
+    for g in range(num_g):
+        if pause < 0:
+            start[g] = behind[g]
+        elif start[g] == 0 or behind[g] >= 0:
+            start[g] = num_states
+            num_states += 1
+            num_arcs += root_first[g + 1] - root_first[g] + g_first[g + 1] - g_first[g]
+
+    src, (dst, label, word, score) = np.empty(num_arcs, np.int32), _columns(num_arcs)
+    final = np.full(num_states, -np.inf, np.float32)
+    at = 0
+    for block in range(3):
+        if block == 1:
+            for state in range(num_inner):
+                for arc in range(first[state], first[state + 1]):
+                    src[at], dst[at] = num_behind + state, behind[inner[0][arc]]
+                    label[at], word[at], score[at] = inner[1][arc], inner[2][arc], inner[3][arc]
+                    at += 1
+            continue
+        for g in range(num_g):
+            state = behind[g] if block == 0 else start[g]
+            if state < 0 or (block == 2 and pause < 0):
+                continue
+            more = no if block == 0 else 0.0
+            final[state] = g_final[g] + more
+            for arc in range(g_first[g], g_first[g + 1]):
+                if g_label[arc] == back_off:
+                    src[at], dst[at], label[at], word[at] = state, start[g_dst[arc]], 0, 0
+                    score[at] = g_score[arc] + more
+                    at += 1
+            if block == 0 and pause >= 0:
+                src[at], dst[at], label[at], word[at], score[at] = state, start[g], pause, 0, yes
+                at += 1
+            for arc in range(root_first[g], root_first[g + 1]):
+                src[at], dst[at] = state, behind[root[0][arc]]
+                label[at], word[at], score[at] = root[1][arc], root[2][arc], root[3][arc] + more
+                at += 1
+    return src[:at], dst[:at], label[:at], word[:at], score[:at], final
 
 
 @njit(nogil=True, cache=True)
