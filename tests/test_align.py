@@ -12,51 +12,21 @@ import numpy as np
 import pytest
 import torch
 from brute_force import ctc_alignments, hmm_alignments, path_scores
+from tiny_lexicon import make_lexicon, random_log_probs, readings
 
 from asr_hlg import cli, topology
 from asr_hlg.align import Aligner, NoGuesses, align_recordings
 from asr_hlg.audio import recordings
 from asr_hlg.errors import AsrHlgError, GraphError, LexiconError
-from asr_hlg.graph import store
+from asr_hlg.graph import compile_hlg, store
 from asr_hlg.graph.build import build
 from asr_hlg.graph.recipe import Recipe
-from asr_hlg.lexicon import Lexicon
 from asr_hlg.posteriors import Posteriors
-
-PRONUNCIATIONS = {
-    "cat": [(("k", "t"), 1.0)],
-    "at": [(("t",), 0.75), (("k", "k"), 0.25)],
-    "kit": [(("k", "i", "t"), 1.0)],
-}
-SILENCE_PROB = 0.3
-
-
-def make_lexicon(silence: str | None = "SIL") -> Lexicon:
-    entries = [(word, *p) for word, prons in PRONUNCIATIONS.items() for p in prons]
-    return Lexicon(entries, silence=silence, silence_prob=SILENCE_PROB)
 
 
 def random_posteriors(tokens, num_frames, seed) -> Posteriors:
-    logits = np.random.default_rng(seed).normal(size=(1, num_frames, len(tokens)))
-    log_probs = torch.from_numpy(2 * logits).log_softmax(dim=2).float()
+    log_probs = random_log_probs(num_frames, len(tokens), seed).float()
     return Posteriors(log_probs, torch.tensor([num_frames], dtype=torch.int32), 0.5, tuple(tokens))
-
-
-def readings(words, silence: bool):
-    """Every way to say words: (tokens with the word each belongs to or None, log score)."""
-    for prons in itertools.product(*(PRONUNCIATIONS[word] for word in words)):
-        for pauses in itertools.product(
-            (False, True) if silence else (False,), repeat=len(words) + 1
-        ):
-            tokens = [("SIL", None)] * pauses[0]
-            score = sum(math.log(probability) for _, probability in prons)
-            for number, ((phones, _), pause) in enumerate(zip(prons, pauses[1:], strict=True)):
-                tokens += [(phone, number) for phone in phones]
-                tokens += [("SIL", None)] * pause
-            if silence:
-                share = (SILENCE_PROB if p else 1 - SILENCE_PROB for p in pauses)
-                score += sum(map(math.log, share))
-            yield tokens, score
 
 
 def best_reading(words, log_probs, ids, silence):
@@ -272,9 +242,8 @@ def test_pronunciations_come_from_graph_then_recipe_then_guesses(folder):
 
 
 def test_a_graph_without_a_recipe_has_no_known_topology(tmp_path):
-    (tmp_path / "graph.json").write_text(
-        json.dumps({"format": store.FORMAT, "files": {}, "columns": [], "lexicon": {}})
-    )
+    lexicon = make_lexicon()
+    compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, None).save(tmp_path)
     with pytest.raises(GraphError, match="topology is unknown"):
         Aligner.of_graph(tmp_path, ["cat"])
 
