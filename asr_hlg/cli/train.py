@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from asr_hlg.train.config import TrainingConfig
+from asr_hlg.train.hybrid import train_hybrid
 from asr_hlg.train.run import train
 
 EPILOG = """\
@@ -26,6 +27,8 @@ error rate on the dev set, the graph of a recipe (see `asr-hlg graph --help`):
   [spec_augment]                     frequency_masks, time_masks, …
   [loader]                           max_duration: seconds of sound in a batch; workers
   [optimiser]                        learning_rate, warm_up, weight_decay, clip
+  [hybrid]                           with cross_entropy, to start from transcripts alone:
+  rounds = [2, 3, 15]                epochs before each new alignment
   [training]                         epochs, patience, average, seed, checkpoint_seconds
   [[test]]                           name, cuts, graph: what the final model is tested on
 
@@ -64,5 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, or go on."""
     config = TrainingConfig.read(options.config, options.set)
-    train(config, options.output or options.config.with_suffix(""), options.device)
+    folder = options.output or options.config.with_suffix("")
+    run = train if config.hybrid is None else train_hybrid
+    run(config, folder, options.device)
     return 0

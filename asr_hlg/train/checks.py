@@ -69,11 +69,11 @@ def check_transcripts(
     LexiconError, AsrHlgError
         Naming the utterances and what can be done.
     """
-    frames = dict(zip((cut.id for cut in cuts), _frames(network, cuts, fastest), strict=True))
+    num_frames = dict(zip((cut.id for cut in cuts), frames(network, cuts, fastest), strict=True))
     texts = {cut.id: data.text_of(cut) for cut in cuts}
     if drop_short:
         known = {i: t for i, t in texts.items() if all(w in loss.graphs.lexicon for w in t.split())}
-        short = [i for i, t in known.items() if frames[i] < loss.graphs.of(t).least_frames]
+        short = [i for i, t in known.items() if num_frames[i] < loss.graphs.of(t).least_frames]
         if short:
             report(
                 f"left out {len(short)} utterances too short for their transcript: "
@@ -83,7 +83,7 @@ def check_transcripts(
             if not len(cuts):
                 raise DataError("every utterance is too short for its transcript")
     ids = [cut.id for cut in cuts]
-    loss.check(ids, [texts[id] for id in ids], [frames[id] for id in ids])
+    loss.check(ids, [texts[id] for id in ids], [num_frames[id] for id in ids])
     return cuts
 
 
@@ -99,12 +99,12 @@ def alignments(network: Network, cuts: CutSet) -> list[Tensor]:
         network.config.tokens, network.config.frame_shift, network.output_lengths
     )
     return [
-        data.frame_labels(cut, labels.columns, labels.frame_shift, frames)
-        for cut, frames in zip(cuts, _frames(network, cuts), strict=True)
+        data.frame_labels(cut, labels.columns, labels.frame_shift, number)
+        for cut, number in zip(cuts, frames(network, cuts), strict=True)
     ]
 
 
-def _frames(network: Network, cuts: CutSet, fastest: float = 1.0) -> Iterator[int]:
+def frames(network: Network, cuts: CutSet, fastest: float = 1.0) -> Iterator[int]:
     """How many frames the network gives for every cut."""
     config = network.config
     for cut in cuts:

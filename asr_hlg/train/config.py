@@ -31,6 +31,9 @@
     epochs = 20
     patience = 5
 
+    [hybrid]                              # cross_entropy from transcripts: asr_hlg.train.hybrid
+    rounds = [2, 3, 15]
+
     [search]                              # for dev and test sets; default: the recipe's own
     acoustic_scale = 1.0
 
@@ -102,6 +105,20 @@ class LossSection:
 
 
 @dataclass(frozen=True)
+class HybridSection:
+    """Rounds of alignment and training by cross-entropy, and the epochs of each.
+
+    See :mod:`asr_hlg.train.hybrid`.
+    """
+
+    rounds: list[int]
+
+    def __post_init__(self):
+        if not self.rounds or min(self.rounds) < 1:
+            raise OptionError(f"rounds are numbers of epochs, at least 1, not {self.rounds}")
+
+
+@dataclass(frozen=True)
 class NetworkSection:
     """A kind of network with its fields, or a trained one to start from.
 
@@ -112,7 +129,8 @@ class NetworkSection:
     init : str, optional
         ``hama``, or the path of a network's file.
     fields : mapping
-        Of the kind's configuration, where they are not its defaults.
+        Of the kind's configuration, where they are not its defaults; beside ``init``, ``dropout``
+        alone can be changed.
     """
 
     kind: str | None = None
@@ -147,6 +165,7 @@ class TrainingConfig:
     loader: LoaderOptions = field(default_factory=LoaderOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    hybrid: HybridSection | None = None
     search: Mapping[str, Any] = field(default_factory=dict)
     test: Sequence[TestSet] = ()
     task: str = ""
@@ -178,6 +197,8 @@ class TrainingConfig:
                 raise OptionError(
                     f"{name} is missing", path=path, remedy="see asr-hlg train --help"
                 )
+        if ("hybrid" in content) and content["loss"].get("kind") != "cross_entropy":
+            raise OptionError("[hybrid] is for the loss cross_entropy", path=path)
         top = section(_Top, {n: content[n] for n in ("graph", "task") if n in content}, "", path)
         sections: dict[str, Any] = {
             name: section(kind, content[name], name, path)
@@ -217,6 +238,7 @@ _SECTIONS: dict[str, type] = {
     "loader": LoaderOptions,
     "optimiser": OptimiserOptions,
     "training": TrainingOptions,
+    "hybrid": HybridSection,
 }
 
 
@@ -228,9 +250,10 @@ def _network(values: Any, path: Path) -> NetworkSection:
     found = section(NetworkSection, own, "network", path)
     if (found.kind is None) == (found.init is None):
         raise OptionError("[network] needs either kind or init", path=path)
-    if found.init is not None and others:
+    settled = [name for name in others if name != "dropout"] if found.init is not None else []
+    if settled:
         raise OptionError(
-            f"[network] {next(iter(others))} is settled by init", path=path, remedy="remove it"
+            f"[network] {settled[0]} is settled by init", path=path, remedy="remove it"
         )
     init = found.init
     if init is not None and init != "hama":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import k2
 import torch
@@ -115,7 +115,7 @@ def prepare(config: TrainingConfig, report: Say) -> Parts:
     """Read, make and check everything that a training needs."""
     torch.manual_seed(config.training.seed)
     recipe = Recipe.read(config.graph)
-    network, lexicon, H = _network(config, recipe)
+    network, lexicon, H = make_network(config, recipe)
     train_cuts = checks.read_cuts(config.data.train)
     loss = make_loss(config, H, lexicon, [data.text_of(cut) for cut in train_cuts])
     if isinstance(loss, SequenceLoss):
@@ -166,7 +166,7 @@ def make_loss(config: TrainingConfig, H: k2.Fsa, lexicon: Lexicon, texts: list[s
     return HmmFullSum(H, lexicon, prior_scale=scale, prior_momentum=section.prior_momentum)
 
 
-def _network(config: TrainingConfig, recipe: Recipe) -> tuple[Network, Lexicon, k2.Fsa]:
+def make_network(config: TrainingConfig, recipe: Recipe) -> tuple[Network, Lexicon, k2.Fsa]:
     """The network, and L and H over its tokens."""
     lexicon = read_lexicon(recipe)
     H = make_topology(recipe.topology, lexicon)
@@ -176,6 +176,8 @@ def _network(config: TrainingConfig, recipe: Recipe) -> tuple[Network, Lexicon, 
         return nets.create(section.kind, columns, **section.fields), lexicon, H
     init = cast(str, section.init)
     network = hama.conformer() if init == "hama" else nets.load(init)
+    if section.fields:
+        network = _with_fields(network, section.fields)
     tokens = network.config.tokens
     if topology.is_ctc(H):
         # The network may know more tokens than the lexicon needs, and in another order.
@@ -188,6 +190,13 @@ def _network(config: TrainingConfig, recipe: Recipe) -> tuple[Network, Lexicon, 
             remedy="start from a network that was trained with this recipe",
         )
     return network, lexicon, H
+
+
+def _with_fields(network: Network, fields: Mapping[str, Any]) -> Network:
+    """The same network with fields of its configuration changed that shape no weights."""
+    changed = type(network)(replace(network.config, **fields))
+    changed.load_state_dict(network.state_dict())
+    return changed
 
 
 def _batches(config: TrainingConfig, network: Network, loss: nn.Module, cuts: CutSet) -> Loader:

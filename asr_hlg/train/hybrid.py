@@ -1,0 +1,163 @@
+"""Hybrid models from transcripts alone: alignment and training take turns.
+
+The first round trains on recordings divided evenly among their states; each round after it on
+what the network of the round before aligns (see :mod:`asr_hlg.realign`). A config asks for it
+with its rounds::
+
+    [hybrid]
+    rounds = [2, 3, 15]            # epochs of each
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from lhotse import CutSet
+from lhotse.cut import Cut
+from torch import Tensor
+from tqdm import tqdm
+
+from asr_hlg import data, topology
+from asr_hlg.acoustic import nets
+from asr_hlg.acoustic.model import NetworkModel
+from asr_hlg.align import Aligner
+from asr_hlg.errors import DataError, OptionError
+from asr_hlg.graph.recipe import Recipe
+from asr_hlg.posteriors import Posteriors
+from asr_hlg.realign import flat_start, realign, share_changed
+from asr_hlg.train import checks
+from asr_hlg.train.config import NetworkSection, TrainingConfig
+from asr_hlg.train.result import NAME, Result
+from asr_hlg.train.run import MODEL, Say, make_network, train
+
+_BATCH = 32  # utterances whose posteriors are computed together
+
+
+def train_hybrid(
+    config: TrainingConfig, folder: Path, device: str = "cpu", report: Say | None = None
+) -> Result:
+    """Train by cross-entropy on alignments that improve from round to round.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        With ``[hybrid]``; its graph has the topology hmm or chain.
+    folder : Path
+        Gets ``round-1/``, ``round-2/``, …, each a training of its own, and the last one's model
+        and result. A round that is finished there is not done again.
+    device : str
+    report : callable, optional
+        Takes lines for the user; default: standard error.
+
+    Returns
+    -------
+    Result
+        Of the last round, with the time of all rounds.
+    """
+    say = report or (lambda line: tqdm.write(line, file=sys.stderr))
+    aligning = _Aligning(config)
+    rounds = config.hybrid.rounds if config.hybrid else [config.training.epochs]
+    labels = aligning.flat(say)
+    results: list[Result] = []
+    init: NetworkSection = config.network
+    for number, epochs in enumerate(rounds, start=1):
+        place = folder / f"round-{number}"
+        if number > 1:
+            before, labels = labels, aligning.by_network(folder / f"round-{number - 1}" / MODEL)
+            say(f"alignment {number}: {share_changed(before, labels):.1%} of frames changed")
+        round_config = replace(
+            config,
+            data=replace(config.data, train=[aligning.write(labels, place)]),
+            network=init,
+            training=replace(config.training, epochs=epochs),
+            hybrid=None,
+            test=config.test if number == len(rounds) else (),
+        )
+        if not (place / NAME).is_file():
+            train(round_config, place, device, say)
+        results.append(Result.read(place / NAME))
+        init = NetworkSection(init=str(place / MODEL))
+    shutil.copyfile(place / MODEL, folder / MODEL)
+    result = replace(
+        results[-1],
+        model=folder.resolve().name,
+        epochs=sum(result.epochs for result in results),
+        wall_seconds=sum(result.wall_seconds for result in results),
+        cpu_seconds=sum(result.cpu_seconds for result in results),
+    )
+    result.write(folder)
+    return result
+
+
+class _Aligning:
+    """The training cuts of a config, and what their alignments need."""
+
+    def __init__(self, config: TrainingConfig):
+        recipe = Recipe.read(config.graph)
+        self.network, self.lexicon, self.H = make_network(config, recipe)
+        if topology.is_ctc(self.H):
+            raise OptionError(
+                f"{config.graph} has the topology of CTC, which needs no alignments",
+                path=config.path,
+                remedy='leave [hybrid] out and take the loss "ctc", or the topology "hmm"',
+            )
+        self.num_states = recipe.topology.num_states if recipe.topology.kind == "hmm" else 2
+        self.columns = self.network.config.tokens
+        self.frame_shift = self.network.config.frame_shift
+        self.cuts = list(checks.read_cuts(config.data.train))
+        self.drop_short = config.data.drop_short
+
+    def flat(self, report: Say) -> dict[str, Tensor]:
+        """Every recording divided evenly among its states."""
+        labels, short = {}, []
+        for cut, frames in zip(self.cuts, checks.frames(self.network, self.cuts), strict=True):
+            try:
+                labels[cut.id] = flat_start(
+                    self.lexicon, data.text_of(cut), frames, self.num_states
+                )
+            except DataError as error:
+                if not self.drop_short:
+                    raise DataError(f"{cut.id}: {error.message}", remedy=error.remedy) from None
+                short.append(cut.id)
+        if short:
+            report(f"left out {len(short)} utterances too short for their states: {short[0]}, …")
+        return labels
+
+    def by_network(self, path: Path) -> dict[str, Tensor]:
+        """What a trained network hears where; utterances that it cannot align keep out."""
+        model = NetworkModel(nets.load(path))
+        aligner = Aligner(self.H, self.lexicon, self.columns)
+        return realign(aligner, _heard(model, self.cuts), on_error=lambda id, error: None)
+
+    def write(self, labels: dict[str, Tensor], folder: Path) -> Path:
+        """The cuts that have labels, with them, as a manifest."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "aligned.jsonl.gz"
+        CutSet(
+            data.with_alignment(cut, labels[cut.id].tolist(), self.columns, self.frame_shift)
+            for cut in self.cuts
+            if cut.id in labels
+        ).to_file(path)
+        return path
+
+
+def _heard(model: NetworkModel, cuts: Iterable[Cut]) -> Iterator[tuple[str, Posteriors, str]]:
+    """Id, posteriors and transcript of every cut."""
+    ordered = sorted(cuts, key=lambda cut: (cut.duration, cut.id))
+    for first in tqdm(range(0, len(ordered), _BATCH), desc="align", unit="batch", disable=None):
+        batch = ordered[first : first + _BATCH]
+        waveforms = [
+            torch.from_numpy(cut.resample(model.sample_rate).load_audio()[0]) for cut in batch
+        ]
+        together = model.posteriors(waveforms, model.sample_rate)
+        for row, cut in enumerate(batch):
+            one = slice(row, row + 1)
+            posteriors = replace(
+                together, log_probs=together.log_probs[one], lengths=together.lengths[one]
+            )
+            yield cut.id, posteriors, data.text_of(cut)
