@@ -17,20 +17,43 @@ from asr_hlg.acoustic.network import FbankNetwork
 
 
 @dataclass(frozen=True)
-class CnnConfig(FbankConfig):
-    """The shape of a :class:`Cnn`; see also :class:`~asr_hlg.acoustic.config.FbankConfig`.
+class FrontConfig(FbankConfig):
+    """What both networks say of their first two layers, those over time and frequency.
 
     Attributes
     ----------
-    channels, kernel_frames, kernel_bands : int
-        Of the two layers over time and frequency; kernels are odd.
+    channels : int
+        Of both layers.
+    kernel_frames, kernel_bands : int
+        Frames and bands that a kernel of the first layer combines, odd numbers; of the second
+        layer, which sees every other band, half the bands.
+    """
+
+    channels: int = 32
+    kernel_frames: int = 11
+    kernel_bands: int = 21
+
+    def __post_init__(self):
+        super().__post_init__()
+        sizes = (self.channels, self.kernel_frames, self.kernel_bands)
+        check(min(sizes) > 0, "sizes of layers and kernels are positive")
+        odd = self.kernel_frames % 2 == self.kernel_bands % 2 == 1
+        check(odd, "kernels are odd numbers")
+        check(self.kernel_frames >= self.subsampling, "subsampling would skip frames unseen")
+
+
+@dataclass(frozen=True)
+class CnnConfig(FrontConfig):
+    """The shape of a :class:`Cnn`; see also :class:`FrontConfig`.
+
+    Attributes
+    ----------
     dim, num_layers, kernel : int
         Width of the layers over time, how many there are, and frames that each combines (odd).
     causal : bool
         No layer sees later frames than its own: for recognition while somebody speaks.
     """
 
-    channels: int = 32
     kernel_frames: int = 5
     kernel_bands: int = 9
     dim: int = 256
@@ -40,7 +63,7 @@ class CnnConfig(FbankConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        _check(self)
+        check(self.dim > 0 and self.num_layers > 0, "sizes of layers are positive")
         check(self.kernel > 0 and self.kernel % 2 == 1, "kernels are odd numbers")
 
 
@@ -52,15 +75,7 @@ class Cnn(FbankNetwork):
 
     def __init__(self, config: CnnConfig):
         super().__init__(config, config.dim)
-        self.front = Front(
-            config.fbank.num_filters,
-            config.channels,
-            config.kernel_frames,
-            config.kernel_bands,
-            config.subsampling,
-            config.causal,
-            config.dropout,
-        )
+        self.front = _front(config, config.causal)
         self.bottleneck = nn.Linear(self.front.width, config.dim)
         self.layers = nn.ModuleList(
             TimeConvolution(
@@ -85,13 +100,11 @@ class Cnn(FbankNetwork):
 
 
 @dataclass(frozen=True)
-class CnnLstmConfig(FbankConfig):
-    """The shape of a :class:`CnnLstm`; see also :class:`~asr_hlg.acoustic.config.FbankConfig`.
+class CnnLstmConfig(FrontConfig):
+    """The shape of a :class:`CnnLstm`; see also :class:`FrontConfig`.
 
     Attributes
     ----------
-    channels, kernel_frames, kernel_bands : int
-        Of the two layers over time and frequency; kernels are odd.
     dim, num_layers : int
         Width of the LSTMs, and how many follow each other.
     bidirectional : bool
@@ -99,16 +112,13 @@ class CnnLstmConfig(FbankConfig):
         ``right_context`` later frames only.
     """
 
-    channels: int = 32
-    kernel_frames: int = 11
-    kernel_bands: int = 21
     dim: int = 256
     num_layers: int = 3
     bidirectional: bool = True
 
     def __post_init__(self):
         super().__post_init__()
-        _check(self)
+        check(self.dim > 0 and self.num_layers > 0, "sizes of layers are positive")
 
 
 class CnnLstm(FbankNetwork):
@@ -119,15 +129,7 @@ class CnnLstm(FbankNetwork):
 
     def __init__(self, config: CnnLstmConfig):
         super().__init__(config, config.dim)
-        self.front = Front(
-            config.fbank.num_filters,
-            config.channels,
-            config.kernel_frames,
-            config.kernel_bands,
-            config.subsampling,
-            False,
-            config.dropout,
-        )
+        self.front = _front(config, causal=False)
         widths = [self.front.width] + [config.dim] * config.num_layers
         self.layers = nn.ModuleList(
             Recurrent(width, config.dim, config.bidirectional, config.dropout)
@@ -143,9 +145,13 @@ class CnnLstm(FbankNetwork):
         return x
 
 
-def _check(config: CnnConfig | CnnLstmConfig) -> None:
-    sizes = (config.channels, config.dim, config.num_layers, config.kernel_frames)
-    check(min(*sizes, config.kernel_bands) > 0, "sizes of layers and kernels are positive")
-    odd = config.kernel_frames % 2 == config.kernel_bands % 2 == 1
-    check(odd, "kernels are odd numbers")
-    check(config.kernel_frames >= config.subsampling, "subsampling would skip frames unseen")
+def _front(config: FrontConfig, causal: bool) -> Front:
+    return Front(
+        config.fbank.num_filters,
+        config.channels,
+        config.kernel_frames,
+        config.kernel_bands,
+        config.subsampling,
+        causal,
+        config.dropout,
+    )
