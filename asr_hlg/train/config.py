@@ -86,9 +86,10 @@ class LossSection:
         In [0, 1): weight of the distance to the initial network's outputs, see
         :class:`asr_hlg.train.FrameObjective`.
     prior_scale : float
-        Of ``hmm``: exponent of the priors.
+        Of ``hmm``: exponent of the priors; 1 by default.
     prior_momentum : float
-        Of ``hmm``: how slowly the priors follow the network; without it they stay uniform.
+        Of ``hmm``: how slowly the priors follow the network; by default as :class:`HmmFullSum` has
+        it. Uniform priors would let the network give nearly all frames to one state.
     """
 
     kind: LossKind
