@@ -255,7 +255,6 @@ class _Process:
     def kill(self) -> None:
         self._process.kill()
         self._process.join()
-        self._process.close()
         self.connection.close()
 
 
@@ -272,24 +271,26 @@ def _main(start: Start, connection: Connection) -> None:
         connection.send(("unable", WorkerError(f"a worker cannot start: {_described(error)}")))
         return
     connection.send(("ready", greeting))
-    while True:
-        try:
-            task = connection.recv()
-            reply = _reply(work, task, connection)
-            connection.send(reply)
-        except (EOFError, BrokenPipeError):
-            return  # nobody is there any more
-        if reply[0] == "broken":
-            return
+    # A pipe without another end: nobody is there any more.
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while _do(work, connection.recv(), connection):
+            pass
 
 
-def _reply(work: Work, task: Any, connection: Connection) -> tuple[str, Any]:
+def _do(work: Work, task: Any, connection: Connection) -> bool:
+    """Do one task; returns whether this process is fit for another."""
     try:
-        return "done", work(task, lambda: connection.send(("alive", None)))
-    except AsrHlgError as error:
-        return "done", error
+        try:
+            result = work(task, lambda: connection.send(("alive", None)))
+        except AsrHlgError as error:
+            result = error
+        connection.send(("done", result))
+        return True
+    except BrokenPipeError:
+        raise
     except Exception as error:
-        return "broken", f"raised {_described(error)}"
+        connection.send(("broken", f"raised {_described(error)}"))
+        return False
 
 
 def _end_with_parent() -> None:
