@@ -88,8 +88,8 @@ class LossSection:
     prior_scale : float
         Of ``hmm``: exponent of the priors; 1 by default.
     prior_momentum : float
-        Of ``hmm``: how slowly the priors follow the network; by default as :class:`HmmFullSum` has
-        it. Uniform priors would let the network give nearly all frames to one state.
+        Of ``hmm``: how slowly the priors follow the network, 0.9 by default. Uniform priors would
+        let the network give nearly all frames to one state.
     """
 
     kind: LossKind

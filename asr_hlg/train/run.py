@@ -162,8 +162,9 @@ def make_loss(config: TrainingConfig, H: k2.Fsa, lexicon: Lexicon, texts: list[s
         return Ctc(H, lexicon)
     if section.kind == "lf_mmi":
         return LfMmi(H, lexicon, phone_bigram(lexicon, texts))
-    given = {"prior_scale": section.prior_scale, "prior_momentum": section.prior_momentum}
-    return HmmFullSum(H, lexicon, **{k: value for k, value in given.items() if value is not None})
+    scale = 1.0 if section.prior_scale is None else section.prior_scale
+    momentum = 0.9 if section.prior_momentum is None else section.prior_momentum
+    return HmmFullSum(H, lexicon, prior_scale=scale, prior_momentum=momentum)
 
 
 def make_network(config: TrainingConfig, recipe: Recipe) -> tuple[Network, Lexicon, k2.Fsa]:
