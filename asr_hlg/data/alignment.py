@@ -1,20 +1,21 @@
 """Frame labels on cuts, in a form that Lhotse keeps right when a cut is changed.
 
-A label for every frame becomes items with start and duration; speeding a cut up, cutting it or
-joining it to another moves them along with the sound.
+A label for every frame becomes items with start and duration in the recording; speeding a cut up,
+cutting it or joining it to another moves them along with the sound.
 """
 
 from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from lhotse.cut import Cut
-from lhotse.supervision import AlignmentItem
+from lhotse.cut import Cut, MixedCut
+from lhotse.supervision import AlignmentItem, SupervisionSegment
+from lhotse.utils import fastcopy
 from torch import Tensor
 
 from asr_hlg.errors import DataError
@@ -22,6 +23,9 @@ from asr_hlg.losses import UNALIGNED
 
 TIER = "pdf"
 """The name under which frame labels are found in ``supervision.alignment``."""
+
+_ROUNDING = 5e-4
+"""Seconds that may lie between two items because their times were rounded to samples."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +80,49 @@ def with_alignment(
             f"cut {cut.id!r} has {len(cut.supervisions)} supervisions, expected one",
             remedy="part it with cuts.trim_to_supervisions()",
         )
+    [begin] = [part.start - offset for offset, part in _tracks(cut) if part.supervisions]
     items, start = [], 0
     for label, run in itertools.groupby(int(label) for label in labels):
         length = sum(1 for _ in run)
         if label != UNALIGNED:
-            # Not rounded to samples: Lhotse would otherwise drift away from the frames.
-            times = round(start * frame_shift, 8), round(length * frame_shift, 8)
-            items.append(AlignmentItem(names[label], *times))
+            times = begin + start * frame_shift, length * frame_shift
+            items.append(AlignmentItem(names[label], *(round(time, 8) for time in times)))
         start += length
-    return cut.map_supervisions(
-        lambda supervision: supervision.with_alignment(
-            TIER, [item.with_offset(supervision.start) for item in items]
+    return cut.map_supervisions(lambda supervision: supervision.with_alignment(TIER, items))
+
+
+def from_zero(cut: Cut) -> list[SupervisionSegment]:
+    """A cut's supervisions with all times counted from its start, those of alignments too.
+
+    Lhotse counts these from the start of the recording that a cut was taken from.
+    """
+    return [
+        fastcopy(
+            supervision.with_offset(offset),
+            alignment={
+                tier: list(_within(items, part, offset))
+                for tier, items in (supervision.alignment or {}).items()
+            },
         )
-    )
+        for offset, part in _tracks(cut)
+        for supervision in part.supervisions
+    ]
+
+
+def _within(items: Iterable[AlignmentItem], part: Cut, offset: float) -> Iterator[AlignmentItem]:
+    """What of the items lies within a cut, moved so that the cut begins at ``offset``."""
+    for item in items:
+        start, end = max(item.start, part.start), min(item.end, part.end)
+        if start < end:
+            times = round(start - part.start + offset, 8), round(end - start, 8)
+            yield AlignmentItem(item.symbol, *times, item.score)
+
+
+def _tracks(cut: Cut) -> list[tuple[float, Cut]]:
+    """The cuts that a cut is made of, and where in it they begin."""
+    if isinstance(cut, MixedCut):
+        return [(track.offset, track.cut) for track in cut.tracks]
+    return [(0.0, cut)]
 
 
 def frame_labels(cut: Cut, columns: dict[str, int], frame_shift: float, num_frames: int) -> Tensor:
@@ -116,7 +150,7 @@ def frame_labels(cut: Cut, columns: dict[str, int], frame_shift: float, num_fram
         If the cut has no alignment, or one with a label that is not in ``columns``.
     """
     items = sorted(
-        (item for s in cut.supervisions for item in (s.alignment or {}).get(TIER, ())),
+        (item for s in from_zero(cut) for item in s.alignment.get(TIER, ())),
         key=lambda item: item.start,
     )
     if not items:
@@ -135,6 +169,6 @@ def frame_labels(cut: Cut, columns: dict[str, int], frame_shift: float, num_fram
     for frame in range(num_frames):
         middle = (frame + 0.5) * frame_shift
         index = bisect_right(starts, middle) - 1
-        if index >= 0 and middle < items[index].end:
+        if index >= 0 and middle < items[index].end + _ROUNDING:
             labels[frame] = columns[items[index].symbol]
     return labels

@@ -224,7 +224,7 @@ def in_memory(name: str, samples: np.ndarray, sample_rate: int) -> lhotse.Record
 def _part(noise: Cut, duration: float, drawn: random.Random) -> Cut:
     """A stretch of noise of that duration, from anywhere in it; repeated where it is too short."""
     if noise.duration < duration:
-        noise = noise.repeat(math.ceil(duration / noise.duration))
+        noise = joined([noise] * math.ceil(duration / noise.duration))
     return noise.truncate(
         offset=drawn.uniform(0, noise.duration - duration), duration=duration, preserve_id=True
     )

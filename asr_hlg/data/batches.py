@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from asr_hlg import audio, features
-from asr_hlg.data.alignment import FrameLabels, frame_labels
+from asr_hlg.data.alignment import FrameLabels, frame_labels, from_zero
 from asr_hlg.data.augmentation import Augmentation, in_memory
 from asr_hlg.data.augmentation import noises as generated_noises
 from asr_hlg.data.sources import text_of
@@ -72,7 +72,8 @@ class LoaderOptions:
     Attributes
     ----------
     max_duration : float
-        Seconds in a batch, padding included, of all processes together.
+        Seconds in a batch, padding included, of all processes together.  A batch ends with the cut
+        that leaves no room for another as long; it may itself be longer than those before it.
     shuffle : bool
         Another order in every epoch; otherwise that of the cut set, within each bucket.
     seed : int
@@ -322,7 +323,7 @@ def _in_memory(cut: Cut, sample_rate: int) -> Cut:
     text_of(cut)
     samples = _samples(cut, sample_rate).numpy()
     recording = in_memory(cut.id, samples, sample_rate)
-    return MonoCut(cut.id, 0.0, recording.duration, 0, cut.supervisions, recording=recording)
+    return MonoCut(cut.id, 0.0, recording.duration, 0, from_zero(cut), recording=recording)
 
 
 def _samples(cut: Cut, sample_rate: int) -> Tensor:
