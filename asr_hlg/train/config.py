@@ -67,12 +67,14 @@ class DataSection:
     """Where the cuts are; each as :func:`asr_hlg.data.cuts` takes it.
 
     ``drop_short`` leaves utterances that are too short for their transcript out, with a note,
-    where they would otherwise be an error.
+    where they would otherwise be an error. ``guess_words`` does the same for words that the
+    lexicon lacks: they get the pronunciation that :mod:`asr_hlg.g2p` guesses.
     """
 
     train: list[Path]
     dev: list[Path] = field(default_factory=list)
     drop_short: bool = False
+    guess_words: bool = False
 
 
 @dataclass(frozen=True)

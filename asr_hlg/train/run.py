@@ -14,7 +14,7 @@ from lhotse import CutSet
 from torch import nn
 from tqdm import tqdm
 
-from asr_hlg import data, hybrid, symbols, topology
+from asr_hlg import data, g2p, hybrid, symbols, topology
 from asr_hlg.acoustic import hama, nets
 from asr_hlg.acoustic.network import FbankNetwork, Network
 from asr_hlg.data import FrameLabels, Loader, SpecAugment
@@ -117,6 +117,8 @@ def prepare(config: TrainingConfig, report: Say) -> Parts:
     recipe = Recipe.read(config.graph)
     network, lexicon, H = make_network(config, recipe)
     train_cuts = checks.read_cuts(config.data.train)
+    if config.data.guess_words:
+        lexicon = _completed(lexicon, train_cuts, report)
     loss = make_loss(config, H, lexicon, [data.text_of(cut) for cut in train_cuts])
     if isinstance(loss, SequenceLoss):
         fastest = max(config.augment.speeds)
@@ -191,6 +193,16 @@ def make_network(config: TrainingConfig, recipe: Recipe) -> tuple[Network, Lexic
             remedy="start from a network that was trained with this recipe",
         )
     return network, lexicon, H
+
+
+def _completed(lexicon: Lexicon, cuts: CutSet, report: Say) -> Lexicon:
+    """The lexicon with a guess for every word of the transcripts that it lacks."""
+    own = lexicon.with_tokens(symbols.names(lexicon.tokens)[: lexicon.num_tokens])
+    words = [word for cut in cuts for word in data.text_of(cut).split()]
+    lexicon, guesses = g2p.complete(own, words)
+    if guesses.pronunciations or guesses.left_out:
+        report(guesses.report())
+    return lexicon
 
 
 def _with_fields(network: Network, fields: Mapping[str, Any]) -> Network:
