@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from asr_hlg.score import Errors
 from asr_hlg.train import OptimiserOptions, TrainingOptions, checkpoints, log
 
 TOYS = Path(__file__).with_name("training_toys.py")
+_PATIENCE = 600  # seconds: the machine may be busy
 
 
 def _entries(folder, kind):
@@ -218,21 +218,13 @@ def _program(folder, **settings):
 def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
     settings = {"epochs": 4, "dropout": 0.3, "checkpoint_seconds": 0.0, "average": 2}
     undisturbed = _program(tmp_path / "whole", **settings)
-    assert undisturbed.wait(60) == 0
+    assert undisturbed.wait(_PATIENCE) == 0
     moments = random.Random(3)
-    for _ in range(3):
-        process = _program(tmp_path / "killed", slow=True, **settings)
-        before = set((tmp_path / "killed").glob("checkpoints/checkpoint-*"))
-        while process.poll() is None and before >= set(
-            (tmp_path / "killed").glob("checkpoints/checkpoint-*")
-        ):
-            time.sleep(0.01)
-        time.sleep(moments.random() * 0.1)
-        assert process.poll() is None, "it ended before it could be killed"
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    for _ in range(4):
+        doomed = _program(tmp_path / "killed", doomed_after=moments.uniform(0, 0.5), **settings)
+        assert doomed.wait(_PATIENCE) == -signal.SIGKILL
     last = _program(tmp_path / "killed", **settings)
-    said = last.communicate(timeout=60)[0]
+    said = last.communicate(timeout=_PATIENCE)[0]
     assert last.returncode == 0
     assert "going on from checkpoint-" in said
     expected = (tmp_path / "whole" / "weights.npy").read_bytes()
@@ -360,7 +352,7 @@ def _two(folder, **settings):
                 [sys.executable, str(TOYS), str(folder), json.dumps(settings)], env=environment
             )
         )
-    return [process.wait(120) for process in processes]
+    return [process.wait(_PATIENCE) for process in processes]
 
 
 def test_two_processes_do_what_one_does(tmp_path):

@@ -7,7 +7,10 @@ several of it.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,24 +117,31 @@ def _dev():
     return iter(batches)
 
 
-class _Slow(Batches):
-    """Gives a test the time to kill at any step."""
+class _Doomed(Batches):
+    """Some time after its first batch the process is killed, whatever it is doing."""
+
+    def __init__(self, seconds: float):
+        super().__init__()
+        self.timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+        self.timer.daemon = True
 
     def __iter__(self):
+        if not self.timer.is_alive():
+            self.timer.start()
         for batch in super().__iter__():
-            time.sleep(0.02)
+            time.sleep(0.05)
             yield batch
 
 
 def main(folder: Path, settings: dict) -> Outcome:
     torch.set_num_threads(1)
-    slow = settings.pop("slow", False)
+    doomed_after = settings.pop("doomed_after", None)
     dropout = settings.pop("dropout", 0.0)
     with parallel.processes("cpu"):
         run = trainer(
             folder,
             Objective(dropout=dropout),
-            _Slow() if slow else Batches(),
+            Batches() if doomed_after is None else _Doomed(doomed_after),
             evaluate=dev_errors,
             report=lambda line: print(line, flush=True),
             **settings,

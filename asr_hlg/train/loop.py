@@ -43,7 +43,7 @@ class Batches(Protocol):
 
 
 class Trainer:
-    """Trains an objective; afterwards its modules hold the averaged weights.
+    """Trains an objective; afterwards it holds the averaged weights, in the first process.
 
     Where ``folder`` has checkpoints of the same config, training goes on from the newest and
     ends with the weights that it would have had without the interruption. Every step seeds its
@@ -61,7 +61,7 @@ class Trainer:
     batches : Batches
         The training data.
     folder : Path
-        Gets ``checkpoints/`` and ``log.jsonl``.
+        Gets ``checkpoints/`` and ``log.jsonl``; all processes must see it.
     options : TrainingOptions
     optimiser : OptimiserOptions
     evaluate : callable, optional
@@ -256,13 +256,21 @@ class Trainer:
             return None
         counts = torch.zeros(4, dtype=torch.int64, device=self.device)
         if self.rank == 0:
-            self.objective.eval()
-            with torch.no_grad(), Clock(self.progress):
-                counts[:] = torch.tensor(list(asdict(self.evaluate(self.objective)).values()))
+            counts[:] = torch.tensor(list(asdict(self._errors(self.evaluate)).values()))
         return Errors(*parallel.from_first(counts).tolist())
 
+    def _errors(self, evaluate: Callable[[nn.Module], Errors]) -> Errors:
+        self.objective.eval()
+        with torch.no_grad(), Clock(self.progress):
+            return evaluate(self.objective)
+
     def _average(self) -> Outcome:
-        """Put the mean of the best epochs' weights into the objective, or the best alone."""
+        """Put the mean of the best epochs' weights into the objective, or the best alone.
+
+        The first process does so; what the others have is of no use any more.
+        """
+        if self.rank > 0:
+            return Outcome(self.progress, (), None)
         parts = self._epoch_weights(self.progress.best(self.options.average))
         if not parts:
             raise TrainingError(
@@ -281,10 +289,11 @@ class Trainer:
         mean = checkpoints.mean(list(parts.values()))
         checkpoints.load_arrays(self.objective, mean, self._checkpoints)
         self.objective.eval()
-        dev = self._evaluated()
-        if dev is not None:
-            numbers = ", ".join(str(epoch + 1) for epoch in parts)
-            self.report(f"weights of epochs {numbers}: dev WER {dev.rate:.2%}")
+        if self.evaluate is None:
+            return None
+        dev = self._errors(self.evaluate)
+        numbers = ", ".join(str(epoch + 1) for epoch in parts)
+        self.report(f"weights of epochs {numbers}: dev WER {dev.rate:.2%}")
         return dev
 
     def _epoch_weights(self, epochs: list[int]) -> dict[int, dict[str, np.ndarray]]:
