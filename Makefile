@@ -6,6 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 GRAPH  ?= en
 WAVS   ?= examples
+REF    ?= examples/text
+MODEL  ?= conformer
 ARGS   ?=
 
 # Debian's python3 may be the right one without being called python3.11.
@@ -13,14 +15,16 @@ ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
 endif
 
-.PHONY: help install kaldifeat graph decode test test-slow lint docs clean
+.PHONY: help install kaldifeat graph decode digits test test-slow lint docs bench clean
 
 help:
 	@echo 'make install            put the project and its exact dependencies into $(VENV)'
 	@echo 'make graph GRAPH=en     compile graphs/en.toml into graphs/en/ (also: cat_hat, en-full)'
 	@echo 'make decode WAVS=...    transcribe recordings (default: the examples that ship)'
+	@echo 'make digits MODEL=...   train on spoken digits: conformer (default), blstm, tdnn'
 	@echo 'make test               run the test suite; make test-slow adds the long ones'
 	@echo 'make lint               ruff and mypy'
+	@echo 'make bench WAVS=... REF=...   speed and errors beside other decoders (default: the examples)'
 	@echo 'make docs               draw the pictures of docs/ anew'
 
 install: $(VENV)/.installed
@@ -51,6 +55,9 @@ decode: $(VENV)/.installed
 	$(BIN)/asr-hlg graph $(GRAPH)
 	$(BIN)/asr-hlg transcribe --graph $(GRAPH) $(if $(filter examples,$(WAVS)),--ref examples/text) $(ARGS) $(WAVS)
 
+digits: $(VENV)/.installed
+	$(BIN)/python scripts/train_digits.py $(MODEL) $(ARGS)
+
 test: $(VENV)/.installed-dev $(VENV)/.kaldifeat
 	$(BIN)/asr-hlg graph cat_hat
 	$(BIN)/asr-hlg graph en
@@ -60,6 +67,10 @@ test-slow: $(VENV)/.installed-dev $(VENV)/.kaldifeat
 	$(BIN)/asr-hlg graph en
 	$(BIN)/asr-hlg graph en-full
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/asr-hlg graph $(GRAPH)
+	$(BIN)/asr-hlg bench --graph $(GRAPH) --ref $(REF) $(ARGS) $(WAVS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -43,6 +43,8 @@ DEV = ("theo",)
 HELD_OUT = 5  # indices below it are the data set's test part
 PAUSES = (0.05, 0.5)
 LENGTHS = (3, 7)
+TRAIN_STRINGS = 240  # as long, together, as the single digits
+STRINGS = 200
 SAMPLE_RATE = 16000
 
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>\w+)_(?P<index>\d+)")
@@ -57,7 +59,13 @@ def main() -> None:
         sys.exit(f"prepare_fsdd: {error}")
 
 
-def prepare(wav: Path, output: Path, train_strings: int, strings: int, seed: int) -> None:
+def prepare(
+    wav: Path,
+    output: Path,
+    train_strings: int = TRAIN_STRINGS,
+    strings: int = STRINGS,
+    seed: int = 0,
+) -> None:
     """Write all cut sets; see the top of this file."""
     output = output.resolve()  # absolute paths, so that the cut sets can be read from anywhere
     for name, digits in _split(list(_digits(wav, output / "wav" / "digits"))).items():
@@ -143,10 +151,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, default=Path(".work/fsdd"), help="[%(default)s]")
     parser.add_argument(
-        "--train-strings", type=int, default=1000, help="strings to train on [%(default)s]"
+        "--train-strings", type=int, default=TRAIN_STRINGS, help="strings to train on [%(default)s]"
     )
     parser.add_argument(
-        "--strings", type=int, default=200, help="strings of each other part [%(default)s]"
+        "--strings", type=int, default=STRINGS, help="strings of each other part [%(default)s]"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the strings [%(default)s]")
     return parser

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from asr_hlg.train.config import TrainingConfig
-from asr_hlg.train.hybrid import train_hybrid
 from asr_hlg.train.run import train
 
 EPILOG = """\
@@ -68,6 +67,5 @@ def run(options: argparse.Namespace) -> int:
     """Train, or go on."""
     config = TrainingConfig.read(options.config, options.set)
     folder = options.output or options.config.with_suffix("")
-    run = train if config.hybrid is None else train_hybrid
-    run(config, folder, options.device)
+    train(config, folder, options.device)
     return 0

@@ -63,6 +63,10 @@ def train(
         Before training if data, network, loss and graph do not go together; for what goes wrong
         later see :class:`asr_hlg.train.Trainer`.
     """
+    if config.hybrid is not None:
+        from asr_hlg.train.hybrid import train_hybrid  # which calls this for every round
+
+        return train_hybrid(config, folder, device, report)
     say = report or (lambda line: tqdm.write(line, file=sys.stderr))
     with parallel.processes(device) as own:
         rank, processes = parallel.world()
