@@ -9,15 +9,20 @@
 from asr_hlg.transducer.greedy import Greedy
 from asr_hlg.transducer.loss import Targets
 from asr_hlg.transducer.model import Transducer, TransducerConfig
+from asr_hlg.transducer.objective import PrunedLossOptions, TransducerObjective
 from asr_hlg.transducer.options import TransducerOptions
 from asr_hlg.transducer.search import Decoder, token_graph, token_lexicon, transcripts
+from asr_hlg.transducer.streaming import Stream
 
 __all__ = [
     "Decoder",
     "Greedy",
+    "PrunedLossOptions",
+    "Stream",
     "Targets",
     "Transducer",
     "TransducerConfig",
+    "TransducerObjective",
     "TransducerOptions",
     "token_graph",
     "token_lexicon",

@@ -1,0 +1,285 @@
+"""A transducer for strings of digits: trained, and recognised by every search.
+
+    .venv/bin/python scripts/prepare_fsdd.py ../shared/data/fsdd/wav
+    .venv/bin/python scripts/train_digits_transducer.py
+    .venv/bin/python scripts/train_digits_transducer.py --from-scratch
+
+Its tokens are the phones of lang/digits/lexicon.txt. The encoder starts from the pretrained
+Conformer, or is a bidirectional LSTM from scratch. It learns from four speakers; `theo`, on whose
+strings the searches are compared, is a fifth, whom nothing was tuned on. What a search without a
+graph says is read as words by the lexicon, as far as it can be.
+
+Interrupted training goes on where it was; results are in result.json of the folder, model.npz is
+for asr_hlg.transducer.Transducer.load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lhotse import CutSet
+
+from asr_hlg import data, lm, symbols, topology
+from asr_hlg.acoustic import hama
+from asr_hlg.acoustic.network import FbankNetwork
+from asr_hlg.data import Augmentation, Batch, LoaderOptions, SpecAugment, SpecAugmentOptions
+from asr_hlg.errors import AsrHlgError
+from asr_hlg.graph import DecodingGraph, compile_hlg
+from asr_hlg.graph.build import build, read_lexicon
+from asr_hlg.graph.recipe import Recipe
+from asr_hlg.lexicon import Lexicon
+from asr_hlg.score import Errors, score
+from asr_hlg.train import OptimiserOptions, Trainer, TrainingOptions
+from asr_hlg.train.checks import frames, read_cuts
+from asr_hlg.train.result import Result
+from asr_hlg.transducer import (
+    Decoder,
+    Transducer,
+    TransducerConfig,
+    TransducerObjective,
+    TransducerOptions,
+    transcripts,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = ROOT / "graphs" / "digit-loop-transducer.toml"
+TASK = "digits-transducer"
+COMPARED = 40  # strings on which the pruned loss is compared with the full one, every epoch
+BATCH = 60.0  # seconds that are recognised together
+
+AUGMENTATION = Augmentation(
+    speeds=(0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2),
+    volumes=(0.3, 2.0),
+    noise=0.5,
+    snr=(10.0, 40.0),
+)
+MASKS = SpecAugmentOptions(frequency_width=12, time_masks=2, time_width=10, time_share=0.1)
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    try:
+        recipe = Recipe.read(RECIPE)
+        folder = options.folder or ROOT / ".work" / (
+            "transducer-scratch" if options.from_scratch else "transducer"
+        )
+        train(recipe, options, folder)
+    except AsrHlgError as error:
+        sys.exit(f"train_digits_transducer: {error}")
+
+
+def train(recipe: Recipe, options: argparse.Namespace, folder: Path) -> Result:
+    """Train, save, and try every search."""
+    torch.manual_seed(options.seed)
+    lexicon = read_lexicon(recipe)
+    network = make_network(lexicon, options.from_scratch)
+    print(network.describe(), flush=True)
+    cuts = read_cuts([options.data / f"{name}.jsonl.gz" for name in ("train", "train-strings")])
+    objective = TransducerObjective(network, lexicon)
+    texts = [data.text_of(cut) for cut in cuts]
+    lengths = frames(network, cuts, max(AUGMENTATION.speeds))
+    long_enough = _alignable(objective, cuts, texts, lengths)
+    config = network.config
+    batches = data.loader(
+        long_enough,
+        config.fbank,
+        LoaderOptions(max_duration=options.batch, seed=options.seed),
+        AUGMENTATION,
+        sample_rate=config.sample_rate,
+    )
+    if isinstance(network.encoder, FbankNetwork):
+        _normalise(network.encoder, batches)
+    network.encoder.augment = SpecAugment(MASKS)
+    rate = options.learning_rate or (2e-3 if options.from_scratch else 4e-4)
+    trainer = Trainer(
+        objective,
+        batches,
+        folder,
+        TrainingOptions(epochs=options.epochs, seed=options.seed),
+        OptimiserOptions(learning_rate=rate),
+        evaluate=Check(strings(options.data, "seen", COMPARED), lexicon),
+        config={"from_scratch": options.from_scratch, "batch": options.batch},
+    )
+    outcome = trainer.run()
+    network.save(folder / "model.npz")
+    graphs = make_graphs(recipe, lexicon, texts)
+    tests = {}
+    for part in ("dev", "seen"):
+        cuts = strings(options.data, part)
+        for name, (search, graph) in graphs.items():
+            errors, speed = recognise(network, graph, search, cuts, lexicon)
+            speaker = "theo" if part == "dev" else "seen"
+            tests[f"{speaker}, {name}"] = errors
+            print(f"{speaker:5} {name:28} WER {errors.rate:6.2%}  {speed}", flush=True)
+    result = Result(
+        TASK,
+        folder.name,
+        f"{network.kind} ({config.encoder})",
+        "pruned RNN-T",
+        network.num_parameters,
+        tests,
+        outcome.progress.epoch,
+        outcome.progress.wall_seconds,
+        outcome.progress.cpu_seconds,
+    )
+    print(f"results are in {result.write(folder)}")
+    return result
+
+
+def make_network(lexicon: Lexicon, from_scratch: bool) -> Transducer:
+    """A transducer of the lexicon's tokens, with a frame every 40 ms."""
+    tokens = tuple(symbols.names(lexicon.tokens)[: lexicon.num_tokens])
+    if not from_scratch:
+        return Transducer.on(hama.conformer(), tokens, stack=2)
+    shape = {"hidden": 160, "num_feed_forward": 1, "dim": 160, "num_layers": 2, "dropout": 0.2}
+    fields = {"fbank": {"num_filters": 40}, **shape}
+    return Transducer(TransducerConfig(tokens, "blstm", fields, stack=2))
+
+
+def make_graphs(
+    recipe: Recipe, lexicon: Lexicon, texts: list[str]
+) -> dict[str, tuple[TransducerOptions, DecodingGraph | None]]:
+    """Every search by its name, with the graph that it follows."""
+    loop = DecodingGraph.load(build(recipe))
+    G, _ = lm.to_arcs(lm.estimate(texts, order=2), lexicon.words)
+    bigram = compile_hlg(topology.transducer(lexicon.num_tokens), lexicon, G)
+    return {
+        "greedy": (TransducerOptions("greedy"), None),
+        "beam": (TransducerOptions("beam"), None),
+        "graph, any token": (TransducerOptions("graph"), None),
+        "graph, digits": (TransducerOptions("graph"), loop),
+        "graph, digits, bigram × 0.3": (TransducerOptions("graph", graph_scale=0.3), bigram),
+    }
+
+
+@dataclass
+class Check:
+    """After every epoch: greedy errors on unseen recordings of the training speakers.
+
+    Also prints how far the pruned loss is from the full one there.
+    """
+
+    cuts: CutSet
+    lexicon: Lexicon
+
+    def __call__(self, objective: TransducerObjective) -> Errors:
+        network = objective.network
+        pruned = full = 0.0
+        for batch in batches_of(network, self.cuts):
+            losses = objective.compare(batch)
+            pruned, full = (s + float(x.sum()) for s, x in zip((pruned, full), losses, strict=True))
+        print(f"pruned loss {pruned:.2f}, full loss {full:.2f}: {pruned / full - 1:+.2%}")
+        greedy = TransducerOptions("greedy")
+        return recognise(network, None, greedy, self.cuts, self.lexicon)[0]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long a search took; ``encoder`` is the encoder's share of ``seconds``."""
+
+    duration: float
+    seconds: float
+    encoder: float
+
+    def __str__(self) -> str:
+        search = self.duration / (self.seconds - self.encoder)
+        return f"{self.duration / self.seconds:5.0f} × real time (search alone {search:.0f} ×)"
+
+
+def recognise(
+    network: Transducer,
+    graph: DecodingGraph | None,
+    options: TransducerOptions,
+    cuts: CutSet,
+    lexicon: Lexicon,
+) -> tuple[Errors, Speed]:
+    """Word errors on a set of cuts, and the time they took once they were read."""
+    decoder = Decoder(network, graph, options)
+    durations = {cut.id: cut.duration for cut in cuts}
+    found: dict[str, str] = {}
+    seconds = encoder = 0.0
+    for batch in batches_of(network, cuts):
+        start = time.perf_counter()
+        with torch.no_grad():
+            features = network.encode(batch.inputs, batch.lengths)
+        encoder += time.perf_counter() - start
+        lattice = decoder.search(*features)
+        answers = transcripts(
+            lattice,
+            batch.ids,
+            [durations[id] for id in batch.ids],
+            None if graph is not None else lexicon,
+            forward=options.search == "beam",
+        )
+        seconds += time.perf_counter() - start
+        found.update((answer.id, answer.text) for answer in answers)
+    references = {cut.id: data.text_of(cut) for cut in cuts}
+    return score(references, found).words, Speed(sum(durations.values()), seconds, encoder)
+
+
+def batches_of(network: Transducer, cuts: CutSet) -> list[Batch]:
+    """A set of cuts, unchanged, ready for the network."""
+    options = LoaderOptions(max_duration=BATCH, shuffle=False)
+    config = network.config
+    return list(data.loader(cuts, config.fbank, options, sample_rate=config.sample_rate))
+
+
+def strings(folder: Path, part: str, number: int | None = None) -> CutSet:
+    """The first strings of a part of the data."""
+    cuts = read_cuts([folder / f"{part}-strings.jsonl.gz"])
+    return CutSet(list(itertools.islice(cuts, number)))
+
+
+def _alignable(
+    objective: TransducerObjective, cuts: CutSet, texts: list[str], lengths: itertools.chain
+) -> CutSet:
+    """The cuts that have a frame for every token, however fast they are played."""
+    kept, dropped = [], []
+    for cut, text, length in zip(cuts, texts, lengths, strict=True):
+        fits = objective.targets([text], torch.tensor([length])).alignable()
+        (kept if bool(fits) else dropped).append(cut)
+    if dropped:
+        names = ", ".join(cut.id for cut in dropped[:5])
+        print(f"left out {len(dropped)} recordings shorter than their tokens: {names} …")
+    return CutSet(kept)
+
+
+def _normalise(encoder: FbankNetwork, batches: data.Loader) -> None:
+    """Give an encoder the mean and deviation of an epoch's features."""
+    rows = [
+        row[:length]
+        for batch in batches
+        for row, length in zip(batch.inputs, batch.lengths.tolist(), strict=True)
+    ]
+    together = torch.cat(rows)
+    encoder.normalise_with(together.mean(0), together.std(0))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / ".work" / "fsdd", help="of prepare_fsdd.py [.work/fsdd]"
+    )
+    parser.add_argument("--folder", type=Path, help="for the model [.work/transducer…]")
+    parser.add_argument(
+        "--from-scratch", action="store_true", help="a bidirectional LSTM, nothing pretrained"
+    )
+    parser.add_argument("--epochs", type=int, default=8, help="[%(default)s]")
+    parser.add_argument(
+        "--batch", type=float, default=32.0, help="seconds of sound in a batch [%(default)s]"
+    )
+    parser.add_argument("--learning-rate", type=float, help="[4e-4; from scratch 2e-3]")
+    parser.add_argument("--seed", type=int, default=0, help="[%(default)s]")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
