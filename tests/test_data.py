@@ -83,6 +83,16 @@ def test_commands_in_wav_scp_are_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_commands_in_manifests_are_not_run(tmp_path):
+    [cut] = make_cuts([0.3])
+    cut.recording.sources[0].type = "command"
+    cut.recording.sources[0].source = f"touch {tmp_path}/ran"
+    CutSet([cut]).to_file(tmp_path / "cuts.jsonl")
+    with pytest.raises(DataError, match=r"cuts\.jsonl:1.*'command' is not read"):
+        data.cuts(tmp_path / "cuts.jsonl")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_lhotse_manifests(tmp_path):
     write_wavs(tmp_path, "r")
     recording = lhotse.Recording.from_file(tmp_path / "r.wav")

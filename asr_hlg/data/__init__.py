@@ -14,6 +14,7 @@ from asr_hlg.data.alignment import UNALIGNED, FrameLabels, frame_labels, with_al
 from asr_hlg.data.augmentation import Augmentation, SpecAugment, SpecAugmentOptions
 from asr_hlg.data.batches import Batch, Loader, LoaderOptions, loader
 from asr_hlg.data.sources import cuts, text_of
+from asr_hlg.data.stored import store_fbank
 
 __all__ = [
     "UNALIGNED",
@@ -27,6 +28,7 @@ __all__ = [
     "cuts",
     "frame_labels",
     "loader",
+    "store_fbank",
     "text_of",
     "with_alignment",
 ]

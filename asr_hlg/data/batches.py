@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 
 import torch
 from lhotse import CutSet, MonoCut
@@ -18,12 +17,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from asr_hlg import audio, features
 from asr_hlg.data.alignment import FrameLabels, frame_labels, from_zero
 from asr_hlg.data.augmentation import Augmentation, in_memory
 from asr_hlg.data.augmentation import noises as generated_noises
-from asr_hlg.data.sources import text_of
-from asr_hlg.errors import AsrHlgError, DataError, OptionError
+from asr_hlg.data.sources import samples_of, text_of
+from asr_hlg.data.stored import computed_fbank, is_stored, stored_fbank
+from asr_hlg.errors import DataError, OptionError
 from asr_hlg.features import FbankOptions
 
 _BUFFER = 20_000
@@ -148,12 +147,12 @@ def loader(
     augmentation = augmentation or Augmentation()
     if not 0 <= rank < world_size:
         raise OptionError(f"rank {rank} is not one of {world_size} processes")
-    cuts = _held(cuts, sample_rate, options.memory)
     if augmentation.noise:
         noises = generated_noises(sample_rate) if noises is None else noises.resample(sample_rate)
     utterances = _Utterances(
         fbank, sample_rate, augmentation, options.seed, labels, list(noises or ())
     )
+    cuts = _held(cuts, utterances, options.memory)
     return Loader(cuts, utterances, options, rank, world_size)
 
 
@@ -277,9 +276,7 @@ class _Utterances(Dataset):
         self.epoch = 0
 
     def __getitem__(self, cuts: list[Cut]) -> Batch:
-        inputs = [self._waveform(cut) for cut in cuts]
-        if self.fbank is not None:
-            inputs = features.fbank(inputs, self.sample_rate, self.fbank)
+        inputs = [self._input(cut) for cut in cuts]
         lengths = torch.tensor([len(x) for x in inputs])
         return Batch(
             ids=tuple(cut.id for cut in cuts),
@@ -289,9 +286,19 @@ class _Utterances(Dataset):
             alignments=self._alignments(cuts, lengths),
         )
 
-    def _waveform(self, cut: Cut) -> Tensor:
+    def reads_stored(self, cut: Cut) -> bool:
+        """Whether the input for a cut is not computed from its sound."""
+        plain = self.augmentation == Augmentation()
+        return plain and self.fbank is not None and is_stored(cut, self.fbank, self.sample_rate)
+
+    def _input(self, cut: Cut) -> Tensor:
+        if self.reads_stored(cut):
+            return stored_fbank(cut)
         coloured = self.augmentation.coloured(cut, self.noises, self.seed, self.epoch)
-        return _samples(coloured, self.sample_rate).clamp_(-1, 1)
+        waveform = samples_of(coloured, self.sample_rate).clamp_(-1, 1)
+        if self.fbank is None:
+            return waveform
+        return computed_fbank(cut, waveform, self.fbank, self.sample_rate)
 
     def _alignments(self, cuts: list[Cut], lengths: Tensor) -> tuple[Tensor, ...] | None:
         if self.labels is None:
@@ -303,35 +310,28 @@ class _Utterances(Dataset):
         )
 
 
-def _held(cuts: CutSet, sample_rate: int, gibibytes: float) -> CutSet:
-    """The cuts with their sound in memory, if it is not too much; resampled in any case."""
+def _held(cuts: CutSet, utterances: _Utterances, gibibytes: float) -> CutSet:
+    """The cuts with the sound that they need in memory, if it is not too much; resampled anyway."""
+    sample_rate = utterances.sample_rate
     left = gibibytes * 2**30 / (4 * sample_rate)
     empty = True
     for cut in cuts:
         empty = False
-        left -= cut.duration
+        if not utterances.reads_stored(cut):
+            left -= cut.duration
         if left < 0:
             break
     if empty:
         raise DataError("the cut set is empty", remedy="check the manifest and how it is filtered")
     if left < 0:
         return cuts.resample(sample_rate)
-    return CutSet([_in_memory(cut, sample_rate) for cut in cuts])
+    return CutSet(
+        [cut if utterances.reads_stored(cut) else _in_memory(cut, sample_rate) for cut in cuts]
+    )
 
 
 def _in_memory(cut: Cut, sample_rate: int) -> Cut:
     text_of(cut)
-    samples = _samples(cut, sample_rate).numpy()
+    samples = samples_of(cut, sample_rate).numpy()
     recording = in_memory(cut.id, samples, sample_rate)
     return MonoCut(cut.id, 0.0, recording.duration, 0, from_zero(cut), recording=recording)
-
-
-def _samples(cut: Cut, sample_rate: int) -> Tensor:
-    """The sound of a cut, float32 ``(samples,)``."""
-    try:
-        return audio.Recording(cut.id, Path(cut.id), item=cut).load(sample_rate)
-    except AsrHlgError as error:
-        raise DataError(
-            f"cut {cut.id!r}: {error.message}",
-            remedy="repair its recording, or leave it out of the training data",
-        ) from None

@@ -9,9 +9,10 @@ import lhotse
 from lhotse import CutSet, SupervisionSegment, SupervisionSet
 from lhotse.cut import Cut
 from lhotse.utils import fastcopy
+from torch import Tensor
 
 from asr_hlg.audio import Recording, recordings
-from asr_hlg.errors import DataError
+from asr_hlg.errors import AudioError, DataError
 from asr_hlg.text import read_transcripts
 
 
@@ -85,6 +86,28 @@ def text_of(cut: Cut) -> str:
     return " ".join(" ".join(s.text for s in spoken).split())
 
 
+def samples_of(cut: Cut, sample_rate: int) -> Tensor:
+    """The sound of a cut at a sample rate: float32 ``(samples,)``.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or holds no sound.
+    """
+    try:
+        return Recording(cut.id, Path(cut.id), item=cut).load(sample_rate)
+    except AudioError as error:
+        raise DataError(
+            f"cut {cut.id!r}: {error.message}",
+            remedy="repair its recording, or leave it out of the training data",
+        ) from None
+
+
+def reason(error: Exception) -> str:
+    """The first line of what Lhotse says, which may go on for pages."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _transcripts(source: Path) -> dict[str, str]:
     for path in (source / "text", source.parent / "text"):
         if path.is_file():
@@ -111,9 +134,8 @@ def _transcribed(recording: Recording, texts: dict[str, str], source: Path) -> C
             length = min(recording.duration, cut.duration - recording.offset)
             cut = cut.truncate(offset=recording.offset, duration=length)
     except Exception as error:  # Lhotse raises what its many readers raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{recording.id} cannot be read: {reason}",
+            f"{recording.id} cannot be read: {reason(error)}",
             path=recording.path,
             remedy="remove it from the corpus, or repair it",
         ) from None
@@ -134,7 +156,7 @@ def _supervisions(manifest: Path) -> SupervisionSet:
     try:
         return SupervisionSet.from_file(path)
     except Exception as error:  # whatever a missing or wrong field leads to
-        raise DataError(f"not a manifest of supervisions: {error}", path=path) from None
+        raise DataError(f"not a manifest of supervisions: {reason(error)}", path=path) from None
 
 
 def _supervised(recording: lhotse.Recording, supervisions: SupervisionSet) -> Iterator[Cut]:
