@@ -30,6 +30,10 @@ class FbankConfig:
         Frames of filter banks to one frame of log-probabilities.
     dropout : float
         Probability of dropping an activation in training.
+    utterance_mean : bool
+        Subtract every utterance's own mean from its filter banks, which takes away what is the
+        same in all its frames: microphone, loudness.  Not for streaming: it needs the whole
+        utterance.
     """
 
     tokens: tuple[str, ...]
@@ -37,6 +41,7 @@ class FbankConfig:
     fbank: FbankOptions = FbankOptions()  # noqa: RUF009  (frozen)
     subsampling: int = 2
     dropout: float = 0.1
+    utterance_mean: bool = False
 
     def __post_init__(self):
         check(bool(self.tokens), "a network needs at least one token")

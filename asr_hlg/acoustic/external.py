@@ -26,6 +26,7 @@ What such a file does not say stands in a JSON file of the same name beside it, 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +36,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg import symbols
+from asr_hlg.acoustic.config import configure
 from asr_hlg.acoustic.model import AcousticModel
 from asr_hlg.acoustic.network import checked_priors
 from asr_hlg.acoustic.runtime import Session
+from asr_hlg.audio.recording import RATES
 from asr_hlg.errors import AsrHlgError, ModelError
 from asr_hlg.features import FbankOptions, fbank
 
@@ -72,13 +75,13 @@ class Description:
             return Description(
                 tokens=names,
                 frame_shift=_positive(float(fields["frame_shift"])),
-                sample_rate=_positive(int(fields["sample_rate"])),
-                fbank=FbankOptions(**fields["fbank"]) if "fbank" in fields else None,
+                sample_rate=_rate(int(fields["sample_rate"])),
+                fbank=configure(FbankOptions, fields["fbank"]) if "fbank" in fields else None,
                 priors=_priors(fields["priors"], len(names)) if "priors" in fields else None,
             )
         except KeyError as error:
             raise ModelError(f"the description lacks {error}", path=place) from None
-        except (TypeError, ValueError, ModelError) as error:
+        except (TypeError, ValueError, OverflowError, RuntimeError, ModelError) as error:
             raise ModelError(f"a wrong value in the description: {error}", path=place) from None
 
 
@@ -128,7 +131,7 @@ class TorchScriptModel(ExternalModel):
         super().__init__(path, description, device)
         try:
             self._run = torch.jit.load(str(path), map_location=self.device).eval()
-        except RuntimeError:
+        except Exception:  # C++'s come as all kinds of Python's
             # A pickled module would run whatever code its sender wrote into it.
             raise ModelError(
                 "not a TorchScript file; pickled weights are not read, since they can run code",
@@ -163,6 +166,12 @@ def _priors(values: list[float], num_tokens: int) -> Tensor:
 
 
 def _positive(value):
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise ValueError(f"{value} is not positive")
+    return value
+
+
+def _rate(value: int) -> int:
+    if value not in RATES:
+        raise ValueError(f"a sample rate of {value} Hz is not one of speech")
     return value

@@ -128,17 +128,7 @@ class Network(nn.Module):
                 network.priors = checked_priors(torch.from_numpy(priors), len(config.tokens))
         except ModelError as error:
             raise ModelError(error.message, path=path, remedy=error.remedy) from None
-        except (
-            OSError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            RuntimeError,
-            MemoryError,
-            OverflowError,
-            zipfile.BadZipFile,
-        ) as error:
+        except Exception as error:  # numpy's readers raise what zipfile and Python's parser do
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(
                 f"not a {cls.__name__} of ours: {reason}",
@@ -159,6 +149,7 @@ class FbankNetwork(Network):
         super().__init__(config)
         self.encoder_dim = encoder_dim
         self.subsampling = config.subsampling
+        self.utterance_mean = config.utterance_mean
         self.output = nn.Linear(encoder_dim, len(config.tokens))
         self.register_buffer("mean", torch.zeros(config.fbank.num_filters))
         self.register_buffer("std", torch.ones(config.fbank.num_filters))
@@ -193,6 +184,10 @@ class FbankNetwork(Network):
         return self.output(x).log_softmax(-1), lengths
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        if self.utterance_mean:
+            frames = torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None]
+            spoken = inputs.masked_fill(~frames[..., None], 0.0)
+            inputs = inputs - (spoken.sum(1) / lengths[:, None])[:, None]
         features = (inputs - self.mean) / self.std
         if not torch.jit.is_scripting():  # noqa: SIM102  (the script compiler needs it outside)
             if self.training and self.augment is not None:
