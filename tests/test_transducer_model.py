@@ -1,4 +1,4 @@
-"""The transducer's network: its parts agree with each other, in batches, steps, files and pieces."""
+"""The transducer's network: its parts agree, in batches, steps, files and pieces."""
 
 from __future__ import annotations
 
