@@ -242,8 +242,9 @@ def _normalise(network: FbankNetwork, batches: Loader) -> None:
     frames, left = [], _NORMALISED_ON / network.config.fbank.frame_shift
     batches.set_epoch(0)
     for batch in batches:
-        rows = zip(batch.inputs, batch.lengths.tolist(), strict=True)
-        frames += [row[:length] for row, length in rows]
+        for row, length in zip(batch.inputs, batch.lengths.tolist(), strict=True):
+            mean = row[:length].mean(0) if network.config.utterance_mean else 0.0
+            frames.append(row[:length] - mean)
         left -= int(batch.lengths.sum())
         if left <= 0:
             break
