@@ -33,7 +33,7 @@ class Session:
             import onnxruntime
         except ImportError:
             raise ModelError(
-                "onnxruntime is not installed", remedy="pip install 'asr-hlg[onnx]'"
+                "onnxruntime is not installed", remedy="pip install onnxruntime"
             ) from None
         self._device = device
         provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
