@@ -71,7 +71,7 @@ def prepare(
     for name, digits in _split(list(_digits(wav, output / "wav" / "digits"))).items():
         number = train_strings if name == "train" else strings
         joined = list(_strings(digits, number, output / "wav" / f"{name}-strings", seed))
-        for part, cuts in ((name, digits), (f"{name}-strings", joined)):
+        for part, cuts in ((f"{name}-strings", joined), (name, digits)):
             CutSet(cuts).to_file(output / f"{part}.jsonl.gz")
             minutes = sum(cut.duration for cut in cuts) / 60
             print(f"{part:14} {len(cuts):5} cuts, {minutes:5.1f} minutes")
@@ -106,7 +106,8 @@ def _stored(path: Path, name: str, samples: np.ndarray, text: str, speaker: str)
 
 
 def _split(cuts: Sequence[Cut]) -> dict[str, list[Cut]]:
-    parts: dict[str, list[Cut]] = {"train": [], "dev": [], "seen": []}
+    # In the order of writing: once train.jsonl.gz is there, all are.
+    parts: dict[str, list[Cut]] = {"dev": [], "seen": [], "train": []}
     for cut in cuts:
         speaker = cut.supervisions[0].speaker
         if speaker in DEV:

@@ -320,6 +320,8 @@ def test_faults_are_found_before_the_first_batch(tmp_path):
     (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:32000])
     with pytest.raises(DataError, match=r"'a'.*leave it out"):
         data.loader(cuts, None)
-    streamed = data.loader(cuts, None, LoaderOptions(memory=0.0))
-    with pytest.raises(DataError, match=r"'a'.*leave it out"):
-        list(streamed)
+    for workers in (0, 1):
+        streamed = data.loader(cuts, None, LoaderOptions(memory=0.0, workers=workers))
+        with pytest.raises(DataError, match=r"'a'.*leave it out") as caught:
+            list(streamed)
+        assert "Traceback" not in str(caught.value)

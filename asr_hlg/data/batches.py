@@ -22,7 +22,7 @@ from asr_hlg.data.augmentation import Augmentation, in_memory
 from asr_hlg.data.augmentation import noises as generated_noises
 from asr_hlg.data.sources import samples_of, text_of
 from asr_hlg.data.stored import computed_fbank, is_stored, stored_fbank
-from asr_hlg.errors import DataError, OptionError
+from asr_hlg.errors import AsrHlgError, DataError, OptionError
 from asr_hlg.features import FbankOptions
 
 _BUFFER = 20_000
@@ -184,16 +184,18 @@ class Loader:
         return self._num_batches
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(
-            DataLoader(
-                self._utterances,
-                sampler=self._parts(),
-                batch_size=None,
-                num_workers=self.options.workers,
-                # Its own generator: the global one is the trainer's.
-                generator=torch.Generator(),
-            )
+        batches = DataLoader(
+            self._utterances,
+            sampler=self._parts(),
+            batch_size=None,
+            num_workers=self.options.workers,
+            # Its own generator: the global one is the trainer's.
+            generator=torch.Generator(),
         )
+        for batch in batches:
+            if isinstance(batch, AsrHlgError):
+                raise batch
+            yield batch
 
     def _parts(self) -> Iterator[list[Cut]]:
         for batch in islice(self._batches(self._utterances.epoch), self._skip, None):
@@ -275,7 +277,14 @@ class _Utterances(Dataset):
         self.noises = noises
         self.epoch = 0
 
-    def __getitem__(self, cuts: list[Cut]) -> Batch:
+    def __getitem__(self, cuts: list[Cut]) -> Batch | AsrHlgError:
+        # Errors are handed over: raised in a worker, they would come with its traceback.
+        try:
+            return self._batch(cuts)
+        except AsrHlgError as error:
+            return error
+
+    def _batch(self, cuts: list[Cut]) -> Batch:
         inputs = [self._input(cut) for cut in cuts]
         lengths = torch.tensor([len(x) for x in inputs])
         return Batch(
