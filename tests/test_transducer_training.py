@@ -107,7 +107,7 @@ def test_words_are_their_first_pronunciation():
 def test_what_cannot_be_trained_on_is_found_before():
     objective = objective_of()
     objective.check(["a", "b"], ["hi ho", ""], [4, 0])
-    with pytest.raises(LexiconError, match="b: .*'hey'"):
+    with pytest.raises(LexiconError, match=r"b: .*'hey'"):
         objective.check(["a", "b"], ["hi", "hey ho"], [9, 9])
     with pytest.raises(DataError, match="b: 3 frames, 'hi ho' has 4 tokens"):
         objective.check(["a", "b"], ["hi", "hi ho"], [2, 3])
