@@ -15,13 +15,14 @@ ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
 endif
 
-.PHONY: help install kaldifeat graph decode digits test test-slow lint docs bench clean
+.PHONY: help install kaldifeat graph decode digits digits-transducer test test-slow lint docs bench clean
 
 help:
 	@echo 'make install            put the project and its exact dependencies into $(VENV)'
 	@echo 'make graph GRAPH=en     compile graphs/en.toml into graphs/en/ (also: cat_hat, en-full)'
 	@echo 'make decode WAVS=...    transcribe recordings (default: the examples that ship)'
 	@echo 'make digits MODEL=...   train on spoken digits: conformer (default), blstm, tdnn'
+	@echo 'make digits-transducer   train a transducer on strings of digits, try every search on it'
 	@echo 'make test               run the test suite; make test-slow adds the long ones'
 	@echo 'make lint               ruff and mypy'
 	@echo 'make bench WAVS=... REF=...   speed and errors beside other decoders (default: the examples)'
@@ -57,6 +58,9 @@ decode: $(VENV)/.installed
 
 digits: $(VENV)/.installed
 	$(BIN)/python scripts/train_digits.py $(MODEL) $(ARGS)
+
+digits-transducer: $(VENV)/.installed
+	$(BIN)/python scripts/train_digits_transducer.py $(ARGS)
 
 test: $(VENV)/.installed-dev $(VENV)/.kaldifeat
 	$(BIN)/asr-hlg graph cat_hat

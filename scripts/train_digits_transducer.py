@@ -1,16 +1,14 @@
 """A transducer for strings of digits: trained, and recognised by every search.
 
-    .venv/bin/python scripts/prepare_fsdd.py ../shared/data/fsdd/wav
-    .venv/bin/python scripts/train_digits_transducer.py
-    .venv/bin/python scripts/train_digits_transducer.py --from-scratch
+    python scripts/train_digits_transducer.py                    on the pretrained Conformer
+    python scripts/train_digits_transducer.py --from-scratch     on a bidirectional LSTM
 
-Its tokens are the phones of lang/digits/lexicon.txt. The encoder starts from the pretrained
-Conformer, or is a bidirectional LSTM from scratch. It learns from four speakers; `theo`, on whose
-strings the searches are compared, is a fifth, whom nothing was tuned on. What a search without a
-graph says is read as words by the lexicon, as far as it can be.
+Its tokens are the phones of lang/digits/lexicon.txt, a frame takes 40 ms. It learns from four
+speakers; theo, on whose strings the searches are compared, is a fifth. What a search without a
+graph says is read as words by the lexicon, as far as it goes.
 
-Interrupted training goes on where it was; results are in result.json of the folder, model.npz is
-for asr_hlg.transducer.Transducer.load.
+Model (for asr_hlg.transducer.Transducer.load) and results go to .work/digits-transducer/; a
+training that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -19,9 +17,11 @@ import argparse
 import itertools
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import prepare_fsdd
 import torch
 from lhotse import CutSet
 
@@ -49,6 +49,7 @@ from asr_hlg.transducer import (
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "graphs" / "digit-loop-transducer.toml"
+WORK = ROOT / ".work"
 TASK = "digits-transducer"
 COMPARED = 40  # strings on which the pruned loss is compared with the full one, every epoch
 BATCH = 60.0  # seconds that are recognised together
@@ -62,16 +63,18 @@ AUGMENTATION = Augmentation(
 MASKS = SpecAugmentOptions(frequency_width=12, time_masks=2, time_width=10, time_share=0.1)
 
 
-def main() -> None:
+def main() -> int:
+    """Prepare what is not there yet, train, and try every search."""
     options = _parser().parse_args()
+    name = "scratch" if options.from_scratch else "conformer"
     try:
-        recipe = Recipe.read(RECIPE)
-        folder = options.folder or ROOT / ".work" / (
-            "transducer-scratch" if options.from_scratch else "transducer"
-        )
-        train(recipe, options, folder)
+        if not (options.data / "train.jsonl.gz").is_file():
+            prepare_fsdd.prepare(options.wav, options.data)
+        train(Recipe.read(RECIPE), options, options.folder or WORK / TASK / name)
     except AsrHlgError as error:
-        sys.exit(f"train_digits_transducer: {error}")
+        print(f"train_digits_transducer.py: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def train(recipe: Recipe, options: argparse.Namespace, folder: Path) -> Result:
@@ -237,7 +240,7 @@ def strings(folder: Path, part: str, number: int | None = None) -> CutSet:
 
 
 def _alignable(
-    objective: TransducerObjective, cuts: CutSet, texts: list[str], lengths: itertools.chain
+    objective: TransducerObjective, cuts: CutSet, texts: list[str], lengths: Iterable[int]
 ) -> CutSet:
     """The cuts that have a frame for every token, however fast they are played."""
     kept, dropped = [], []
@@ -266,20 +269,26 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--data", type=Path, default=ROOT / ".work" / "fsdd", help="of prepare_fsdd.py [.work/fsdd]"
+        "--wav",
+        type=Path,
+        default=ROOT.parent / "shared" / "data" / "fsdd" / "wav",
+        help="recordings of the Free Spoken Digit Dataset (%(default)s)",
     )
-    parser.add_argument("--folder", type=Path, help="for the model [.work/transducer…]")
+    parser.add_argument(
+        "--data", type=Path, default=WORK / "fsdd", help="what is made of them (.work/fsdd)"
+    )
+    parser.add_argument("--folder", type=Path, help="for the model (below .work)")
     parser.add_argument(
         "--from-scratch", action="store_true", help="a bidirectional LSTM, nothing pretrained"
     )
-    parser.add_argument("--epochs", type=int, default=8, help="[%(default)s]")
+    parser.add_argument("--epochs", type=int, default=8, help="(%(default)s)")
     parser.add_argument(
-        "--batch", type=float, default=32.0, help="seconds of sound in a batch [%(default)s]"
+        "--batch", type=float, default=32.0, help="seconds of sound in a batch (%(default)s)"
     )
-    parser.add_argument("--learning-rate", type=float, help="[4e-4; from scratch 2e-3]")
-    parser.add_argument("--seed", type=int, default=0, help="[%(default)s]")
+    parser.add_argument("--learning-rate", type=float, help="(4e-4; from scratch 2e-3)")
+    parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
