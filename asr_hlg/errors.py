@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -92,6 +93,13 @@ class OptionError(AsrHlgError):
 
 class TrainingError(AsrHlgError):
     """A training that cannot begin, cannot go on, or a checkpoint that does not fit it."""
+
+
+def listed(faulty: Sequence[str], most: int = 5) -> str:
+    """The first few faulty utterances, as a message names them; it counts the others."""
+    more = len(faulty) - most
+    shown = "; ".join(faulty[:most])
+    return f"{shown}; and {more} more utterances" if more > 0 else shown
 
 
 def _rebuild(cls, message, path, line, remedy):

@@ -9,13 +9,10 @@ import k2
 import torch
 from torch import nn
 
-from asr_hlg.errors import DataError, LexiconError, OptionError
+from asr_hlg.errors import DataError, LexiconError, OptionError, listed
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.losses.graphs import TranscriptGraphs
 from asr_hlg.losses.path_sum import path_sum
-
-_SHOWN = 5
-"""Faulty utterances that a message names; it counts the others."""
 
 
 class SequenceLoss(nn.Module):
@@ -65,11 +62,11 @@ class SequenceLoss(nn.Module):
                 short.append(f"{id}: {frames} frames, {text!r} needs {least}")
         if unknown:
             raise LexiconError(
-                _listed(unknown), remedy="add the words to the lexicon, or correct the transcripts"
+                listed(unknown), remedy="add the words to the lexicon, or correct the transcripts"
             )
         if short:
             raise DataError(
-                _listed(short),
+                listed(short),
                 remedy="leave these utterances out, correct their transcripts, "
                 "or use a network with a shorter frame shift",
             )
@@ -180,9 +177,3 @@ class HmmFullSum(SequenceLoss):
             # A floor, since a state that the network never chooses must not become a bargain.
             mean = mean.clamp(min=1e-5)
             self.priors.mul_(momentum).add_(mean, alpha=1 - momentum)
-
-
-def _listed(problems: Sequence[str]) -> str:
-    more = len(problems) - _SHOWN
-    shown = "; ".join(problems[:_SHOWN])
-    return f"{shown}; and {more} more utterances" if more > 0 else shown

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from asr_hlg.errors import DataError, LexiconError, ModelError, OptionError
+from asr_hlg.errors import DataError, LexiconError, ModelError, OptionError, listed
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.transducer import loss
 from asr_hlg.transducer.loss import Targets
@@ -18,8 +18,6 @@ from asr_hlg.transducer.model import Transducer
 
 if TYPE_CHECKING:
     from asr_hlg.data import Batch
-
-_SHOWN = 5  # utterances that an error names
 
 
 @dataclass(frozen=True)
@@ -167,10 +165,10 @@ class TransducerObjective(nn.Module):
                 short.append(f"{id}: {frames} frames, {text!r} has {len(self.tokens(text))} tokens")
         if unknown:
             remedy = "add the words to the lexicon, or correct the transcripts"
-            raise LexiconError(_listed(unknown), remedy=remedy)
+            raise LexiconError(listed(unknown), remedy=remedy)
         if short:
             remedy = "leave these utterances out, or use an encoder with a shorter frame shift"
-            raise DataError(_listed(short), remedy=remedy)
+            raise DataError(listed(short), remedy=remedy)
 
     def _encoded(self, batch: Batch) -> tuple[Tensor, Targets]:
         features, lengths = self.network.encode(batch.inputs, batch.lengths)
@@ -195,8 +193,3 @@ class TransducerObjective(nn.Module):
             targets,
         )
         return simple, pruned
-
-
-def _listed(findings: list[str]) -> str:
-    shown = "; ".join(findings[:_SHOWN])
-    return shown if len(findings) <= _SHOWN else f"{shown}; and {len(findings) - _SHOWN} more"
