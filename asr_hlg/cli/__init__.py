@@ -17,6 +17,7 @@ _COMMANDS = {
     "info": "what a compiled graph holds, and what it was made of",
     "draw": "draw H, L, G and what is composed of them",
     "align": "when every word of a known transcript was said",
+    "bench": "measure speed, errors and memory beside other decoders",
     "train": "train or adapt an acoustic model",
 }
 
