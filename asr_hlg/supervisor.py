@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -214,7 +215,8 @@ class _Process:
     def __init__(self, start: Start):
         self.connection, theirs = _context.Pipe()
         self._process = _context.Process(target=_main, args=(start, theirs), daemon=True)
-        self._process.start()
+        with _without_interrupts():
+            self._process.start()
         theirs.close()  # so that the pipe ends with the process
         self.ready = False
         self.task: _Task | None = None
@@ -258,9 +260,19 @@ class _Process:
         self.connection.close()
 
 
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that are started here never hear of Ctrl-C: their parent decides when to stop."""
+    resource_tracker.ensure_running()  # its start would undo the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _main(start: Start, connection: Connection) -> None:
     """A process's whole life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         work, greeting = start()

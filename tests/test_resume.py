@@ -221,97 +221,111 @@ def stored(root, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def command(stored, root) -> list[str]:
+    """The command with a cheap model; run where the output shall be."""
+    given = ["transcribe", str(stored / "all.txt"), "--graph", str(root / "graphs" / "cat_hat")]
+    given += ["--model", str(stored / "model.npz"), "--format", "json", "--nbest", "2"]
+    return [*given, "--lattices", "lattices", "--output", "out.jsonl", "--workers", "1"]
+
+
+@pytest.fixture(scope="module")
+def calm(command, tmp_path_factory) -> Path:
+    """What comes of an undisturbed call with two workers, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("calm")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main([*command, "--workers", "2"]) == 1  # one has no posteriors
+    return folder
+
+
 @pytest.fixture
-def transcribe(stored, root, tmp_path):
-    """The command with a cheap model; its output is in ``tmp_path``."""
-
-    def arguments(*more: str, format: str = "json") -> list[str]:
-        given = ["transcribe", str(stored / "all.txt"), "--graph", str(root / "graphs" / "cat_hat")]
-        given += ["--model", str(stored / "model.npz"), "--format", format, "--workers", "2"]
-        return [*given, *more]
-
-    return arguments
+def beside(tmp_path, monkeypatch) -> Path:
+    """The working folder of a call."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-def test_resume_ends_in_the_same_bytes(transcribe, tmp_path, capsys):
-    out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal"
-    keep = ["--output", str(out), "--nbest", "2", "--lattices", str(tmp_path / "lattices")]
-    assert main(transcribe(*keep)) == 1  # one has no posteriors
-    calm, shown = out.read_bytes(), capsys.readouterr()
-    assert len(calm.splitlines()) == 40 and "absent" in shown.err
-    assert "--retry-failed" in shown.err
-    lattices = {path.name: path.read_bytes() for path in (tmp_path / "lattices").iterdir()}
-    assert len(lattices) == 40
-    # a call that has not come to its end
-    lines = journal.read_bytes().splitlines(keepends=True)
+def test_resume_ends_in_the_same_bytes(command, calm, beside, capsys):
+    lines = (calm / "out.jsonl.journal").read_bytes().splitlines(keepends=True)
+    assert len((calm / "out.jsonl").read_bytes().splitlines()) == 40
     assert len(lines) == 1 + 41 + 1
+    journal = beside / "out.jsonl.journal"
     unfinished = b"".join(lines[:15]) + lines[15][:40]
     journal.write_bytes(unfinished)
-    out.unlink()
-    shutil.rmtree(tmp_path / "lattices")
-    assert main(transcribe(*keep)) == 1
-    assert "--resume" in capsys.readouterr().err and not out.exists()
-    assert main(transcribe(*keep, "--resume", "--search-beam", "3")) == 1
+    assert main(command) == 1
+    assert "--resume" in capsys.readouterr().err
+    assert journal.read_bytes().startswith(b"".join(lines[:15]))
+    assert main([*command, "--resume", "--search-beam", "3"]) == 1
     assert "begun with search" in capsys.readouterr().err
-    assert unfinished.startswith(journal.read_bytes())
-    assert journal.read_bytes().count(b"\n") == 15
-    assert main(transcribe(*keep, "--resume", "--workers", "1")) == 1
-    assert "14 of 41 are done already" in capsys.readouterr().err
-    assert out.read_bytes() == calm
+    assert not (beside / "out.jsonl").exists()
+    assert main([*command, "--resume"]) == 1
+    shown = capsys.readouterr().err
+    assert "14 of 41 are done already" in shown and "--retry-failed" in shown
+    assert (beside / "out.jsonl").read_bytes() == (calm / "out.jsonl").read_bytes()
     done = [json.loads(line)["transcript"]["id"] for line in lines[1:15] if b"failure" not in line]
-    again = {path.name: path.read_bytes() for path in (tmp_path / "lattices").iterdir()}
-    assert again == {n: b for n, b in lattices.items() if n.removesuffix(".ark") not in done}
-    # all is done: only what failed is tried again, and only if asked for
-    assert main(transcribe(*keep, "--resume")) == 1
+    lattices = {path.stem: path.read_bytes() for path in (calm / "lattices").iterdir()}
+    assert len(lattices) == 40
+    again = {path.stem: path.read_bytes() for path in (beside / "lattices").iterdir()}
+    assert again == {name: lattices[name] for name in lattices if name not in done}
+
+
+def test_only_what_failed_is_tried_again_and_only_if_asked_for(command, calm, beside, capsys):
+    shutil.copy(calm / "out.jsonl.journal", beside)
+    assert main([*command, "--resume"]) == 1
     assert "41 of 41" in capsys.readouterr().err
-    assert main(transcribe(*keep, "--resume", "--retry-failed")) == 1
-    assert "40 of 41" in capsys.readouterr().err
-    assert out.read_bytes() == calm
+    assert main([*command, "--resume", "--retry-failed"]) == 1
+    shown = capsys.readouterr().err
+    assert "40 of 41" in shown and "absent" in shown
+    assert (beside / "out.jsonl").read_bytes() == (calm / "out.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("format", ["text", "textgrid"])
-def test_every_format_is_written_at_the_end(transcribe, tmp_path, capsys, format):
-    target = tmp_path / ("out.txt" if format == "text" else "grids")
-    assert main(transcribe("--output", str(target), format=format)) == 1
-    if format == "text":
-        assert main(transcribe(format=format)) == 1
-        assert capsys.readouterr().out == target.read_text()
-    else:
-        assert len(list(target.iterdir())) == 40
+def test_every_format_comes_from_the_journal(command, calm, beside):
+    records = [json.loads(line) for line in (calm / "out.jsonl").read_text().splitlines()]
+    for target, format in {"out.txt": "text", "grids": "textgrid"}.items():
+        shutil.copy(calm / "out.jsonl.journal", beside / f"{target}.journal")
+        main([*command, "--resume", "--format", format, "--output", target])
+    found = (beside / "out.txt").read_text().splitlines()
+    assert found == [f"{record['id']} {record['text']}".rstrip() for record in records]
+    assert len(list((beside / "grids").glob("*.TextGrid"))) == 40
 
 
-def test_worker_numbers_change_no_byte(transcribe, tmp_path):
-    outputs = []
-    for workers in ("1", "4", "4"):
-        out = tmp_path / f"{len(outputs)}.jsonl"
-        main(transcribe("--output", str(out), "--workers", workers, "--quiet"))
-        outputs.append(out.read_bytes())
-    assert outputs[0] == outputs[1] == outputs[2]
+def test_worker_numbers_change_no_byte(command, calm, beside):
+    main([*command, "--workers", "4"])
+    assert (beside / "out.jsonl").read_bytes() == (calm / "out.jsonl").read_bytes()
 
 
-def test_what_cannot_be_resumed_is_said(transcribe, tmp_path, capsys):
-    assert main(transcribe("--resume")) == 1
-    assert "--output" in capsys.readouterr().err
-    (tmp_path / "done.jsonl").write_text("")
-    assert main(transcribe("--resume", "--output", str(tmp_path / "done.jsonl"))) == 0
+def test_what_cannot_be_resumed_is_said(command, beside, capsys):
+    (beside / "done.jsonl").write_text("")
+    assert main([*command, "--resume", "--output", "done.jsonl"]) == 0
     assert "complete" in capsys.readouterr().err
+    assert main(["transcribe", "a.wav", "--resume"]) == 1
+    assert "--output" in capsys.readouterr().err
 
 
-def test_ctrl_c_finishes_what_is_in_flight(transcribe, tmp_path, root):
-    out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal"
-    command = [sys.executable, "-m", "asr_hlg.cli", *transcribe("--output", str(out))]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n")):
+def test_ids_that_would_share_a_file_are_refused(command, beside, capsys):
+    (beside / "wav.scp").write_text("a/b x.wav\na_b y.wav\n")
+    assert main([*command[:1], "wav.scp", *command[2:]]) == 1
+    assert "share the file name a_b" in capsys.readouterr().err
+
+
+def test_ctrl_c_finishes_what_is_in_flight(command, calm, beside):
+    journal = beside / "out.jsonl.journal"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asr_hlg.cli", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while process.poll() is None and not journal.exists():
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
-    _, shown = process.communicate(timeout=120)
+    _, shown = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Ctrl-C again" in shown and "--resume" in shown and "Traceback" not in shown
-    assert not out.exists()
-    assert main(transcribe("--output", str(out), "--resume")) == 1
-    calm = tmp_path / "calm.jsonl"
-    assert main(transcribe("--output", str(calm))) == 1
-    assert out.read_bytes() == calm.read_bytes()
+    assert not (beside / "out.jsonl").exists()
+    assert main([*command, "--resume"]) == 1
+    assert (beside / "out.jsonl").read_bytes() == (calm / "out.jsonl").read_bytes()
 
 
 @pytest.mark.slow

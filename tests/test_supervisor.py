@@ -133,6 +133,25 @@ def test_processes_that_cannot_start_are_an_error():
         Supervisor(die, 2, timeout=60)
 
 
+def test_processes_do_not_hear_of_ctrl_c():
+    """Neither while they start nor at work; their parent hears of it as ever."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Supervisor(start, 2, timeout=60) as supervisor:
+            for _ in range(10):
+                for pid in supervisor.pids:
+                    os.kill(pid, signal.SIGINT)
+                time.sleep(0.02)
+            found = list(supervisor.run([("ok", i) for i in range(20)]))
+            assert supervisor.retried == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [result[0] for _, result in found] == list(range(20))
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+
 def test_tasks_are_taken_as_they_are_needed():
     taken = 0
 

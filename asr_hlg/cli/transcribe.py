@@ -210,8 +210,8 @@ def _keep_journal(found: Sequence[Recording], options: argparse.Namespace, resul
         return 0
     settings = _settings(_job(options))
     with (
-        Journal.open(path, settings, resume=options.resume, overwrite=options.overwrite) as journal,
         _interruptible() as stop,
+        Journal.open(path, settings, resume=options.resume, overwrite=options.overwrite) as journal,
     ):
         again = journal.failures if options.retry_failed else ()
         todo = [r for r in found if r.id not in journal or r.id in again]
@@ -226,20 +226,16 @@ def _keep_journal(found: Sequence[Recording], options: argparse.Namespace, resul
                 print("asr-hlg: go on with the same command and --resume", file=sys.stderr)
         if stop:
             return _status(stop, 0)
-        with output.writer(options.format, options.output, len(found), whole=True) as out:
-            for recording in found:
-                if recording.id not in journal.failures:
-                    transcript = journal.transcript(recording.id)
-                    out.write(transcript)
-                    results.add(transcript)
+        _write(journal, found, options, results)
         journal.finish()
-    if journal.failures and not options.quiet:
+    failures = sum(recording.id in journal.failures for recording in found)
+    if failures and not options.quiet:
         print(
-            f"{len(journal.failures)} recordings failed, {path} says why; "
-            "--resume --retry-failed tries them again",
+            f"{failures} recordings failed, {path} says why; --resume --retry-failed tries them "
+            "again",
             file=sys.stderr,
         )
-    return _status(stop, len(journal.failures))
+    return _status(stop, failures)
 
 
 def _fill(
@@ -256,6 +252,18 @@ def _fill(
                 journal.add_failure(recording.id, str(result))
                 progress.failed(recording.id, str(result))
     progress.summary()
+
+
+def _write(
+    journal: Journal, found: Sequence[Recording], options: argparse.Namespace, results: Results
+) -> None:
+    """Write what the journal holds, in the order of the inputs."""
+    with output.writer(options.format, options.output, len(found), whole=True) as out:
+        for recording in found:
+            if recording.id not in journal.failures:
+                transcript = journal.transcript(recording.id)
+                out.write(transcript)
+                results.add(transcript)
 
 
 def _workers(todo: Sequence[Recording], options: argparse.Namespace) -> Workers:
