@@ -6,6 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 GRAPH  ?= en
 WAVS   ?= examples
+MINUTES ?= 30
 REF    ?= examples/text
 MODEL  ?= conformer
 ARGS   ?=
@@ -15,7 +16,7 @@ ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
 endif
 
-.PHONY: help install kaldifeat graph decode digits digits-transducer test test-slow lint docs bench clean
+.PHONY: help install kaldifeat graph decode digits digits-transducer test test-slow lint docs bench soak clean
 
 help:
 	@echo 'make install            put the project and its exact dependencies into $(VENV)'
@@ -25,6 +26,7 @@ help:
 	@echo 'make digits-transducer   train a transducer on strings of digits, try every search on it'
 	@echo 'make test               run the test suite; make test-slow adds the long ones'
 	@echo 'make lint               ruff and mypy'
+	@echo 'make soak               decode for MINUTES=30 while things break at random'
 	@echo 'make bench WAVS=... REF=...   speed and errors beside other decoders (default: the examples)'
 	@echo 'make docs               draw the pictures of docs/ anew'
 
@@ -71,6 +73,9 @@ test-slow: $(VENV)/.installed-dev $(VENV)/.kaldifeat
 	$(BIN)/asr-hlg graph en
 	$(BIN)/asr-hlg graph en-full
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+soak: $(VENV)/.installed
+	$(BIN)/python scripts/soak.py --graph graphs/$(GRAPH) --minutes $(MINUTES) --write docs/reliability.md
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/asr-hlg graph $(GRAPH)
