@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 
@@ -176,3 +177,10 @@ def test_the_pruned_loss_needs_a_tenth_of_the_memory(root):
         memory[method] = json.loads(done.stdout)["memory"]
     assert memory["full"] > 750 * 31 * 10_000 * 4
     assert memory["pruned"] < memory["full"] / 10
+
+
+def test_the_documentation_prints_what_it_says(root, monkeypatch):
+    monkeypatch.chdir(root)
+    script = runpy.run_path(str(root / "scripts" / "draw_lecture.py"))
+    text = (root / "docs" / "transducer.md").read_text(encoding="utf-8")
+    assert script["run"](text) == text

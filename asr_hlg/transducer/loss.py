@@ -34,8 +34,8 @@ LATTICES = ("modified", "regular")
 
 BLANK = 0
 
-_CHUNK = 1 << 22
-"""Logits of the pruned loss that exist at a time; more are computed again for the gradient."""
+_CHUNK = 1 << 20
+"""Scores of all types that exist at a time; more are computed again for the gradient."""
 
 
 @dataclass(frozen=True)
@@ -194,26 +194,16 @@ def pruned(
     _expect("lm", lm, (batch, most + 1, am.shape[-1]))
     tokens = F.pad(targets.tokens, (0, 1), value=BLANK)
     rows = torch.arange(batch, device=am.device)[:, None, None]
-    width = max(1, batch * ranges.shape[2] * _num_classes(logits, am))
-    size = max(1, _CHUNK // width)
 
-    def steps(begin: int) -> tuple[Tensor, Tensor]:
-        piece = ranges[:, begin : begin + size]
-        scores = logits(am[:, begin : begin + size, None] + lm[rows, piece])
+    def steps(am: Tensor, ranges: Tensor) -> tuple[Tensor, Tensor]:
+        scores = logits(am[:, :, None] + lm[rows, ranges])
         scores = scores if scores.dtype == torch.float64 else scores.float()
         norm = scores.logsumexp(-1)
-        said = scores.gather(3, tokens[rows, piece][..., None]).squeeze(3) - norm
+        said = scores.gather(3, tokens[rows, ranges][..., None]).squeeze(3) - norm
         return said, scores[..., BLANK] - norm
 
-    starts = range(0, max(1, frames), size)
-    if len(starts) > 1 and torch.is_grad_enabled():
-        pieces = [
-            checkpoint(steps, start, use_reentrant=False, preserve_rng_state=False)
-            for start in starts
-        ]
-    else:
-        pieces = [steps(start) for start in starts]
-    said, silent = (torch.cat(part, 1) for part in zip(*pieces, strict=True))
+    width = batch * ranges.shape[2] * _num_classes(logits, am)
+    said, silent = _in_pieces(steps, width, am, ranges)
     table = torch.full((batch, most + 1, frames), -torch.inf, dtype=said.dtype, device=am.device)
     columns = ranges.transpose(1, 2)
     px = table.scatter(1, columns, said.transpose(1, 2))[:, :most]
@@ -291,30 +281,61 @@ def _added_up(
     if not (am_scale >= 0 and lm_scale >= 0 and am_scale + lm_scale <= 1):
         raise ModelError(f"am_scale {am_scale} and lm_scale {lm_scale} are shares of 1")
     am, lm = (part if part.dtype == torch.float64 else part.float() for part in (am, lm))
-    tokens = targets.tokens
-    am_said = am.transpose(1, 2).gather(1, tokens[:, :, None].expand(-1, -1, frames))
-    lm_said = lm[:, :most].gather(2, tokens[:, :, None])
-    am_silent, lm_silent = am[:, None, :, BLANK], lm[:, :, None, BLANK]
-
-    am_top, lm_top = am.detach().amax(2, keepdim=True), lm.detach().amax(2, keepdim=True)
-    am_exp, lm_exp = (am - am_top).exp(), (lm - lm_top).exp()
+    # Next token and ∅ in one, so that a frame's scores are gathered once.
+    tokens = F.pad(targets.tokens, (0, 1), value=BLANK)
+    lm_silent = lm[:, None, :, BLANK]
+    lm_said = lm.gather(2, tokens[:, :, None]).transpose(1, 2)[..., :most]
+    lm_top = lm.detach().amax(2, keepdim=True)
+    lm_exp = (lm - lm_top).exp()
     tiny = torch.finfo(am.dtype).tiny
-    norm = (lm_exp @ am_exp.transpose(1, 2) + tiny).log() + lm_top + am_top.transpose(1, 2)
-    px, py = am_said + lm_said - norm[:, :most], am_silent + lm_silent - norm
-    if not am_scale and not lm_scale:
-        return px, py
-
-    lm_norm = lm_exp.sum(2, keepdim=True)
+    lm_sum = lm_exp.sum(2, keepdim=True)
     position = torch.arange(most + 1, device=lm.device)
     real = (position <= targets.num_tokens[:, None])[..., None].to(lm)
-    mean = (lm_exp / lm_norm * real).sum((0, 1)) / real.sum() + tiny
-    am_norm = ((am_exp @ mean).log() + am_top.squeeze(2))[:, None]
-    lm_norm = lm_norm.log() + lm_top
+    mean = (lm_exp / lm_sum * real).sum((0, 1)) / real.sum().clamp(min=1) + tiny
+    mean_of = mean.log()[tokens][:, None]
+    lm_norm = (lm_sum.log() + lm_top).transpose(1, 2)
     both = 1 - am_scale - lm_scale
-    px = both * px + lm_scale * (lm_said - lm_norm[:, :most])
-    py = both * py + lm_scale * (lm_silent - lm_norm)
-    px = px + am_scale * (am_said + mean.log()[tokens][:, :, None] - am_norm)
-    return px, py + am_scale * (am_silent + mean.log()[BLANK] - am_norm)
+
+    def steps(am: Tensor) -> tuple[Tensor, Tensor]:
+        top = am.detach().amax(2, keepdim=True)
+        exp = (am - top).exp()
+        scores = am.gather(2, tokens[:, None].expand(-1, am.shape[1], -1))
+        said, silent = scores[..., :most], scores[..., most:]
+        norm = (exp @ lm_exp.transpose(1, 2) + tiny).log() + top + lm_top.transpose(1, 2)
+        px, py = said + lm_said - norm[..., :most], silent + lm_silent - norm
+        if not am_scale and not lm_scale:
+            return px, py
+        px = both * px + lm_scale * (lm_said - lm_norm[..., :most])
+        py = both * py + lm_scale * (lm_silent - lm_norm)
+        if am_scale:
+            norm = (exp @ mean).log()[..., None] + top
+            px = px + am_scale * (said + mean_of[..., :most] - norm)
+            py = py + am_scale * (silent + mean_of[..., most:] - norm)
+        return px, py
+
+    px, py = _in_pieces(steps, batch * num_classes, am)
+    return px.transpose(1, 2), py.transpose(1, 2)
+
+
+def _in_pieces(
+    steps: Callable[..., tuple[Tensor, Tensor]], width: int, *tensors: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Apply a function to some frames at a time, and put its results together.
+
+    ``width`` is the number of scores that a frame makes. If there is more than one piece, each is
+    computed again when its gradient is due.
+    """
+    size = max(1, _CHUNK // max(1, width))
+    pieces = list(zip(*(tensor.split(size, 1) for tensor in tensors), strict=True))
+    if len(pieces) > 1 and torch.is_grad_enabled():
+        done = [
+            checkpoint(steps, *piece, use_reentrant=False, preserve_rng_state=False)
+            for piece in pieces
+        ]
+    else:
+        done = [steps(*piece) for piece in pieces]
+    first, second = zip(*done, strict=True)
+    return torch.cat(first, 1), torch.cat(second, 1)
 
 
 def _sum(px: Tensor, py: Tensor, targets: Targets) -> tuple[Tensor, tuple[Tensor, Tensor]]:
