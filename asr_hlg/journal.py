@@ -123,10 +123,12 @@ class Journal:
         """What was recorded of one recording."""
         with _named(self.path):
             self._entries.seek(self._places[id])
-            fields = json.loads(self._entries.readline())["transcript"]
-        fields["words"] = [Word(**word) for word in fields["words"]]
-        fields["alternatives"] = [Alternative(**one) for one in fields["alternatives"]]
-        return Transcript(**fields)
+            line = self._entries.readline()
+        with _damage_named(self.path):
+            fields = json.loads(line)["transcript"]
+            fields["words"] = [Word(**word) for word in fields["words"]]
+            fields["alternatives"] = [Alternative(**one) for one in fields["alternatives"]]
+            return Transcript(**fields)
 
     def sync(self) -> None:
         """Make sure that all lines are on the disk."""
@@ -162,7 +164,8 @@ class Journal:
             entry = _parsed(line)
             if entry is None:
                 break
-            self._note(entry, place)
+            with _damage_named(self.path):
+                self._note(entry, place)
             place += len(line)
         os.truncate(self._descriptor, place)
         return place
@@ -187,11 +190,12 @@ def _opened(path: Path, files: contextlib.ExitStack) -> Journal:
         raise OptionError("another process is writing it", path=path) from None
     entries = files.enter_context(path.open("rb"))
     header = _parsed(entries.readline())
-    if header is None or header.get("journal") != _FORMAT:
+    settings = None if header is None else header.get("settings")
+    if header is None or header.get("journal") != _FORMAT or not isinstance(settings, dict):
         raise AsrHlgError(
             "is not a journal of this version", path=path, remedy="move the file away"
         )
-    return Journal(path, descriptor, header["settings"], entries)
+    return Journal(path, descriptor, settings, entries)
 
 
 def _begin(path: Path, settings: Mapping[str, Any]) -> None:
@@ -236,6 +240,20 @@ def _compare(begun_with: dict[str, Any], settings: Mapping[str, Any], path: Path
                 path=path,
                 remedy="resume with the same options, or start over with --overwrite",
             )
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """What an entry leads to that no journal has."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        reason = str(error) or type(error).__name__
+        raise AsrHlgError(
+            f"has an entry that is damaged: {reason}",
+            path=path,
+            remedy="start over with --overwrite",
+        ) from None
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ EPS = "<eps>"
 BLANK = "<blk>"
 
 _DISAMBIG = re.compile(r"#\d+")
+_ID = re.compile(r"[0-9]{1,10}")
 
 
 def table(symbols: Iterable[str]) -> k2.SymbolTable:
@@ -44,11 +45,15 @@ def table(symbols: Iterable[str]) -> k2.SymbolTable:
 def read(path: str | Path) -> k2.SymbolTable:
     """Read a ``words.txt`` or ``tokens.txt``; ids must be 0, 1, 2, … in any order of lines."""
     id2sym: dict[int, str] = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), start=1):
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AsrHlgError(f"cannot be read: {error}", path=path) from None
+    for number, line in enumerate(lines, start=1):
         fields = line.split()
         if not fields:
             continue
-        if len(fields) != 2 or not fields[1].isdecimal():
+        if len(fields) != 2 or not _ID.fullmatch(fields[1]):
             raise AsrHlgError("expected 'symbol id'", path=path, line=number)
         index = int(fields[1])
         if index in id2sym:

@@ -121,9 +121,10 @@ def _parse_trn(line: str) -> tuple[str, str]:
 
 def _parse_json(line: str) -> tuple[str, str]:
     record = json.loads(line)
-    if not isinstance(record, dict) or not record.get("id") or "text" not in record:
+    name, said = (record.get("id"), record.get("text")) if isinstance(record, dict) else ("", "")
+    if not name or not isinstance(name, str) or not isinstance(said, str):
         raise ValueError("expected an object with an id and a text")
-    return record["id"], record["text"]
+    return name, said
 
 
 def _read_ctm(path: Path) -> dict[str, str]:

@@ -309,7 +309,7 @@ def test_word_spans(words, tokens, spans):
 
 
 def test_word_spans_refuse_other_tokens():
-    with pytest.raises(ValueError, match="do not spell"):
+    with pytest.raises(LatticeError, match="do not spell"):
         word_spans(["a"], [("y", 0, 1)], lambda word: [("x",)])
 
 

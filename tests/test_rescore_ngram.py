@@ -12,7 +12,7 @@ from brute_force import Machine, log_sum
 
 from asr_hlg import lm, topology
 from asr_hlg.errors import GraphError, OptionError
-from asr_hlg.graph import compile_hlg
+from asr_hlg.graph import compile_hlg, store
 from asr_hlg.graph.build import build
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.lattice import Path
@@ -243,7 +243,7 @@ def test_the_first_model_is_made_again_from_the_recipe(tmp_path, old, new):
 
     meta = json.loads((folder / "graph.json").read_text())
     meta["recipe"]["lm"] = None
-    (folder / "graph.json").write_text(json.dumps(meta))
+    store.write_meta(folder, meta)
     assert len(NgramRescorer.of_graph(folder, tmp_path / "new.arpa")._old.word) == 0
 
 

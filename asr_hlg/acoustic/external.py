@@ -106,9 +106,9 @@ class ExternalModel(AcousticModel):
         try:
             with torch.no_grad():
                 scores, lengths = self._run(pad_sequence(inputs, batch_first=True), lengths)
-        except (RuntimeError, ValueError, TypeError) as error:
+        except Exception as error:  # which a network of somebody else's may be of any kind
             # The last line of a TorchScript error is the reason; a traceback stands before it.
-            reason = str(error).strip().splitlines()[-1]
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise ModelError(
                 f"the model does not take or return what it should: {reason}",
                 path=self.path,

@@ -180,11 +180,24 @@ def _manifest(path: Path) -> Iterator[Recording]:
             item = deserialize_item(data)
             if not isinstance(item, (lhotse.Recording, Cut)):
                 raise TypeError("expected a recording or a cut")
+            recording = _described(item, path)
         except Exception as error:  # Lhotse raises whatever a missing or wrong field leads to
-            yield _broken(path, f"not an entry of a Lhotse manifest: {_reason(error)}", number)
-            continue
-        start = getattr(item, "start", 0.0)
-        yield Recording(_clean(item.id), path, start, item.duration, item)
+            recording = _broken(
+                path, f"not an entry of a Lhotse manifest: {_reason(error)}", number
+            )
+        yield recording
+
+
+def _described(item: lhotse.Recording | Cut, path: Path) -> Recording:
+    """An entry of a manifest, if its fields are what Lhotse takes them for without a look."""
+    start, rate = getattr(item, "start", 0.0), item.sampling_rate
+    if not isinstance(item.id, str) or not isinstance(rate, int):
+        raise TypeError("an id is a string, a sampling rate an integer")
+    if not all(isinstance(seconds, int | float) for seconds in (start, item.duration)):
+        raise TypeError("start and duration are seconds")
+    if not (0 <= start < math.inf and 0 < item.duration < math.inf):
+        raise ValueError("a start is not below 0 s, and a duration is above")
+    return Recording(_clean(item.id), path, start, item.duration, item)
 
 
 def _sources(data: Any) -> Iterator[dict[str, Any]]:
@@ -203,7 +216,7 @@ def _refusal(source: dict[str, Any]) -> str | None:
     place = str(source["source"])
     if source["type"] != "file" or "://" in place:
         return f"a source of type {source['type']!r} is not read, only files are"
-    if place.endswith((".opus", ".sph")) and shlex.quote(place) != place:
+    if place.lower().endswith((".opus", ".sph")) and shlex.quote(place) != place:
         return f"Lhotse would hand this name to a shell: {place}"
     return None if os.path.isfile(place) else f"no such file: {place}"
 

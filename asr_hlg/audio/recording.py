@@ -22,7 +22,8 @@ from asr_hlg.errors import AudioError
 
 _PART = 1 << 18  # samples read at once, so that 16 channels never lie in memory whole
 _BLOCK_SECONDS = 60  # what is shorter comes as one block
-_RATES = range(1000, 768001)  # Hz; a header that says otherwise lies
+RATES = range(1000, 768001)
+"""Sample rates in Hz that sound has; a header that says otherwise lies."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Recording:
 
     def _prepared(self, parts: Iterator[np.ndarray], source: int, target: int) -> Iterator[Tensor]:
         """Parts of any size as checked and resampled blocks of a minute."""
-        if source not in _RATES:
+        if source not in RATES:
             raise AudioError(f"a sample rate of {source} Hz is not one of speech", path=self.path)
         blocks = _grouped(self._sounding(parts), _BLOCK_SECONDS * source)
         yield from resample_blocks(map(torch.from_numpy, blocks), source, target)
@@ -175,13 +176,13 @@ class Recording:
     ) -> Iterator[np.ndarray]:
         if isinstance(item, lhotse.MonoCut):
             channel = None
-        cut = item.to_cut() if isinstance(item, lhotse.Recording) else item
-        for number in range(max(1, math.ceil(cut.duration / _BLOCK_SECONDS))):
-            part, begin = cut, number * _BLOCK_SECONDS
-            if cut.duration > _BLOCK_SECONDS:
-                length = min(_BLOCK_SECONDS, cut.duration - begin)
-                part = cut.truncate(offset=begin, duration=length)
+        for number in range(max(1, math.ceil(item.duration / _BLOCK_SECONDS))):
+            begin = number * _BLOCK_SECONDS
             try:
+                part = item.to_cut() if isinstance(item, lhotse.Recording) else item
+                if part.duration > _BLOCK_SECONDS:
+                    length = min(_BLOCK_SECONDS, part.duration - begin)
+                    part = part.truncate(offset=begin, duration=length)
                 samples = np.atleast_2d(part.load_audio())
             except Exception as error:  # Lhotse raises what its many readers raise
                 reason = str(error).strip().splitlines() or [type(error).__name__]

@@ -27,6 +27,7 @@ from asr_hlg.graph.meter import Meter, Stage
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.slot import Slot
 from asr_hlg.lexicon import Lexicon
+from asr_hlg.settings import section
 
 if TYPE_CHECKING:
     from asr_hlg.search import SearchOptions
@@ -161,7 +162,9 @@ class DecodingGraph:
         """The scales and beams that the recipe found best, with some of them changed."""
         from asr_hlg.search import SearchOptions
 
-        return SearchOptions(**{**self.meta.get("recipe", {}).get("search", {}), **changes})
+        chosen = {**self.meta.get("recipe", {}).get("search", {}), **changes}
+        place = self.folder or Path("the recipe")
+        return section(SearchOptions, chosen, "search", place, GraphError)
 
     def save(self, path: str | Path) -> None:
         """Write the graph as a folder of arrays and text files, H∘L∘G included."""

@@ -72,7 +72,7 @@ def complete(folder: Path, meta: dict[str, Any], meter: Meter | None = None) -> 
     GraphError
         If the folder is damaged, or cannot be written to.
     """
-    from asr_hlg.graph import build, store  # which need this module
+    from asr_hlg.graph import build, checks, store  # which need this module
 
     with _lock(folder):
         meta.update(store.read_meta(folder))
@@ -85,7 +85,9 @@ def complete(folder: Path, meta: dict[str, Any], meter: Meter | None = None) -> 
         store.check_files(folder, meta, [name for name in meta["files"] if name.startswith("lg/")])
         lexicon = store.read_lexicon(folder, meta)
         H = build.make_topology(build.TopologySection(**meta["recipe"]["topology"]), lexicon)
-        fsa, slot = compose(H, lexicon, build.load_lg(folder), meter)
+        lg = build.load_lg(folder)
+        checks.check_lg(lg, lexicon.num_tokens, len(lexicon.words), folder)
+        fsa, slot = compose(H, lexicon, lg, meter)
         try:
             meta |= store.save_hlg(folder, fsa, slot)
             meta["stages"] += [vars(stage) for stage in meter.stages[done:]]

@@ -109,6 +109,8 @@ class _Composer:
         self.slot = slot
         self.num_words = num_words
         self.following = graph.take(graph.leaving(slot.behind)[0])  # what may come after a word
+        if self.following.num_arcs != len(slot.h_behind):
+            raise GraphError("its place for new words is that of another graph")
 
     def compose(self, ways: list[Way]) -> FlatGraph:
         """The arcs and states by which the graph has to be extended."""

@@ -142,7 +142,11 @@ def _read_slot(folder: Path, meta: dict[str, Any]) -> Slot | None:
     if SLOT not in meta["files"]:
         return None
     with checks.damage_named(folder / SLOT):
-        return Slot.load(folder / SLOT)
+        slot = Slot.load(folder / SLOT)
+        num_words = len(symbols.read(folder / "words.txt"))
+        num_states, num_columns = int(meta["hlg"]["states"]), len(meta["columns"])
+        checks.check_slot(slot, num_states, num_columns, num_words, folder / SLOT)
+        return slot
 
 
 def _read_hlg(folder: Path, meta: dict[str, Any]) -> k2.Fsa:
@@ -154,7 +158,7 @@ def _read_hlg(folder: Path, meta: dict[str, Any]) -> k2.Fsa:
         arrays = [np.load(folder / name, mmap_mode="c", allow_pickle=False) for name in HLG]
         sizes = [len(meta["columns"])]
         sizes += [len(symbols.read(folder / name)) for name in ("tokens.txt", "words.txt")]
-        checks.check_hlg(*map(np.asarray, arrays), sizes, folder)
+        checks.check_hlg([np.asarray(array) for array in arrays], sizes, folder)
     arcs, phones, word_ids, splits = map(torch.from_numpy, arrays)
     shape = k2.ragged.create_ragged_shape2(splits, None, len(word_ids))
     fsa = k2.Fsa(arcs, aux_labels=k2.RaggedTensor(shape, word_ids))
@@ -178,14 +182,16 @@ class _Spellings:
         return _lines_by_word(self._path)
 
     def __call__(self, word: str) -> list[tuple[str, ...]]:
-        entries = [_entry(line) for line in self._lines.get(word, ())]
-        return Lexicon(entries, **self._options).spellings(word)
+        with checks.damage_named(self._path):
+            entries = [_entry(line) for line in self._lines.get(word, ())]
+            return Lexicon(entries, **self._options).spellings(word)
 
 
 def read_entries(folder: Path, words: Iterable[str]) -> list[Pronunciation]:
     """What a graph folder's lexicon has for some words, without reading it all."""
-    lines = _lines_by_word(folder / "lexiconp.txt")
-    return [_entry(line) for word in words for line in lines.get(word, ())]
+    with checks.damage_named(folder / "lexiconp.txt"):
+        lines = _lines_by_word(folder / "lexiconp.txt")
+        return [_entry(line) for word in words for line in lines.get(word, ())]
 
 
 def _lines_by_word(path: Path) -> dict[str, list[str]]:
@@ -237,7 +243,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 def write_meta(folder: Path, meta: dict[str, Any]) -> None:
     """Write ``graph.json`` with a hash of all that it says."""
-    write_json(folder / "graph.json", {**meta, _OWN_HASH: _json_hash(meta)})
+    content = {key: value for key, value in meta.items() if key != _OWN_HASH}
+    write_json(folder / "graph.json", {**content, _OWN_HASH: _json_hash(content)})
 
 
 def _json_hash(content: dict[str, Any]) -> str:

@@ -39,6 +39,7 @@ FORMATS = ("kaldi", "kaldi-text", "openfst")
 _MAGIC = struct.pack("<i", 2125659606)
 _HEADER = _MAGIC + struct.pack("<i6si8si", 6, b"vector", 8, b"lattice4", 2)
 _SUFFIX = ".fst.txt"
+_NUMBER = re.compile(r"[0-9]{1,10}")
 _COST = re.compile(r"[^,]+(,[^,]+)?")
 
 
@@ -108,6 +109,11 @@ class StoredLattice:
         for ids, score in lattice.best_sequences(n, log=False):
             chosen, _, _ = kernels.closest_path(*arrays, ids)
             graph = float(self.graph_score[chosen].sum())
+            if len(ids) and not 0 <= ids.min() <= ids.max() < len(words):
+                raise LatticeError(
+                    f"lattice {self.id} has word {ids.max()}, and the table {len(words)} words",
+                    remedy="read it with the words.txt of the graph that it came from",
+                )
             text = tuple(words[i] for i in ids.tolist())
             paths.append(Path(text, score, graph, score - graph))
         return paths
@@ -182,8 +188,7 @@ def read(path: str | FilePath) -> Iterator[StoredLattice]:
     path = FilePath(path)
     if path.is_dir():
         for one in sorted(path.glob("*" + _SUFFIX)):
-            lines = one.read_text(encoding="utf-8").splitlines()
-            yield _parse(one.name.removesuffix(_SUFFIX), list(enumerate(lines, start=1)), one)
+            yield from _read_one_text(one)
         return
     try:
         file = path.open("rb")
@@ -295,6 +300,14 @@ def _read_states(
     return np.concatenate([np.empty((0, 6)), *rows]), final, at
 
 
+def _read_one_text(path: FilePath) -> Iterator[StoredLattice]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LatticeError(f"cannot be read: {error}", path=path) from None
+    yield _parse(path.name.removesuffix(_SUFFIX), list(enumerate(lines, start=1)), path)
+
+
 def _read_text(file: BinaryIO, path: FilePath) -> Iterator[StoredLattice]:
     key, lines = None, []
     for number, raw in enumerate(file, start=1):
@@ -324,6 +337,8 @@ def _parse(key: str, lines: Sequence[tuple[int, str]], path: FilePath) -> Stored
             if len(fields) not in (1, 2, 4, 5):
                 raise ValueError
             graph, acoustic = _scores(fields.pop() if len(fields) in (2, 5) else "0")
+            if not all(_NUMBER.fullmatch(field) for field in fields):
+                raise ValueError
             numbers = [int(field) for field in fields]
         except ValueError:
             raise LatticeError(
@@ -365,10 +380,17 @@ def _assemble(
             remedy="use lattice-topsort",
         )
     num_states = 1 + int(max(max(state for state, _, _ in final), dst.max(initial=0)))
+    if num_states > len(arcs) + 1:
+        raise LatticeError(
+            f"lattice {key} has states to which no arc leads", path=path, remedy="use fstconnect"
+        )
     if final != [(num_states - 1, 0.0, 0.0)]:
         ends = [(state, 0, 0, graph, acoustic, num_states) for state, graph, acoustic in final]
         arcs = np.concatenate([arcs, np.array(ends, dtype=np.float64)])
         num_states += 1
+    whole = arcs[:, [0, 1, 2, 5]]
+    if not np.isfinite(arcs).all() or (whole < 0).any() or (whole >= 1 << 31).any():
+        raise LatticeError(f"lattice {key} has numbers that are none of a lattice's", path=path)
     arcs = arcs[np.argsort(arcs[:, 0], kind="stable")]
     src, label, word, _, _, dst = arcs.T.astype(np.int32)
     graph, acoustic = arcs.T[3:5].copy()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from asr_hlg.errors import LatticeError
+
 # A token of the lexicon and the frames [start, end) in which it was seen.
 Segment = tuple[str, int, int]
 
@@ -58,7 +60,7 @@ def word_spans(
 
     Raises
     ------
-    ValueError
+    LatticeError
         If the tokens are not the words' pronunciations.
     """
     names = [token for token, _, _ in tokens]
@@ -79,7 +81,7 @@ def word_spans(
                 end = at + len(phones)
                 if tuple(names[at:end]) == tuple(phones):
                     stack.append((word + 1, end, (trail, at, end)))
-    raise ValueError(f"tokens {' '.join(names)} do not spell {' '.join(words)}")
+    raise LatticeError(f"tokens {' '.join(names)} do not spell {' '.join(words)}")
 
 
 def _spans(trail: tuple | None, tokens: Sequence[Segment]) -> list[tuple[int, int]]:
