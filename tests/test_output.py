@@ -231,3 +231,30 @@ def test_a_target_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(OptionError, match="cannot be written") as caught, writer("text", path):
         pass
     assert caught.value.path == str(path)
+
+
+def test_a_whole_file_appears_at_the_end_or_not_at_all(tmp_path):
+    path = tmp_path / "out.txt"
+    path.write_text("what was there before\n")
+    with pytest.raises(ZeroDivisionError), writer("text", path, whole=True) as out:
+        out.write(CAT)
+        raise ZeroDivisionError
+    assert path.read_text() == "what was there before\n"
+    with writer("text", path, whole=True) as out:
+        out.write(CAT)
+        assert path.read_text() == "what was there before\n"
+    assert path.read_text() == "cat_hat cat and hat\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_of_a_folder_are_whole(tmp_path):
+    with pytest.raises(AsrHlgError), writer("ctm", f"{tmp_path}/") as out:
+        out.write(CAT)
+        out.write(Transcript("timeless", "no times"))
+    assert [path.name for path in tmp_path.iterdir()] == ["cat_hat.ctm"]
+
+
+def test_notes_are_in_json_where_there_are_any():
+    noted = dataclasses.replace(CAT, notes=["memory ran short"])
+    assert json.loads(rendered("json", noted))["notes"] == ["memory ran short"]
+    assert "notes" not in json.loads(rendered("json", CAT))

@@ -57,6 +57,30 @@ def test_pieces_cover_the_recording_and_fit(quiet, limit):
     assert all(0 < end - begin <= limit for begin, end in pieces)
 
 
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=200),
+    st.integers(1, 60),
+    st.lists(st.integers(1, 50), max_size=10),
+)
+def test_pieces_do_not_depend_on_how_the_sound_comes(quiet, limit, sizes):
+    """Stretches of any length are cut as the whole is, and samples go with their frames."""
+    whole = posteriors_of(quiet)
+    samples = torch.arange(10.0 * len(quiet))
+    heard, begin = [], 0
+    for size in [*sizes, len(quiet)]:
+        frames = whole.log_probs[:, begin : begin + size]
+        if frames.shape[1]:
+            lengths = torch.tensor([frames.shape[1]], dtype=torch.int32)
+            part = Posteriors(frames, lengths, 1.0, whole.tokens)
+            heard.append((samples[10 * begin : 10 * (begin + size)], part))
+        begin += size
+    found = list(pieces(heard, limit))
+    assert [(p.begin, p.begin + int(p.posteriors.lengths[0])) for p in found] == cut(whole, limit)
+    for piece in found:
+        assert piece.samples[0] == 10 * piece.begin
+    assert torch.equal(torch.cat([piece.samples for piece in found]), samples)
+
+
 def test_models_without_blank_or_silence_are_cut_too():
     log_probs = torch.from_numpy(np.log(np.full((1, 50, 2), 0.5, dtype=np.float32)))
     posteriors = Posteriors(log_probs, torch.tensor([50], dtype=torch.int32), 1.0, ("a", "b"))
