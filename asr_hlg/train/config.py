@@ -8,7 +8,7 @@
     dev = ["data/dev.jsonl.gz"]           # for early stop; may be left out
 
     [augment]                             # of recordings: asr_hlg.data.Augmentation
-    speed = true
+    speeds = [0.9, 1.0, 1.1]
 
     [spec_augment]                        # of features: asr_hlg.data.SpecAugmentOptions
     time_masks = 2
