@@ -32,7 +32,8 @@
     patience = 5
 
     [hybrid]                              # cross_entropy from transcripts: asr_hlg.train.hybrid
-    rounds = [2, 3, 15]
+    start = "full_sum"
+    rounds = [5, 15]
 
     [search]                              # for dev and test sets; default: the recipe's own
     acoustic_scale = 1.0
@@ -109,14 +110,23 @@ class LossSection:
 
 @dataclass(frozen=True)
 class HybridSection:
-    """Rounds of alignment and training by cross-entropy, and the epochs of each.
+    """Rounds of alignment and training by cross-entropy; see :mod:`asr_hlg.train.hybrid`.
 
-    See :mod:`asr_hlg.train.hybrid`.
+    Attributes
+    ----------
+    rounds : list of int
+        The epochs of each.
+    start : {"uniform", "full_sum"}
+        What the first round trains on: recordings divided evenly among their states, or the sum
+        over all alignments (:class:`asr_hlg.losses.HmmFullSum`).
     """
 
     rounds: list[int]
+    start: Literal["uniform", "full_sum"] = "uniform"
 
     def __post_init__(self):
+        if self.start not in ("uniform", "full_sum"):
+            raise OptionError(f"start is uniform or full_sum, not {self.start!r}")
         if not self.rounds or min(self.rounds) < 1:
             raise OptionError(f"rounds are numbers of epochs, at least 1, not {self.rounds}")
 

@@ -1,11 +1,12 @@
 """Hybrid models from transcripts alone: alignment and training take turns.
 
-The first round trains on recordings divided evenly among their states; each round after it on
-what the network of the round before aligns (see :mod:`asr_hlg.realign`). A config asks for it
-with its rounds::
+The first round trains without alignments, by the full sum over them, or on recordings divided
+evenly among their states; each round after it trains on what the network of the round before
+aligns (see :mod:`asr_hlg.realign`). A config asks for it with its rounds::
 
     [hybrid]
-    rounds = [2, 3, 15]            # epochs of each
+    start = "full_sum"             # or "uniform"
+    rounds = [5, 15]               # epochs of each
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from asr_hlg.graph.recipe import Recipe
 from asr_hlg.posteriors import Posteriors
 from asr_hlg.realign import flat_start, realign, share_changed
 from asr_hlg.train import checks
-from asr_hlg.train.config import NetworkSection, TrainingConfig
+from asr_hlg.train.config import LossSection, NetworkSection, TrainingConfig
 from asr_hlg.train.result import NAME, Result
 from asr_hlg.train.run import MODEL, Say, make_network, train
 
@@ -59,29 +60,31 @@ def train_hybrid(
     Result
         Of the last round, with the time of all rounds.
     """
+    assert config.hybrid is not None
     say = report or (lambda line: tqdm.write(line, file=sys.stderr))
     aligning = _Aligning(config)
-    rounds = config.hybrid.rounds if config.hybrid else [config.training.epochs]
-    labels = aligning.flat(say)
+    labels: dict[str, Tensor] = {}
     results: list[Result] = []
-    init: NetworkSection = config.network
+    rounds = config.hybrid.rounds
+    place = folder
     for number, epochs in enumerate(rounds, start=1):
-        place = folder / f"round-{number}"
+        before, place = place, folder / f"round-{number}"
+        own = replace(config, training=replace(config.training, epochs=epochs), hybrid=None)
         if number > 1:
-            before, labels = labels, aligning.by_network(folder / f"round-{number - 1}" / MODEL)
-            say(f"alignment {number}: {share_changed(before, labels):.1%} of frames changed")
-        round_config = replace(
-            config,
-            data=replace(config.data, train=[aligning.write(labels, place)]),
-            network=init,
-            training=replace(config.training, epochs=epochs),
-            hybrid=None,
-            test=config.test if number == len(rounds) else (),
-        )
+            own = replace(own, network=NetworkSection(init=str(before / MODEL)))
+        if number < len(rounds):
+            own = replace(own, test=())
+        if number == 1 and config.hybrid.start == "full_sum":
+            own = replace(own, loss=LossSection("hmm"))
+        else:
+            old = labels
+            labels = aligning.flat(say) if number == 1 else aligning.by_network(before / MODEL)
+            if old:
+                say(f"round {number}: {share_changed(old, labels):.1%} of frames aligned anew")
+            own = replace(own, data=replace(own.data, train=[aligning.write(labels, place)]))
         if not (place / NAME).is_file():
-            train(round_config, place, device, say)
+            train(own, place, device, say)
         results.append(Result.read(place / NAME))
-        init = NetworkSection(init=str(place / MODEL))
     shutil.copyfile(place / MODEL, folder / MODEL)
     result = replace(
         results[-1],
