@@ -69,7 +69,12 @@ def train_hybrid(
     place = folder
     for number, epochs in enumerate(rounds, start=1):
         before, place = place, folder / f"round-{number}"
-        own = replace(config, training=replace(config.training, epochs=epochs), hybrid=None)
+        own = replace(
+            config,
+            task=f"{config.task} round {number}",  # kept apart from finished models in tables
+            training=replace(config.training, epochs=epochs),
+            hybrid=None,
+        )
         if number > 1:
             own = replace(own, network=NetworkSection(init=str(before / MODEL)))
         if number < len(rounds):
@@ -88,6 +93,7 @@ def train_hybrid(
     shutil.copyfile(place / MODEL, folder / MODEL)
     result = replace(
         results[-1],
+        task=config.task,
         model=folder.resolve().name,
         epochs=sum(result.epochs for result in results),
         wall_seconds=sum(result.wall_seconds for result in results),
