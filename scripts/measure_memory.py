@@ -69,12 +69,15 @@ def measure_many(options: argparse.Namespace, folder: Path) -> None:
     found = (path for path in islice(cycle(short), options.count))
     with Workers(Job(options.graph), options.workers) as workers:
         begin, done = time.monotonic(), 0
-        print("utterances  memory of all workers")
+        print("utterances  memory of all workers: their own, with mapped files")
         for _ in workers.transcribe(found, lambda recording, error: print(recording.id, error)):
             done += 1
             if done == options.workers or done % max(1, options.count // 10) == 0:
-                total = sum(memory(pid)["VmRSS"] for pid in workers.pids)
-                print(f"{done:10d}  {total / 1e6:6.3f} GB", flush=True)
+                own, total = (
+                    sum(memory(pid)[name] for pid in workers.pids) / 1e6
+                    for name in ("RssAnon", "VmRSS")
+                )
+                print(f"{done:10d}  {own:6.3f} GB, {total:6.3f} GB", flush=True)
         seconds = time.monotonic() - begin
         print(f"{done} utterances in {seconds:.0f} s")
         print("pages of the graph, as each worker has them:")

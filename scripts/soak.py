@@ -143,9 +143,9 @@ def endless(
 
 
 def sample(tally: Tally, workers: Workers) -> None:
-    """Note the memory of all processes, in GB, and this one's open files."""
+    """Note the memory of all processes, without mapped files, and this one's open files."""
     try:
-        total = sum(memory(pid)["VmRSS"] for pid in [os.getpid(), *workers.pids]) / 1e6
+        total = sum(memory(pid)["RssAnon"] for pid in [os.getpid(), *workers.pids]) / 1e6
     except (OSError, KeyError):
         return  # one has just died
     tally.memory.append(total)

@@ -102,7 +102,7 @@ def test_a_broken_model_stops_nothing(cat_hat, tmp_path):
     found = list(recordings([*paths, tmp_path / "empty.wav"]))
     job = FaultyJob(cat_hat, folder=str(tmp_path / "markers"))
     (tmp_path / "markers").mkdir()
-    with Workers(job, 2, timeout=10, max_memory=2.5) as workers:
+    with Workers(job, 2, timeout=10, max_memory=2) as workers:
         results = {recording.id: result for recording, result in workers.run(found)}
         assert workers.retried >= len(FAULTS)
         assert len(workers.pids) == 2

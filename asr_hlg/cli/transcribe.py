@@ -22,6 +22,7 @@ from asr_hlg.graph.store import file_hash, read_meta
 from asr_hlg.journal import Journal
 from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.transcribe import Job, TranscribeOptions, Workers
+from asr_hlg.transcribe.cluster import RayWorkers
 from asr_hlg.transcribe.options import MAX_DURATION
 from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT
 from asr_hlg.transcript import Transcript
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nbest", type=int, default=1, metavar="N", help="list N alternatives")
     parser.add_argument("--channel", type=int, help="which channel, from 0 (default: the average)")
     parser.add_argument(
-        "--format", choices=sorted(output.FORMATS), default="text", help="of the output (text)"
+        "--format", choices=sorted(output.NAMES), default="text", help="of the output (text)"
     )
     parser.add_argument(
         "--output", metavar="FILE", help="file or folder (default: standard output)"
@@ -83,6 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
     parser.add_argument(
         "--workers", type=int, help="processes side by side on the CPU (default: one a core)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where workers run: on this machine, or as a Ray Data job on all machines of the "
+        "cluster that RAY_ADDRESS names (needs pip install 'asr-hlg[ray]'; docs/scale.md)",
     )
     parser.add_argument(
         "--resume",
@@ -109,8 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=MAX_MEMORY,
         metavar="GB",
-        help="for each worker, besides the graph; a search that needs more narrows its beams, and "
-        "says so (%(default)g; not on CUDA)",
+        help="for each worker, on top of graph and model; a search that needs more narrows its "
+        "beams, and says so (%(default)g; not on CUDA)",
     )
     group.add_argument(
         "--max-duration",
@@ -266,16 +274,22 @@ def _write(
                 results.add(transcript)
 
 
-def _workers(todo: Sequence[Recording], options: argparse.Namespace) -> Workers:
-    """Processes on the CPU, one process on a GPU."""
+def _workers(todo: Sequence[Recording], options: argparse.Namespace) -> Workers | RayWorkers:
+    """Processes on the CPU, one process on a GPU, or whatever a cluster has."""
+    workers = _make_workers(todo, options)
+    if workers.report and not options.quiet:
+        print(workers.report, file=sys.stderr)
+    return workers
+
+
+def _make_workers(todo: Sequence[Recording], options: argparse.Namespace) -> Workers | RayWorkers:
+    if options.engine == "ray":
+        return RayWorkers(_job(options), options.workers, options.timeout, options.max_memory)
     number = options.workers or (len(os.sched_getaffinity(0)) if options.device == "cpu" else 1)
     if number < 1:
         raise OptionError("--workers must be at least 1")
     number = min(number, len(todo))
-    workers = Workers(_job(options), number, options.timeout, options.max_memory)
-    if workers.report and not options.quiet:
-        print(workers.report, file=sys.stderr)
-    return workers
+    return Workers(_job(options), number, options.timeout, options.max_memory)
 
 
 def _job(options: argparse.Namespace) -> Job:

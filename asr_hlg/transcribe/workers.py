@@ -23,7 +23,7 @@ TIMEOUT = 120.0
 """Seconds that a minute of a recording may take by default."""
 
 MAX_MEMORY = 4.0
-"""GB that a worker may use by default."""
+"""GB that a worker may use by default, on top of graph and model."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Workers:
         Seconds without progress after which a worker is killed: a minute of a recording, or what
         there is of it, must not take longer.
     max_memory : float
-        GB that a worker may use besides the graph; where a search comes to that limit, its beams
-        are narrowed and the transcript says so. Not on CUDA.
+        GB that a worker may use on top of graph and model; where a search comes to that limit, its
+        beams are narrowed and the transcript says so. Not on CUDA.
 
     Attributes
     ----------
@@ -150,10 +150,12 @@ def _start(job: Job, max_memory: float) -> tuple[Work, str]:
 
 
 def _limit_memory(gigabytes: float) -> None:
-    """Let allocations fail beyond a limit, which leaves files that are mapped aside."""
+    """Let allocations fail that go so far beyond what is in use now; mapped files do not count."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+    except OSError:
+        return  # not Linux, whose limit alone counts all allocations
+    wanted = pages * resource.getpagesize() + int(gigabytes * 1e9)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = int(gigabytes * 1e9)
-    resource.setrlimit(
-        resource.RLIMIT_DATA,
-        (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard),
-    )
+    if hard == resource.RLIM_INFINITY or wanted < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
