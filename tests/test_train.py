@@ -220,8 +220,8 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
     undisturbed = _program(tmp_path / "whole", **settings)
     assert undisturbed.wait(_PATIENCE) == 0
     moments = random.Random(3)
-    for _ in range(4):
-        doomed = _program(tmp_path / "killed", doomed_after=moments.uniform(0, 0.5), **settings)
+    for _ in range(3):  # a life lasts four steps at most, and there are sixteen
+        doomed = _program(tmp_path / "killed", doomed_after=moments.uniform(0, 0.1), **settings)
         assert doomed.wait(_PATIENCE) == -signal.SIGKILL
     last = _program(tmp_path / "killed", **settings)
     said = last.communicate(timeout=_PATIENCE)[0]

@@ -118,7 +118,7 @@ def _dev():
 
 
 class _Doomed(Batches):
-    """Some time after its first batch the process is killed, whatever it is doing."""
+    """Some time after its first step the process is killed, whatever it is doing."""
 
     def __init__(self, seconds: float):
         super().__init__()
@@ -126,11 +126,11 @@ class _Doomed(Batches):
         self.timer.daemon = True
 
     def __iter__(self):
-        if not self.timer.is_alive():
-            self.timer.start()
         for batch in super().__iter__():
             time.sleep(0.05)
             yield batch
+            if not self.timer.is_alive():
+                self.timer.start()
 
 
 def main(folder: Path, settings: dict) -> Outcome:
