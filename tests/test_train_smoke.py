@@ -73,9 +73,7 @@ def twenty(root, speech, tmp_path_factory):
 def test_the_loss_falls_by_half_in_thirty_steps(twenty, tmp_path, network, loss):
     path = twenty / f"{network}-{loss}.toml"
     path.write_text(
-        CONFIG.format(
-            topology=LOSSES[loss], network=network, fields=NETWORKS[network], loss=loss
-        )
+        CONFIG.format(topology=LOSSES[loss], network=network, fields=NETWORKS[network], loss=loss)
         + ("[hybrid]\nrounds = [30]\n" if loss == "cross_entropy" else "")
     )
     train(TrainingConfig.read(path), tmp_path, report=lambda line: None)

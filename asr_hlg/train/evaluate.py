@@ -14,10 +14,11 @@ from asr_hlg.acoustic.network import Network
 from asr_hlg.audio import Recording
 from asr_hlg.data import text_of
 from asr_hlg.graph import DecodingGraph
+from asr_hlg.posteriors import Posteriors
 from asr_hlg.score import Errors, score
 from asr_hlg.search import SearchOptions, decode
 
-_BATCH = 32  # utterances that are decoded together
+_BATCH = 32  # utterances whose posteriors are computed together
 
 
 class Evaluation:
@@ -40,13 +41,23 @@ class Evaluation:
         self, network: Network, device: str | torch.device = "cpu"
     ) -> Iterator[tuple[str, str]]:
         """The id of every cut, and what was recognised."""
-        kind = ConformerModel if isinstance(network, Conformer) else NetworkModel
-        model = kind(network, device)
-        cuts = iter(self.cuts)
-        while batch := list(itertools.islice(cuts, _BATCH)):
-            waveforms = [
-                Recording(cut.id, Path(cut.id), item=cut).load(model.sample_rate) for cut in batch
-            ]
-            posteriors = model.posteriors(waveforms, model.sample_rate)
+        for batch, posteriors in heard(network, self.cuts, device):
             paths = decode(self.graph, posteriors, self.options).best_path()
             yield from ((cut.id, path.text) for cut, path in zip(batch, paths, strict=True))
+
+
+def heard(
+    network: Network, cuts: Iterable[Cut], device: str | torch.device = "cpu"
+) -> Iterator[tuple[list[Cut], Posteriors]]:
+    """The posteriors of cuts, some at a time, as `asr-hlg transcribe` computes them.
+
+    The network is in evaluation mode afterwards.
+    """
+    kind = ConformerModel if isinstance(network, Conformer) else NetworkModel
+    model = kind(network, device)
+    rest = iter(cuts)
+    while batch := list(itertools.islice(rest, _BATCH)):
+        waveforms = [
+            Recording(cut.id, Path(cut.id), item=cut).load(model.sample_rate) for cut in batch
+        ]
+        yield batch, model.posteriors(waveforms, model.sample_rate)

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
 from torch import Tensor
@@ -25,18 +24,17 @@ from tqdm import tqdm
 
 from asr_hlg import data, topology
 from asr_hlg.acoustic import nets
-from asr_hlg.acoustic.model import NetworkModel
+from asr_hlg.acoustic.network import Network
 from asr_hlg.align import Aligner
 from asr_hlg.errors import DataError, OptionError
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.posteriors import Posteriors
 from asr_hlg.realign import flat_start, realign, share_changed
-from asr_hlg.train import checks
+from asr_hlg.train import checks, parallel
 from asr_hlg.train.config import LossSection, NetworkSection, TrainingConfig
+from asr_hlg.train.evaluate import heard
 from asr_hlg.train.result import NAME, Result
 from asr_hlg.train.run import MODEL, Say, make_network, train
-
-_BATCH = 32  # utterances whose posteriors are computed together
 
 
 def train_hybrid(
@@ -61,6 +59,10 @@ def train_hybrid(
         Of the last round, with the time of all rounds.
     """
     assert config.hybrid is not None
+    if parallel.under_torchrun():
+        raise OptionError(
+            "rounds of alignment run in one process", path=config.path, remedy="without torchrun"
+        )
     say = report or (lambda line: tqdm.write(line, file=sys.stderr))
     aligning = _Aligning(config)
     labels: dict[str, Tensor] = {}
@@ -139,9 +141,10 @@ class _Aligning:
 
     def by_network(self, path: Path) -> dict[str, Tensor]:
         """What a trained network hears where; utterances that it cannot align keep out."""
-        model = NetworkModel(nets.load(path))
         aligner = Aligner(self.H, self.lexicon, self.columns)
-        return realign(aligner, _heard(model, self.cuts), on_error=lambda id, error: None)
+        return realign(
+            aligner, _one_by_one(nets.load(path), self.cuts), on_error=lambda id, error: None
+        )
 
     def write(self, labels: dict[str, Tensor], folder: Path) -> Path:
         """The cuts that have labels, with them, as a manifest."""
@@ -155,15 +158,10 @@ class _Aligning:
         return path
 
 
-def _heard(model: NetworkModel, cuts: Iterable[Cut]) -> Iterator[tuple[str, Posteriors, str]]:
+def _one_by_one(network: Network, cuts: Iterable[Cut]) -> Iterator[tuple[str, Posteriors, str]]:
     """Id, posteriors and transcript of every cut."""
     ordered = sorted(cuts, key=lambda cut: (cut.duration, cut.id))
-    for first in tqdm(range(0, len(ordered), _BATCH), desc="align", unit="batch", disable=None):
-        batch = ordered[first : first + _BATCH]
-        waveforms = [
-            torch.from_numpy(cut.resample(model.sample_rate).load_audio()[0]) for cut in batch
-        ]
-        together = model.posteriors(waveforms, model.sample_rate)
+    for batch, together in heard(network, tqdm(ordered, desc="align", unit="cut", disable=None)):
         for row, cut in enumerate(batch):
             one = slice(row, row + 1)
             posteriors = replace(

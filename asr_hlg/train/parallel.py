@@ -20,11 +20,12 @@ def processes(device: str) -> Iterator[torch.device]:
 
     ``cuda`` becomes this process's own GPU. GPUs talk through nccl, CPUs through gloo.
     """
-    size, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
-    own = torch.device(f"cuda:{local}" if device == "cuda" and size > 1 else device)
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    several = under_torchrun()
+    own = torch.device(f"cuda:{local}" if device == "cuda" and several else device)
     if own.type == "cuda" and not torch.cuda.is_available():
         raise OptionError("there is no CUDA device here", remedy="cpu always works")
-    if size == 1:
+    if not several:
         yield own
         return
     if own.type == "cuda":
@@ -34,6 +35,11 @@ def processes(device: str) -> Iterator[torch.device]:
         yield own
     finally:
         dist.destroy_process_group()
+
+
+def under_torchrun() -> bool:
+    """Whether ``torchrun`` started this process beside others."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
 def world() -> tuple[int, int]:
