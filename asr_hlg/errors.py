@@ -44,7 +44,7 @@ class AsrHlgError(Exception):
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.path, self.line) if part is not None)
         text = f"{place}: {self.message}" if place else self.message
-        return f"{text} ({self.remedy})" if self.remedy else text
+        return _on_one_line(f"{text} ({self.remedy})" if self.remedy else text)
 
 
 class LexiconError(AsrHlgError):
@@ -100,6 +100,13 @@ def listed(faulty: Sequence[str], most: int = 5) -> str:
     more = len(faulty) - most
     shown = "; ".join(faulty[:most])
     return f"{shown}; and {more} more utterances" if more > 0 else shown
+
+
+def _on_one_line(text: str) -> str:
+    """With what a terminal would not show as it stands in a file's name, or obey, written out."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def _rebuild(cls, message, path, line, remedy):

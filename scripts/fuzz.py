@@ -24,7 +24,7 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from fuzz.readers import READERS
-from fuzz.running import Outcome, case_of, run
+from fuzz.running import Outcome, case_of, in_memory, run
 from tqdm import tqdm
 
 
@@ -71,7 +71,7 @@ def outcomes(names: list[str], cases: int, seed: int, processes: int):
 def show(name: str, seed: int, number: int, keep: Path | None) -> int:
     """Run one case in this process."""
     reader = READERS[name]
-    with tempfile.TemporaryDirectory(prefix="asr_hlg-fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="asr_hlg-fuzz-", dir=in_memory()) as folder:
         seeds = reader.make_seeds(Path(folder))
         data = case_of(reader, seeds, seed, number)
         if keep is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +20,8 @@ from torch import Tensor
 from asr_hlg.audio.resampling import resample_blocks
 from asr_hlg.errors import AudioError
 
-_PART = 1 << 18  # samples read at once, so that 16 channels never lie in memory whole
+_PART = 1 << 18  # samples of all channels read at once, so that many never lie in memory whole
+_MP3_END = 8192  # bytes that may follow the last sound: tags, and what decoders read ahead
 _BLOCK_SECONDS = 60  # what is shorter comes as one block
 RATES = range(1000, 768001)
 """Sample rates in Hz that sound has; a header that says otherwise lies."""
@@ -88,9 +89,10 @@ class Recording:
         if self.fault is not None:
             raise self.fault
         if self.item is not None:
-            self._check_length(self.item.duration, max_seconds)
+            rate = int(self.item.sampling_rate)
+            self._check_size(self.item.duration * rate, rate, max_seconds)
             parts = self._item_parts(self.item, channel)
-            yield from self._prepared(parts, int(self.item.sampling_rate), sample_rate)
+            yield from self._prepared(parts, rate, sample_rate, max_seconds)
             return
         if not os.path.exists(self.path):
             raise AudioError("no such file", path=self.path)
@@ -99,28 +101,40 @@ class Recording:
         try:
             _check_complete(self.path)
             with soundfile.SoundFile(os.fsencode(self.path)) as file:
-                rest = file.frames / file.samplerate - self.offset
-                self._check_length(min(rest, self.duration or rest), max_seconds)
-                parts = self._file_parts(file, channel)
-                yield from self._prepared(parts, file.samplerate, sample_rate)
+                start, end = self._span(file)
+                self._check_size(end - start, file.samplerate, max_seconds)
+                parts = self._file_parts(file, start, end, channel)
+                yield from self._prepared(parts, file.samplerate, sample_rate, max_seconds)
         except (OSError, soundfile.SoundFileError) as error:
             reason = getattr(error, "error_string", None) or getattr(error, "strerror", error)
             raise AudioError(f"cannot be read: {reason}".rstrip("."), path=self.path) from None
 
-    def _check_length(self, seconds: float, most: float) -> None:
-        if seconds > most:
+    def _check_size(self, num_samples: float, rate: int, most: float) -> None:
+        """Refuse what lasts longer than so many seconds, or has a rate that no sound has."""
+        if rate not in RATES:
+            raise AudioError(f"a sample rate of {rate} Hz is not one of speech", path=self.path)
+        if num_samples > most * rate:
             raise AudioError(
-                f"lasts {seconds:.0f} s, and {most:.0f} s are allowed",
+                f"lasts {num_samples / rate:.0f} s, and {most:.0f} s are allowed",
                 path=self.path,
                 remedy="allow more with --max-duration, or cut it",
             )
 
-    def _prepared(self, parts: Iterator[np.ndarray], source: int, target: int) -> Iterator[Tensor]:
+    def _prepared(
+        self, parts: Iterator[np.ndarray], source: int, target: int, most: float
+    ) -> Iterator[Tensor]:
         """Parts of any size as checked and resampled blocks of a minute."""
-        if source not in RATES:
-            raise AudioError(f"a sample rate of {source} Hz is not one of speech", path=self.path)
-        blocks = _grouped(self._sounding(parts), _BLOCK_SECONDS * source)
+        sounding = self._sounding(self._counted(parts, source, most))
+        blocks = _grouped(sounding, _BLOCK_SECONDS * source)
         yield from resample_blocks(map(torch.from_numpy, blocks), source, target)
+
+    def _counted(self, parts: Iterator[np.ndarray], rate: int, most: float) -> Iterator[np.ndarray]:
+        """The parts, as long as they do not grow beyond what their header said they would."""
+        got = 0
+        for part in parts:
+            got += len(part)
+            self._check_size(got, rate, most + 1)  # headers round
+            yield part
 
     def _sounding(self, parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """The parts of a recording that is more than one value repeated.
@@ -149,27 +163,52 @@ class Recording:
                 path=self.path,
             )
 
-    def _file_parts(self, file: soundfile.SoundFile, channel: int | None) -> Iterator[np.ndarray]:
+    def _span(self, file: soundfile.SoundFile) -> tuple[int, int]:
+        """The samples at which the recording begins and ends in its file."""
         start = round(self.offset * file.samplerate)
-        if start:
-            if start >= file.frames:
+        if 0 < file.frames <= start:
+            raise AudioError(
+                f"begins at {self.offset:g} s, where the file has ended", path=self.path
+            )
+        if self.duration is None:
+            return start, file.frames
+        return start, min(file.frames, start + round(self.duration * file.samplerate))
+
+    def _file_parts(
+        self, file: soundfile.SoundFile, start: int, end: int, channel: int | None
+    ) -> Iterator[np.ndarray]:
+        if file.format == "MP3" and not _has_mp3_table(self.path):
+            # Its length is only an estimate, at which the decoder stops if it is too small.
+            with self.path.open("rb") as stream:
+                place = stream.fileno()
+                with soundfile.SoundFile(place, closefd=False) as again:
+                    yield from self._read(again, start, end, channel)
+                    left = self.path.stat().st_size - os.lseek(place, 0, os.SEEK_CUR)
+            if left > _MP3_END and self.duration is None:
                 raise AudioError(
-                    f"begins at {self.offset:g} s, where the file has ended", path=self.path
+                    "this MP3 does not say how long it is, and its end cannot be read",
+                    path=self.path,
+                    remedy="repair it with: ffmpeg -i OLD.mp3 -c copy NEW.mp3",
                 )
+            return
+        got = yield from self._read(file, start, end, channel)
+        if got < end - start:
+            raise AudioError(f"cut short: {got} of {end - start} samples are there", path=self.path)
+
+    def _read(
+        self, file: soundfile.SoundFile, start: int, end: int, channel: int | None
+    ) -> Generator[np.ndarray, None, int]:
+        """Samples between two places, as far as there are any; returns how many there were."""
+        if start:
             file.seek(start)
-        wanted = file.frames - start
-        if self.duration is not None:
-            wanted = min(wanted, round(self.duration * file.samplerate))
-        got = 0
-        while got < wanted:
-            part = file.read(min(_PART, wanted - got), dtype="float32", always_2d=True)
+        at, size = start, max(1024, _PART // file.channels)
+        while at < end:
+            part = file.read(min(size, end - at), dtype="float32", always_2d=True)
             if not len(part):
                 break
             yield self._mixed(part.T, channel)
-            got += len(part)
-        # The length of an MP3 without a table of contents is only an estimate.
-        if got < wanted and not (file.format == "MP3" and not _has_mp3_table(self.path)):
-            raise AudioError(f"cut short: {got} of {wanted} samples are there", path=self.path)
+            at += len(part)
+        return at - start
 
     def _item_parts(
         self, item: lhotse.Recording | Cut, channel: int | None
@@ -220,10 +259,10 @@ def _check_complete(path: Path) -> None:
     Their decoder takes what there is without a word.  Other formats are noticed when read.
     """
     size = path.stat().st_size
+    if not size:  # also files of the system's own, some of which wait for ever when read
+        raise AudioError("the file is empty", path=path)
     with path.open("rb") as file:
         head = file.read(12)
-        if not head:
-            raise AudioError("the file is empty", path=path)
         if head[:4] == b"RIFF" and head[8:] == b"WAVE":
             missing = _missing_in_wav(file, size)
             if missing > 0:

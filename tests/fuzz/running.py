@@ -57,6 +57,11 @@ class Outcome:
     findings: list[Finding] = field(default_factory=list)
 
 
+def in_memory() -> str | None:
+    """A place for files that are soon gone, ten times faster than most disks."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 def case_of(reader: Reader, seeds: Sequence[bytes], seed: int, number: int) -> bytes:
     """The content of a case."""
     random = Random(f"{reader.name} {seed} {number}")
@@ -68,7 +73,7 @@ def run(name: str, cases: range, seed: int, most_findings: int = 20) -> Outcome:
     reader = READERS[name]
     outcome = Outcome(name, seed)
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="asr_hlg-fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="asr_hlg-fuzz-", dir=in_memory()) as folder:
         seeds = reader.make_seeds(Path(folder))
         counters = mmap.mmap(-1, struct.calcsize(_COUNTERS))
         report = Path(folder) / "findings.jsonl"
