@@ -77,7 +77,7 @@ def pass_tokens(
     """
     search_beam, output_beam, min_active, max_active = options
     moving_head, resting_head = heads
-    token_state, token_label, token_next, token_score = tokens
+    token_state, token_label, token_next, token_reach, token_score = tokens
     hop_src, hop_dst, hop_eps, hop_arc, hop_score = hops
     rest_src, rest_dst, rest_eps = rests
     rest_state, rest_next, rest_reach, rest_id, rest_landed, rest_score, rest_alive = resting
@@ -89,6 +89,7 @@ def pass_tokens(
     worst = -np.inf
     # The start counts as a token of label 0, which no arc repeats.
     token_state[0], token_label[0], token_next[0], token_score[0] = 0, 0, -1, 0.0
+    token_reach[0] = states[0].reach
     num_tokens = 1
     num_hops = num_rests = num_resting = num_born = 0
     splits[0] = 0
@@ -118,9 +119,6 @@ def pass_tokens(
                 rest_score[i] = rest_score[num_resting]
                 rest_alive[i] = rest_alive[num_resting]
                 continue
-            head = resting_head[rest_state[i] & HASH]
-            rest_next[i] = head if _heads(rest_state, head, 0, i, rest_state[i]) else -1
-            resting_head[rest_state[i] & HASH] = i
             active += rest_landed[i]
             if rest_score[i] > best:
                 best, source = rest_score[i], rest_state[i]
@@ -162,6 +160,7 @@ def pass_tokens(
                 token_next[num_tokens] = (
                     head if _heads(token_state, head, end, num_tokens, state) else -1
                 )
+                token_reach[num_tokens] = token_reach[token]
                 token_score[num_tokens] = going_on
                 moving_head[state & HASH] = num_tokens
                 hop_src[num_hops] = token
@@ -174,7 +173,7 @@ def pass_tokens(
                 if going_on > top:
                     top = going_on
                     worst = top - beam
-            if score + loudest + states[state].reach >= worst:
+            if score + loudest + token_reach[token] >= worst:
                 work_state[num_work] = state
                 work_own[num_work] = own
                 work_src[num_work] = token
@@ -225,6 +224,8 @@ def pass_tokens(
                     token_state[token] = target
                     token_label[token] = label
                     token_next[token] = head
+                    # Asked for now, the state is here when the next frame needs it.
+                    token_reach[token] = states[target].reach
                     token_score[token] = score
                     moving_head[target & HASH] = token
                 elif score > token_score[token]:
@@ -241,6 +242,11 @@ def pass_tokens(
                     top = score
                     worst = top - beam
 
+        # Lists of resting tokens, in frames in which another may come to rest.
+        for i in range(num_resting if end > begin else 0):
+            head = resting_head[rest_state[i] & HASH]
+            rest_next[i] = head if _heads(rest_state, head, 0, i, rest_state[i]) else -1
+            resting_head[rest_state[i] & HASH] = i
         for token in range(begin, end):
             state = token_state[token]
             if token_score[token] < max(worst, floor):

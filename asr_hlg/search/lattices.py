@@ -67,7 +67,7 @@ def build(states, arcs, words, final, eps_arcs, spellings, acoustics, output_bea
 def _within_beam(states, arcs, final, eps_arcs, acoustics, offset, output_beam, found):
     """Which hops, rests and resting tokens at the end a path near the best goes through."""
     tokens, hops, rests, resting, splits, num_resting, num_born = found
-    token_state, token_label, _, token_score = tokens
+    token_state, token_label, _, _, token_score = tokens
     hop_src, hop_dst, hop_eps, hop_arc, hop_value = hops
     rest_src, rest_dst, rest_eps = rests
     rest_state, _, _, rest_id, _, rest_score, _ = resting
@@ -128,7 +128,7 @@ def _within_beam(states, arcs, final, eps_arcs, acoustics, offset, output_beam, 
 def _assemble(states, arcs, final, eps_arcs, acoustics, found, keep_hop, keep_rest, keep_end):
     """States and arcs of what was kept, sorted by source."""
     tokens, hops, rests, resting, splits, num_resting, num_born = found
-    token_state, token_label, _, _ = tokens
+    token_state, token_label, _, _, _ = tokens
     hop_src, hop_dst, hop_eps, hop_arc, _ = hops
     rest_src, rest_dst, rest_eps = rests
     rest_state, _, _, rest_id, _, _, _ = resting

@@ -76,7 +76,7 @@ class Workspace:
     heads : tuple of np.ndarray
         Where lists of moving and of resting tokens begin, see :func:`kernels.pass_tokens`.
     tokens : tuple of np.ndarray
-        Moving tokens: state; label; the next token in its list; score.
+        Moving tokens: state; label; the next token in its list; the state's ``reach``; score.
     hops : tuple of np.ndarray
         Into moving tokens: from a moving token, or from a resting token r as ``-1 - r``; token;
         ε-arc; arc; the score there.
@@ -100,7 +100,7 @@ class Workspace:
         dtypes = {"i": np.int32, "f": np.float32, "d": np.float64, "b": np.uint8}
         self.tokens, self.hops, self.rests, self.resting, self.work = (
             tuple(np.empty(size, dtypes[kind]) for kind in kinds)
-            for kinds in ("iiid", "iiiid", "iii", "iifibdd", "iiiid")
+            for kinds in ("iiifd", "iiiid", "iii", "iifibdd", "iiiid")
         )
 
 
