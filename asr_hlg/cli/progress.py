@@ -47,14 +47,15 @@ class Progress:
         self._bar.close()
         if self._quiet:
             return
-        wall = time.monotonic() - self._begin
-        print(
-            f"{self._done} recordings, {self.failures} failed; "
-            f"{self._seconds:.1f} s of audio in {wall:.1f} s after loading, "
-            f"real-time factor {wall / max(self._seconds, 1e-9):.4f} "
-            f"({self._seconds / max(wall, 1e-9):.1f} × real time)",
-            file=sys.stderr,
-        )
+        line = f"{self._done} recordings, {self.failures} failed"
+        if self._seconds:
+            wall = max(time.monotonic() - self._begin, 1e-9)
+            line += (
+                f"; {self._seconds:.1f} s of audio in {wall:.1f} s after loading, "
+                f"real-time factor {wall / self._seconds:.4f} "
+                f"({self._seconds / wall:.1f} × real time)"
+            )
+        print(line, file=sys.stderr)
 
     def _say(self, line: str) -> None:
         tqdm.write(f"asr-hlg: {line}", file=sys.stderr)
