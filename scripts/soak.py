@@ -34,9 +34,9 @@ from asr_hlg.audio import Recording, recordings
 from asr_hlg.transcribe import Job, Transcriber, Workers
 from asr_hlg.transcript import Transcript
 
-FAULT_RATE = 1 / 400  # of recordings at which a worker breaks
+FAULT_RATE = 1 / 2000  # of recordings at which a worker breaks
 BAD_RATE = 1 / 10  # of recordings that are broken themselves
-KILL_SECONDS = 30.0  # between two kills from outside, on average
+KILL_SECONDS = 60.0  # between two kills from outside, on average
 TIMEOUT = 20.0
 MARKS = "<!-- soak -->", "<!-- end of soak -->"
 
