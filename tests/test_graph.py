@@ -323,6 +323,7 @@ def test_memory_limit_reaches_openfst_and_k2(recipe, limit, status):
         "asr_hlg.cli",
         "graph",
         str(recipe),
+        "--hlg",
         "--max-memory",
         str(limit),
     ]
