@@ -16,7 +16,7 @@ ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
 endif
 
-.PHONY: help install kaldifeat graph decode digits digits-transducer test test-slow lint docs bench soak clean
+.PHONY: help install kaldifeat graph decode digits digits-transducer test test-slow fuzz lint docs bench soak clean
 
 help:
 	@echo 'make install            put the project and its exact dependencies into $(VENV)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make digits MODEL=...   train on spoken digits: conformer (default), blstm, tdnn'
 	@echo 'make digits-transducer   train a transducer on strings of digits, try every search on it'
 	@echo 'make test               run the test suite; make test-slow adds the long ones'
+	@echo 'make fuzz               100,000 nearly right files for every reader: hours'
 	@echo 'make lint               ruff and mypy'
 	@echo 'make soak               decode for MINUTES=30 while things break at random'
 	@echo 'make bench WAVS=... REF=...   speed and errors beside other decoders (default: the examples)'
@@ -80,6 +81,9 @@ soak: $(VENV)/.installed
 bench: $(VENV)/.installed-dev
 	$(BIN)/asr-hlg graph $(GRAPH)
 	$(BIN)/asr-hlg bench --graph $(GRAPH) --ref $(REF) $(ARGS) $(WAVS)
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python scripts/fuzz.py $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
