@@ -144,12 +144,13 @@ def test_processes_do_not_hear_of_ctrl_c():
                 time.sleep(0.02)
             found = list(supervisor.run([("ok", i) for i in range(20)]))
             assert supervisor.retried == 0
+        assert [result[0] for _, result in found] == list(range(20))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert [result[0] for _, result in found] == list(range(20))
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
 
 
 def test_tasks_are_taken_as_they_are_needed():
