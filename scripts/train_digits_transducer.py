@@ -18,7 +18,7 @@ import itertools
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import prepare_fsdd
@@ -35,11 +35,12 @@ from asr_hlg.graph.build import build, read_lexicon
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.score import Errors, score
-from asr_hlg.train import OptimiserOptions, Trainer, TrainingOptions
+from asr_hlg.train import OptimiserOptions, Outcome, Trainer, TrainingOptions
 from asr_hlg.train.checks import frames, read_cuts
 from asr_hlg.train.result import Result
 from asr_hlg.transducer import (
     Decoder,
+    PrunedLossOptions,
     Transducer,
     TransducerConfig,
     TransducerObjective,
@@ -60,7 +61,27 @@ AUGMENTATION = Augmentation(
     noise=0.5,
     snr=(10.0, 40.0),
 )
+LOSS = PrunedLossOptions(prune_range=8, warm_up=100)
 MASKS = SpecAugmentOptions(frequency_width=12, time_masks=2, time_width=10, time_share=0.1)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: ``encoder`` says whether the encoder learns too."""
+
+    name: str
+    encoder: bool
+    epochs: int
+    learning_rate: float
+    batch: float
+
+
+PRETRAINED = (
+    # What is new first, on the encoder as it is: in haste, which would spoil the encoder.
+    Stage("joiner", False, 2, 3e-3, 8.0),
+    Stage("all", True, 8, 2e-4, 16.0),
+)
+SCRATCH = (Stage("all", True, 30, 2e-3, 8.0),)
 
 
 def main() -> int:
@@ -84,32 +105,14 @@ def train(recipe: Recipe, options: argparse.Namespace, folder: Path) -> Result:
     network = make_network(lexicon, options.from_scratch)
     print(network.describe(), flush=True)
     cuts = read_cuts([options.data / f"{name}.jsonl.gz" for name in ("train", "train-strings")])
-    objective = TransducerObjective(network, lexicon)
+    objective = TransducerObjective(network, lexicon, LOSS)
     texts = [data.text_of(cut) for cut in cuts]
     lengths = frames(network, cuts, max(AUGMENTATION.speeds))
     long_enough = _alignable(objective, cuts, texts, lengths)
-    config = network.config
-    batches = data.loader(
-        long_enough,
-        config.fbank,
-        LoaderOptions(max_duration=options.batch, seed=options.seed),
-        AUGMENTATION,
-        sample_rate=config.sample_rate,
-    )
-    if isinstance(network.encoder, FbankNetwork):
-        _normalise(network.encoder, batches)
-    network.encoder.augment = SpecAugment(MASKS)
-    rate = options.learning_rate or (2e-3 if options.from_scratch else 4e-4)
-    trainer = Trainer(
-        objective,
-        batches,
-        folder,
-        TrainingOptions(epochs=options.epochs, seed=options.seed),
-        OptimiserOptions(learning_rate=rate),
-        evaluate=Check(strings(options.data, "seen", COMPARED), lexicon),
-        config={"from_scratch": options.from_scratch, "batch": options.batch},
-    )
-    outcome = trainer.run()
+    outcomes = [
+        _stage(stage, objective, long_enough, lexicon, options, folder)
+        for stage in (SCRATCH if options.from_scratch else PRETRAINED)
+    ]
     network.save(folder / "model.npz")
     graphs = make_graphs(recipe, lexicon, texts)
     tests = {}
@@ -123,16 +126,47 @@ def train(recipe: Recipe, options: argparse.Namespace, folder: Path) -> Result:
     result = Result(
         TASK,
         folder.name,
-        f"{network.kind} ({config.encoder})",
+        f"{network.kind} on {network.config.encoder}",
         "pruned RNN-T",
         network.num_parameters,
         tests,
-        outcome.progress.epoch,
-        outcome.progress.wall_seconds,
-        outcome.progress.cpu_seconds,
+        sum(outcome.progress.epoch for outcome in outcomes),
+        sum(outcome.progress.wall_seconds for outcome in outcomes),
+        sum(outcome.progress.cpu_seconds for outcome in outcomes),
     )
     print(f"results are in {result.write(folder)}")
     return result
+
+
+def _stage(
+    stage: Stage,
+    objective: TransducerObjective,
+    cuts: CutSet,
+    lexicon: Lexicon,
+    options: argparse.Namespace,
+    folder: Path,
+) -> Outcome:
+    """One training of some of the weights."""
+    network = objective.network
+    network.encoder.requires_grad_(stage.encoder)
+    config = network.config
+    loader = LoaderOptions(max_duration=stage.batch, seed=options.seed)
+    batches = data.loader(cuts, config.fbank, loader, AUGMENTATION, sample_rate=config.sample_rate)
+    if isinstance(network.encoder, FbankNetwork):
+        _normalise(network.encoder, batches)
+    network.encoder.augment = SpecAugment(MASKS)
+    epochs = options.epochs or stage.epochs
+    trainer = Trainer(
+        objective,
+        batches,
+        folder / stage.name,
+        TrainingOptions(epochs=epochs, seed=options.seed, average=min(3, epochs // 2) or 1),
+        OptimiserOptions(learning_rate=stage.learning_rate, warm_up=0.03),
+        evaluate=Check(strings(options.data, "seen", COMPARED), lexicon),
+        config={"stage": asdict(stage), "from_scratch": options.from_scratch},
+    )
+    print(f"{stage.name}: a learning rate of {stage.learning_rate:g}", flush=True)
+    return trainer.run()
 
 
 def make_network(lexicon: Lexicon, from_scratch: bool) -> Transducer:
@@ -156,8 +190,9 @@ def make_graphs(
         "greedy": (TransducerOptions("greedy"), None),
         "beam": (TransducerOptions("beam"), None),
         "graph, any token": (TransducerOptions("graph"), None),
-        "graph, digits": (TransducerOptions("graph"), loop),
-        "graph, digits, bigram × 0.3": (TransducerOptions("graph", graph_scale=0.3), bigram),
+        # Any digit after any: nothing that the prediction network would not know.
+        "graph, digits": (TransducerOptions("graph", graph_scale=0.0), loop),
+        "graph, digits, bigram × 0.2": (TransducerOptions("graph", graph_scale=0.2), bigram),
     }
 
 
@@ -281,11 +316,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--from-scratch", action="store_true", help="a bidirectional LSTM, nothing pretrained"
     )
-    parser.add_argument("--epochs", type=int, default=8, help="(%(default)s)")
-    parser.add_argument(
-        "--batch", type=float, default=32.0, help="seconds of sound in a batch (%(default)s)"
-    )
-    parser.add_argument("--learning-rate", type=float, help="(4e-4; from scratch 2e-3)")
+    parser.add_argument("--epochs", type=int, help="of each stage, for a quick look")
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     return parser
 

@@ -22,6 +22,8 @@ class TransducerOptions:
         Hypotheses of the beam search; more are slower and more exact.
     graph_scale : float
         Weight of the graph's scores in ``graph``: of its n-gram (shallow fusion) and its lexicon.
+        The prediction network has learnt itself which words are probable, so that 1 counts it
+        twice, and words go missing; 0 only keeps to what the graph allows.
     blank_penalty : float
         Natural log, subtracted from ∅; raise it where words are missing.
     search_beam : float
@@ -33,7 +35,7 @@ class TransducerOptions:
 
     search: Literal["graph", "beam", "greedy"] = "graph"
     beam_size: int = 4
-    graph_scale: float = 1.0
+    graph_scale: float = 0.3
     blank_penalty: float = 0.0
     search_beam: float = 12.0
     max_states: int = 64
