@@ -38,6 +38,7 @@ from asr_hlg.score import Errors, score
 from asr_hlg.train import OptimiserOptions, Outcome, Trainer, TrainingOptions
 from asr_hlg.train.checks import frames, read_cuts
 from asr_hlg.train.result import Result
+from asr_hlg.train.run import normalise
 from asr_hlg.transducer import (
     Decoder,
     PrunedLossOptions,
@@ -153,7 +154,7 @@ def _stage(
     loader = LoaderOptions(max_duration=stage.batch, seed=options.seed)
     batches = data.loader(cuts, config.fbank, loader, AUGMENTATION, sample_rate=config.sample_rate)
     if isinstance(network.encoder, FbankNetwork):
-        _normalise(network.encoder, batches)
+        normalise(network.encoder, batches)
     network.encoder.augment = SpecAugment(MASKS)
     epochs = options.epochs or stage.epochs
     trainer = Trainer(
@@ -286,17 +287,6 @@ def _alignable(
         names = ", ".join(cut.id for cut in dropped[:5])
         print(f"left out {len(dropped)} recordings shorter than their tokens: {names} …")
     return CutSet(kept)
-
-
-def _normalise(encoder: FbankNetwork, batches: data.Loader) -> None:
-    """Give an encoder the mean and deviation of an epoch's features."""
-    rows = [
-        row[:length]
-        for batch in batches
-        for row, length in zip(batch.inputs, batch.lengths.tolist(), strict=True)
-    ]
-    together = torch.cat(rows)
-    encoder.normalise_with(together.mean(0), together.std(0))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -136,7 +136,7 @@ def prepare(config: TrainingConfig, report: Say) -> Parts:
         )
     batches = _batches(config, network, loss, train_cuts)
     if isinstance(network, FbankNetwork) and config.network.init is None:
-        _normalise(network, batches)
+        normalise(network, batches)
     if config.spec_augment is not None:
         network.augment = SpecAugment(config.spec_augment)
     dev = _evaluation(config, config.data.dev, config.graph, report) if config.data.dev else None
@@ -237,7 +237,7 @@ def _batches(config: TrainingConfig, network: Network, loss: nn.Module, cuts: Cu
     )
 
 
-def _normalise(network: FbankNetwork, batches: Loader) -> None:
+def normalise(network: FbankNetwork, batches: Loader) -> None:
     """Give the network the mean and deviation of the first minutes of training data."""
     frames, left = [], _NORMALISED_ON / network.config.fbank.frame_shift
     batches.set_epoch(0)
