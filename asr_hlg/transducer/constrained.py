@@ -116,8 +116,8 @@ class GraphSearch:
             here = encoded[:, min(frame, encoded.shape[1] - 1)][row]
             streams.advance(self._log_probs(here, contexts.long(), (left - frame)[row]))
         streams.terminate_and_flush_to_streams()
-        lattice = k2.connect(streams.format_output([length + 2 for length in lengths]))
-        return self._frame_arcs(lattice)
+        lattice = streams.format_output([length + 2 for length in lengths])
+        return self._frame_arcs(k2.connect(lattice.to("cpu")))
 
     def _log_probs(self, encoded: Tensor, contexts: Tensor, left: Tensor) -> Tensor:
         """What may be said next, ``(contexts, tokens of the graph and END)``.
@@ -150,9 +150,9 @@ class GraphSearch:
 
     def _frame_arcs(self, lattice: k2.Fsa) -> list[FrameArcs | None]:
         """What k2 found, utterance by utterance, without END."""
-        packed = lattice.arcs.values().cpu().numpy()
-        score = lattice.scores.double().cpu().numpy()
-        arc = lattice.arc.cpu().numpy()
+        packed = lattice.arcs.values().numpy()
+        score = lattice.scores.double().numpy()
+        arc = lattice.arc.numpy()
         last = np.cumsum(arc_counts(lattice))
         return [
             self._utterance(*(column[begin:end] for column in (packed, score, arc)))
