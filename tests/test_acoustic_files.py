@@ -226,7 +226,7 @@ def test_a_missing_onnxruntime_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     path = describe(tmp_path / "m.onnx")
     path.write_bytes(b"")
-    with pytest.raises(ModelError, match=r"pip install 'asr-hlg\[onnx\]'"):
+    with pytest.raises(ModelError, match="pip install onnxruntime"):
         acoustic.load(path)
 
 
@@ -363,7 +363,7 @@ def test_tokens_may_be_a_table_or_an_argument(tmp_path):
         ({"tokens": 3}, "wrong value"),
         ({"frame_shift": "often"}, "wrong value"),
         ({"frame_shift": 0}, "not positive"),
-        ({"sample_rate": -1}, "not positive"),
+        ({"sample_rate": -1}, "not one of speech"),
         ({"fbank": {"filters": 3}}, "wrong value"),
         ({"fbank": 3}, "wrong value"),
     ],

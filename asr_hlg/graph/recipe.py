@@ -27,6 +27,7 @@ dictionary and trigram that the package pocketsphinx carries.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -124,6 +125,6 @@ class Recipe:
                     remedy="pocketsphinx:dict and pocketsphinx:lm are known",
                 ) from None
         path = self.path.parent / name
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise GraphError(f"names {name!r}, which is not a file", path=self.path)
         return path

@@ -103,10 +103,7 @@ def _search(folder: Path, name: str) -> None:
     posteriors = _posteriors()
     engines = ("tokens", "k2") if name in store.HLG else ("tokens",)
     for engine in engines if graph.packed is not None else ("k2",):
-        options = SearchOptions(engine=engine)
-        lattice = decode(graph, posteriors, options)
-        lattice.words(lattice.best_path())
-        lattice.nbest(3)
+        _search_graph(graph, engine)
     if name in (store.SLOT, "graph.json", "lexiconp.txt", "tokens.txt", "words.txt"):
         graph.search_options()
         graph.info()
@@ -114,6 +111,16 @@ def _search(folder: Path, name: str) -> None:
         if graph.takes_new_words and "tact" not in graph.words:
             changed = with_words(graph, {"tact": [("t", "ae", "k", "t")]})
             decode(changed, posteriors, SearchOptions(engine="k2"))
+
+
+def search_folder(folder: Path, engine: str) -> list:
+    """What a folder's graph makes of some posteriors: words with times, n-best lists."""
+    return _search_graph(DecodingGraph.load(folder), engine)
+
+
+def _search_graph(graph: DecodingGraph, engine: str) -> list:
+    lattice = decode(graph, _posteriors(), SearchOptions(engine=engine))
+    return [lattice.words(lattice.best_path()), lattice.nbest(3)]
 
 
 @cache
