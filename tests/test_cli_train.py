@@ -408,3 +408,15 @@ def test_tables_are_written_from_results(root, tmp_path, monkeypatch, capsys):
     page.write_text("no markers")
     assert script() == 1
     assert "lacks the lines <!-- results:digits -->" in capsys.readouterr().err
+
+
+def test_only_the_named_weights_change(tones, tmp_path):
+    changes = ['network.trainable=["norm"]', "training.epochs=1"]
+    objective = prepare(_config(tones, *changes), lambda line: None).objective
+    before = {name: weight.detach().clone() for name, weight in objective.named_parameters()}
+    train(_config(tones, *changes), tmp_path, report=lambda line: None)
+    after = dict(nets.load(tmp_path / "model.npz").named_parameters())
+    changed = {name for name in after if not torch.equal(before[f"network.{name}"], after[name])}
+    assert changed == {name for name in after if "norm" in name}
+    with pytest.raises(OptionError, match="no weight's name contains nom"):
+        prepare(_config(tones, 'network.trainable=["nom"]'), lambda line: None)

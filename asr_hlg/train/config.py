@@ -141,6 +141,9 @@ class NetworkSection:
         As for :func:`asr_hlg.acoustic.nets.create`.
     init : str, optional
         ``hama``, or the path of a network's file.
+    trainable : tuple of str
+        Parts of the names of weights: only weights with one of them change, so that little data
+        can adapt a network (``norm``: scales and shifts of its normalisations). Empty: all do.
     fields : mapping
         Of the kind's configuration, where they are not its defaults; beside ``init``, ``dropout``
         alone can be changed.
@@ -148,6 +151,7 @@ class NetworkSection:
 
     kind: str | None = None
     init: str | None = None
+    trainable: tuple[str, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -258,7 +262,7 @@ _SECTIONS: dict[str, type] = {
 def _network(values: Any, path: Path) -> NetworkSection:
     if not isinstance(values, Mapping):
         raise OptionError("[network] must be a table", path=path)
-    own = {name: values[name] for name in ("kind", "init") if name in values}
+    own = {name: values[name] for name in ("kind", "init", "trainable") if name in values}
     others = {name: value for name, value in values.items() if name not in own}
     found = section(NetworkSection, own, "network", path)
     if (found.kind is None) == (found.init is None):
@@ -271,7 +275,7 @@ def _network(values: Any, path: Path) -> NetworkSection:
     init = found.init
     if init is not None and init != "hama":
         init = str(path.parent / init)
-    return NetworkSection(found.kind, init, others)
+    return NetworkSection(found.kind, init, found.trainable, others)
 
 
 def _table(content: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:

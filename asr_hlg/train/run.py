@@ -123,6 +123,7 @@ def prepare(config: TrainingConfig, report: Say) -> Parts:
     train_cuts = checks.read_cuts(config.data.train)
     if config.data.guess_words:
         lexicon = _completed(lexicon, train_cuts, report)
+    _freeze(config, network)
     loss = make_loss(config, H, lexicon, [data.text_of(cut) for cut in train_cuts])
     if isinstance(loss, SequenceLoss):
         fastest = max(config.augment.speeds)
@@ -197,6 +198,19 @@ def make_network(config: TrainingConfig, recipe: Recipe) -> tuple[Network, Lexic
             remedy="start from a network that was trained with this recipe",
         )
     return network, lexicon, H
+
+
+def _freeze(config: TrainingConfig, network: Network) -> None:
+    """Let only those weights change that the config names."""
+    parts = config.network.trainable
+    for name, weight in network.named_parameters():
+        weight.requires_grad_(not parts or any(part in name for part in parts))
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise OptionError(
+            f"[network] trainable: no weight's name contains {' or '.join(parts)}",
+            path=config.path,
+            remedy="names are those of network.named_parameters(), such as norm or output",
+        )
 
 
 def _completed(lexicon: Lexicon, cuts: CutSet, report: Say) -> Lexicon:
