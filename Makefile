@@ -16,7 +16,7 @@ ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
 endif
 
-.PHONY: help install kaldifeat graph decode digits digits-transducer test test-slow fuzz lint docs bench soak clean
+.PHONY: help install kaldifeat graph decode digits digits-transducer test test-slow test-ray fuzz lint docs bench soak clean
 
 help:
 	@echo 'make install            put the project and its exact dependencies into $(VENV)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make digits MODEL=...   train on spoken digits: conformer (default), blstm, tdnn'
 	@echo 'make digits-transducer   train a transducer on strings of digits, try every search on it'
 	@echo 'make test               run the test suite; make test-slow adds the long ones'
+	@echo 'make test-ray           install Ray (500 MB), and test --engine ray'
 	@echo 'make fuzz               100,000 nearly right files for every reader: hours'
 	@echo 'make lint               ruff and mypy'
 	@echo 'make soak               decode for MINUTES=30 while things break at random'
@@ -69,6 +70,14 @@ test: $(VENV)/.installed-dev $(VENV)/.kaldifeat
 	$(BIN)/asr-hlg graph cat_hat
 	$(BIN)/asr-hlg graph en
 	$(BIN)/python -m pytest -q $(ARGS)
+
+$(VENV)/.installed-ray: requirements-ray.lock $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet -r requirements-ray.lock
+	touch $@
+
+test-ray: $(VENV)/.installed-ray
+	$(BIN)/asr-hlg graph en
+	$(BIN)/python -m pytest -q tests/test_ray.py $(ARGS)
 
 test-slow: $(VENV)/.installed-dev $(VENV)/.kaldifeat
 	$(BIN)/asr-hlg graph en

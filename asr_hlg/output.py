@@ -10,6 +10,7 @@ cat_hat the cat and the hat
 Every format writes and flushes a transcript as soon as it has it. A target that is a folder gets
 one file a recording, which is there whole or not at all; any other target holds them all, except
 that subtitles and TextGrids, whose times can belong to one recording only, refuse a second one.
+A Parquet file, which is not text, is written by :mod:`asr_hlg.parquet`, in one piece.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from asr_hlg import parquet
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.subtitles import cues
 from asr_hlg.transcript import Transcript, Word
@@ -58,7 +60,7 @@ def writer(
     Parameters
     ----------
     format : str
-        One of ``FORMATS``.
+        One of ``NAMES``.
     target : str, Path or TextIO
         An open stream, a file, or a folder: a path that exists as one, ends in ``/``, or has no
         suffix while the format allows only one recording a file. In a folder every recording has
@@ -76,6 +78,10 @@ def writer(
         file that can hold one.
     """
     check(format, target, count)
+    if format == "parquet":
+        with parquet.writer(str(target)) as table:
+            yield table
+        return
     kind = FORMATS[format]
     if not isinstance(target, str | Path):
         yield _StreamWriter(kind, target)
@@ -88,16 +94,19 @@ def writer(
 
 def check(format: str, target: str | Path | TextIO, count: int | None) -> None:
     """Refuse a format or a target that :func:`writer` would refuse."""
-    if format not in FORMATS:
-        raise OptionError(f"unknown format {format!r}", remedy=f"choose from {', '.join(FORMATS)}")
-    if not (isinstance(target, str | Path) and is_folder(format, target)):
+    if format not in NAMES:
+        raise OptionError(f"unknown format {format!r}", remedy=f"choose from {', '.join(NAMES)}")
+    if format == "parquet":
+        if not isinstance(target, str | Path) or is_folder(format, target):
+            raise OptionError("a Parquet file has all recordings", remedy="name it as --output")
+    elif not (isinstance(target, str | Path) and is_folder(format, target)):
         _check_count(FORMATS[format], count)
 
 
 def is_folder(format: str, target: str | Path) -> bool:
     """Whether a target is taken for a folder, which gets one file a recording."""
     path = Path(target)
-    single = FORMATS[format].single and not path.suffix
+    single = format in FORMATS and FORMATS[format].single and not path.suffix
     return path.is_dir() or str(target).endswith("/") or single
 
 
@@ -307,3 +316,6 @@ FORMATS = {
     "lhotse": Format(_lhotse, ".jsonl"),
 }
 """The formats by name; a folder's files take their suffix."""
+
+NAMES = (*FORMATS, "parquet")
+"""All formats."""

@@ -44,6 +44,9 @@ all recordings are done. Whatever stops the command, --resume goes on from there
 inputs and options, and ends in the same bytes. Ctrl-C finishes the recordings in flight, twice
 stops at once; the exit status is 130. A worker that dies or hangs is replaced and its recording
 tried once more. See docs/reliability.md.
+
+With --engine ray, Ctrl-C stops at once, --workers counts over all machines (default: all cores),
+and all of them must find graph and recordings under the same paths. See docs/scale.md.
 """
 
 _SEARCH = {
@@ -193,7 +196,7 @@ def _stream(found: Sequence[Recording], options: argparse.Namespace, results: Re
     """Write transcripts one by one, in order, as soon as they are known."""
     target = sys.stdout if options.output is None else options.output
     with (
-        _interruptible() as stop,
+        _interruptible(at_once=options.engine == "ray") as stop,
         output.writer(options.format, target, count=len(found)) as out,
         _workers(found, options) as workers,
     ):
@@ -218,7 +221,7 @@ def _keep_journal(found: Sequence[Recording], options: argparse.Namespace, resul
         return 0
     settings = _settings(_job(options))
     with (
-        _interruptible() as stop,
+        _interruptible(at_once=options.engine == "ray") as stop,
         Journal.open(path, settings, resume=options.resume, overwrite=options.overwrite) as journal,
     ):
         again = journal.failures if options.retry_failed else ()
@@ -323,12 +326,12 @@ def _settings(job: Job) -> dict[str, Any]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[list[bool]]:
-    """A list that fills when somebody presses Ctrl-C; a second time ends all at once."""
+def _interruptible(at_once: bool) -> Iterator[list[bool]]:
+    """A list that fills when somebody presses Ctrl-C; a second time, or ``at_once``, ends all."""
     stop: list[bool] = []
 
     def interrupt(*_: object) -> None:
-        if stop:
+        if stop or at_once:
             raise KeyboardInterrupt
         stop.append(True)
         message = "\nasr-hlg: finishing the recordings in flight; Ctrl-C again stops at once"
