@@ -55,6 +55,7 @@ class WatchedJob(Job):
         return loaded
 
 
+@pytest.mark.slow
 def test_a_killed_actor_loses_and_doubles_nothing(ray, english, root, digits, tmp_path):
     folder = str(root / "graphs" / "en")
     alone = Transcriber.from_graph(folder)
@@ -80,6 +81,7 @@ def test_only_this_machine_reaches_a_ray_of_our_own(ray):
     assert ray.cluster_resources()["CPU"] == 2
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_from_a_journal_and_ends_in_the_same_bytes(
     ray, english, root, digits, tmp_path, monkeypatch, capsys
 ):
