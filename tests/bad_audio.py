@@ -94,8 +94,18 @@ def text_named_wav(path):
     return b"This is a letter, not a recording.\n" * 100
 
 
-@_bad("cannot be read", ".mp3")
+@_bad("not a sound file", ".mp3")
 def text_named_mp3(path):
+    return b"dear reader\n" * 1000
+
+
+@_bad("not a sound file", ".au")
+def text_named_au(path):
+    return b"dear reader\n" * 1000
+
+
+@_bad("cannot be read", ".vox")
+def text_named_vox(path):
     return b"dear reader\n" * 1000
 
 
@@ -114,7 +124,7 @@ def zip_named_wav(path):
     return b"PK\3\4" + bytes(500)
 
 
-@_bad("cannot be read", ".mp3")
+@_bad("not a sound file", ".mp3")
 def web_page_named_mp3(path):
     return b"<!DOCTYPE html><html><body>404 Not Found</body></html>"
 

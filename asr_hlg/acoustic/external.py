@@ -81,7 +81,7 @@ class Description:
             )
         except KeyError as error:
             raise ModelError(f"the description lacks {error}", path=place) from None
-        except (TypeError, ValueError, OverflowError, RuntimeError, ModelError) as error:
+        except Exception as error:  # values may be anything that JSON can say
             raise ModelError(f"a wrong value in the description: {error}", path=place) from None
 
 

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shlex
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
@@ -216,9 +217,14 @@ def _refusal(source: dict[str, Any]) -> str | None:
     place = str(source["source"])
     if source["type"] != "file" or "://" in place:
         return f"a source of type {source['type']!r} is not read, only files are"
+    return danger_of(place) or (None if os.path.isfile(place) else f"no such file: {place}")
+
+
+def danger_of(place: str) -> str | None:
+    """Why Lhotse may not be given the name of a file to read: it gives some to a shell."""
     if place.lower().endswith((".opus", ".sph")) and shlex.quote(place) != place:
         return f"Lhotse would hand this name to a shell: {place}"
-    return None if os.path.isfile(place) else f"no such file: {place}"
+    return None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -245,8 +251,9 @@ def _broken(
 
 
 def _clean(name: str) -> str:
-    """A name that can stand in a line of UTF-8 text, without spaces."""
-    return "_".join(name.encode("utf-8", errors="replace").decode("utf-8").split()) or "_"
+    """A name that can stand in a line of UTF-8 text, without spaces and control characters."""
+    name = "_".join(name.encode("utf-8", errors="replace").decode("utf-8").split())
+    return "".join("_" if unicodedata.category(c) == "Cc" else c for c in name) or "_"
 
 
 def _reason(error: Exception) -> str:

@@ -101,12 +101,16 @@ class Recording:
         try:
             _check_complete(self.path)
             with soundfile.SoundFile(os.fsencode(self.path)) as file:
+                if file.format == "RAW":  # which a name's ending alone may stand for
+                    raise AudioError("cannot be read: not a sound file", path=self.path)
                 start, end = self._span(file)
                 self._check_size(end - start, file.samplerate, max_seconds)
                 parts = self._file_parts(file, start, end, channel)
                 yield from self._prepared(parts, file.samplerate, sample_rate, max_seconds)
         except (OSError, soundfile.SoundFileError) as error:
             reason = getattr(error, "error_string", None) or getattr(error, "strerror", error)
+            if str(reason).startswith("File does not exist"):  # said of what is called .mp3
+                reason = "not a sound file"
             raise AudioError(f"cannot be read: {reason}".rstrip("."), path=self.path) from None
 
     def _check_size(self, num_samples: float, rate: int, most: float) -> None:

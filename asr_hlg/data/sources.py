@@ -12,6 +12,7 @@ from lhotse.utils import fastcopy
 from torch import Tensor
 
 from asr_hlg.audio import Recording, recordings
+from asr_hlg.audio.listing import danger_of
 from asr_hlg.errors import AudioError, DataError
 from asr_hlg.text import read_transcripts
 
@@ -127,6 +128,8 @@ def _transcribed(recording: Recording, texts: dict[str, str], source: Path) -> C
             path=source,
             remedy="add its line, or remove the recording",
         )
+    if danger := danger_of(str(recording.path)):
+        raise DataError(danger, path=recording.path, remedy="rename it")
     try:
         cut: Cut = lhotse.Recording.from_file(recording.path).to_cut()
         if recording.duration is not None:
