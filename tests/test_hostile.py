@@ -20,7 +20,7 @@ import soundfile
 import torch
 from fuzz.readers import READERS
 
-from asr_hlg import acoustic, data, output
+from asr_hlg import acoustic, cli, data, output
 from asr_hlg.audio import recordings
 from asr_hlg.errors import AsrHlgError, AudioError, DataError, ModelError
 from asr_hlg.graph.build import build
@@ -198,6 +198,20 @@ def test_temporary_files_are_private(tmp_path, monkeypatch):
         os.umask(before)
     assert modes and set(modes) == {0o700}
     assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.parametrize("command", ["info", "graph", "transcribe a.wav --graph"])
+def test_names_that_no_system_takes_are_named(capsys, command):
+    assert cli.main([*command.split(), "x" * 300]) == 1
+    assert "File name too long" in capsys.readouterr().err
+
+
+def test_a_list_may_name_its_own_folder_again_and_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "all.txt").write_text(".\n.\n..\n/\n")
+    for recording in recordings(tmp_path / "all.txt"):
+        with pytest.raises(AudioError, match="not a regular file"):
+            recording.load(16000)
 
 
 # ---------------------------------------------------------------- the network

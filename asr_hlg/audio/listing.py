@@ -87,7 +87,7 @@ def file_ids(paths: list[Path]) -> list[str]:
         for k, path in enumerate(paths):
             if counts[ids[k]] > 1:
                 relative = PurePath(os.path.relpath(os.path.abspath(path), root))
-                ids[k] = str(relative if whole else relative.with_suffix(""))
+                ids[k] = str(relative if whole else relative.parent / relative.stem)
     return [_clean(name) for name in ids]
 
 

@@ -44,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has stopped (`| head`); keep Python quiet at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        reason = f"cannot be used: {error.strerror}"
+        print(f"asr-hlg: {AsrHlgError(reason, path=error.filename)}", file=sys.stderr)
+        return 1
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
