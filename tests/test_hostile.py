@@ -200,6 +200,19 @@ def test_temporary_files_are_private(tmp_path, monkeypatch):
     assert not list((tmp_path / "temporary").iterdir())
 
 
+def test_nothing_waits_for_pipes(tmp_path):
+    for name in ("wav.scp", "all.txt", "cuts.jsonl", "cuts.jsonl.gz", "a.wav"):
+        os.mkfifo(tmp_path / name)
+        [recording] = recordings([tmp_path / name])
+        with pytest.raises(AudioError, match="not a regular file"):
+            recording.load(16000)
+    fields = {"tokens": ["<blk>"], "frame_shift": 0.02, "sample_rate": 16000}
+    (tmp_path / "m.json").write_text(json.dumps(fields))
+    (tmp_path / "m.scp").write_text(f"utt {tmp_path / 'a.wav'}:0\n")
+    with pytest.raises(ModelError, match="damaged or missing"):
+        acoustic.load(tmp_path / "m.scp").posteriors_for(["utt"])
+
+
 @pytest.mark.parametrize("command", ["info", "graph", "transcribe a.wav --graph"])
 def test_names_that_no_system_takes_are_named(capsys, command):
     assert cli.main([*command.split(), "x" * 300]) == 1

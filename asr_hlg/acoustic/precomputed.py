@@ -106,6 +106,8 @@ def _kaldi(path: Path) -> Callable[[str], np.ndarray]:
 
     def look_up(utterance: str) -> np.ndarray:
         place, offset = places[utterance]
+        if not os.path.isfile(place):  # a pipe may never say a word
+            raise OSError("not a regular file")
         with open(place, "rb") as file:
             file.seek(offset)
             shape, dtype = _header(file)

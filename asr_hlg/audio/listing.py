@@ -229,6 +229,8 @@ def danger_of(place: str) -> str | None:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines that are not empty, with their numbers; file names in any encoding survive."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe may never say a word
+        raise ValueError("not a regular file")
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8", errors="surrogateescape") as stream:
         for number, line in enumerate(stream, start=1):
