@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,10 @@ def english():
     if not (folder / "graph.json").is_file():
         pytest.skip("graphs/en is not compiled: make graph GRAPH=en")
     return DecodingGraph.load(folder)
+
+
+@pytest.fixture(scope="session")
+def dot() -> None:
+    """For tests that let graphviz lay out automata; skipped without its program."""
+    if shutil.which("dot") is None:
+        pytest.skip("drawing automata needs graphviz's program dot: apt install graphviz")

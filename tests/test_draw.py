@@ -93,12 +93,14 @@ def test_parallel_arcs_share_an_edge(tmp_path):
     assert edges(path)[0, 0] == ["<blk>:ε", "a:a", "b:b"]
 
 
+@pytest.mark.usefixtures("dot")
 def test_labels_are_text_whatever_they_look_like(tmp_path):
     lexicon = Lexicon([('a"\\n<b>', ("<x>",))])
     draw.fsa(lexicon.to_fsa(), tmp_path / "odd.svg")
     assert '<x>:a"\\n<b>' in texts(tmp_path / "odd.svg")
 
 
+@pytest.mark.usefixtures("dot")
 def test_every_part_can_be_drawn(tmp_path):
     G = grammar.compile("cat and hat", LEXICON.words)
     for kind in draw.KINDS:
@@ -114,6 +116,7 @@ def test_every_part_can_be_drawn(tmp_path):
     assert "#0:#0" in texts(tmp_path / "L.svg")
 
 
+@pytest.mark.usefixtures("dot")
 def test_png_and_pdf(tmp_path):
     draw.part("L", tmp_path / "L.png", LEXICON)
     assert (tmp_path / "L.png").read_bytes().startswith(b"\x89PNG")

@@ -15,6 +15,7 @@ def copy(root, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.usefixtures("dot")
 def test_the_lecture_runs_and_prints_what_it_says(root, copy):
     script = runpy.run_path(str(root / "scripts" / "draw_lecture.py"))
     text = (root / "docs" / "lecture.md").read_text(encoding="utf-8")
