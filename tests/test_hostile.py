@@ -162,6 +162,19 @@ def test_manifests_run_and_fetch_nothing(tmp_path, kind):
     assert not trap.exists()
 
 
+def test_a_rate_in_a_manifest_does_not_fill_the_memory(tmp_path):
+    """Lhotse would mix 30 ms at 4 GHz before it found that the sound is at 16 kHz."""
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 800), 16000)
+    recording = lhotse.Recording.from_file(tmp_path / "a.wav")
+    cut = lhotse.MonoCut("cut", start=0.01, duration=0.03, channel=0, recording=recording)
+    entry = cut.append(cut).to_dict()
+    entry["tracks"][1]["cut"]["recording"]["sampling_rate"] = 2**32 - 1
+    (tmp_path / "cuts.jsonl").write_text(json.dumps(entry) + "\n")
+    [found] = recordings(tmp_path / "cuts.jsonl")
+    with pytest.raises(AudioError, match="sampling rate is not one of sound"):
+        found.load(16000)
+
+
 # ---------------------------------------------------------------- folders and temporary files
 
 

@@ -18,7 +18,7 @@ import lhotse
 from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 
-from asr_hlg.audio.recording import Recording
+from asr_hlg.audio.recording import RATES, Recording
 from asr_hlg.errors import AudioError
 
 # What a folder is searched for; a file named by itself may end as it likes.
@@ -174,10 +174,15 @@ def _manifest(path: Path) -> Iterator[Recording]:
     for number, line in _lines(path):
         try:
             data = json.loads(line)
-            refusal = next(filter(None, map(_refusal, _sources(data))), None)
+            parts = list(_parts(data))
+            sources = (source for part in parts for source in part.get("sources", ()))
+            refusal = next(filter(None, map(_refusal, sources)), None)
             if refusal is not None:
                 yield _broken(path, refusal, number, str(data.get("id", "")))
                 continue
+            # Lhotse makes room for what a rate says before it looks at the sound.
+            if any(part["sampling_rate"] not in RATES for part in parts if "sampling_rate" in part):
+                raise ValueError("a sampling rate is not one of sound")
             item = deserialize_item(data)
             if not isinstance(item, (lhotse.Recording, Cut)):
                 raise TypeError("expected a recording or a cut")
@@ -201,15 +206,15 @@ def _described(item: lhotse.Recording | Cut, path: Path) -> Recording:
     return Recording(_clean(item.id), path, start, item.duration, item)
 
 
-def _sources(data: Any) -> Iterator[dict[str, Any]]:
-    """Every audio source in a manifest's entry, also those of its tracks and reverberations."""
+def _parts(data: Any) -> Iterator[dict[str, Any]]:
+    """A manifest's entry and all objects in it: tracks, recordings, reverberations."""
     if isinstance(data, list):
         for value in data:
-            yield from _sources(value)
+            yield from _parts(value)
     elif isinstance(data, dict):
-        yield from data.get("sources", ())
+        yield data
         for value in data.values():
-            yield from _sources(value)
+            yield from _parts(value)
 
 
 def _refusal(source: dict[str, Any]) -> str | None:
