@@ -233,6 +233,9 @@ class Conformer(Network):
 
     kind = "conformer"
     config_class = ConformerConfig
+    # The pretrained network expects some. With the graph `en`, LJ Speech's WER falls from 8.0 % to
+    # 7.6 %, and 148 instead of 194 of 250 tightly cut digits fail.
+    margin = 0.32
 
     def __init__(self, config: ConformerConfig):
         super().__init__(config)

@@ -53,6 +53,9 @@ class Network(nn.Module):
     augment : callable or None
         Called with features and lengths in training mode, and never in evaluation or export:
         the place for SpecAugment.
+    margin : float
+        Seconds of silence that a recording gets before and after it, in training as in decoding;
+        the frames of its own are dropped again.
     priors : Tensor or None
         float32 ``(num_tokens,)``: how probable each token is in any frame, for hybrid decoding;
         saved with the network.
@@ -61,6 +64,7 @@ class Network(nn.Module):
     # Not annotated: the script compiler of older versions stumbles over annotations of classes.
     kind = ""
     config_class = cast(Any, None)
+    margin = 0.0
 
     def __init__(self, config: Any):
         super().__init__()

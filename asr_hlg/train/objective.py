@@ -36,7 +36,7 @@ class FrameObjective(nn.Module):
         self.loss = loss
         self.targets: str = loss.targets  # type: ignore[assignment]
         self.regularise = regularise
-        self.original: nn.Module | None = None
+        self.original: Network | None = None
         if regularise > 0:
             self.original = copy.deepcopy(network).eval().requires_grad_(False)
         config = network.config
@@ -57,16 +57,24 @@ class FrameObjective(nn.Module):
             self.network.priors = priors.detach().cpu().clone()
         return self.network
 
+    def _outputs(self, network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What a network says of a batch, with silence around every utterance as in decoding."""
+        margin = round(network.margin / network.config.frame_shift)
+        silence = round(margin * self.inputs_per_frame)
+        inputs = F.pad(batch.inputs, (silence, silence)) if silence else batch.inputs
+        log_probs, lengths = network(inputs, batch.lengths + 2 * silence)
+        return log_probs[:, margin : log_probs.shape[1] - margin], lengths - 2 * margin
+
     def forward(self, batch: Batch) -> Tensor:
         """Nats of every utterance, ``(B,)``."""
-        log_probs, lengths = self.network(batch.inputs, batch.lengths)
+        log_probs, lengths = self._outputs(self.network, batch)
         # Sums over paths need float32, whatever the network computes in.
         with torch.autocast(log_probs.device.type, enabled=False):
             losses = self.loss(log_probs, lengths, getattr(batch, self.targets))
         if self.original is None:
             return losses
         with torch.no_grad():
-            old, _ = self.original(batch.inputs, batch.lengths)
+            old, _ = self._outputs(self.original, batch)
         distance = F.kl_div(log_probs, old, reduction="none", log_target=True).sum(2)
         spoken = torch.arange(distance.shape[1], device=lengths.device) < lengths[:, None]
         return (1 - self.regularise) * losses + self.regularise * (distance * spoken).sum(1)
