@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -122,8 +123,9 @@ def soak(workers: Workers, good: list[Recording], bad: list[Recording], seconds:
                 print(f"{now - begin:7.0f} s  {recording.id}: {result}", file=sys.stderr)
         if now >= kill_at:
             kill_at = now + random.expovariate(1 / KILL_SECONDS)
-            os.kill(random.choice(workers.pids), signal.SIGKILL)
-            tally.kills += 1
+            with suppress(ProcessLookupError):  # it may have died by itself just now
+                os.kill(random.choice(workers.pids), signal.SIGKILL)
+                tally.kills += 1
         if now >= sample_at:
             sample_at = now + 1.0
             sample(tally, workers)
