@@ -30,7 +30,7 @@ def kind_of(path: str | Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile has an error of its own for each version it cannot read
         raise ModelError(f"not an .npz file: {error}", path=path) from None
     return next((kind for kind in KINDS if config_key(kind) + ".npy" in names), None)
 
