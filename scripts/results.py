@@ -57,10 +57,14 @@ def collect(folder: Path, task: str) -> list[Result]:
 
 
 def table(results: list[Result]) -> str:
-    """Results as a Markdown table: one line a model, one column a test set."""
-    tests = list(dict.fromkeys(name for result in results for name in result.tests))
-    head = ["model", "network", "loss", "parameters", *tests, "training"]
-    rows = [head, ["---", "---", "---", "---:", *["---:"] * len(tests), "---:"]]
+    """Results as a Markdown table: one line a model, one column a test set.
+
+    The dev set, by which epochs were chosen, is shown only where nothing else was tested.
+    """
+    names = dict.fromkeys(name for result in results for name in result.tests)
+    tests = [name for name in names if name != "dev"] or list(names)
+    head = ["model", "network", "loss", "parameters", *tests, "CPU time", "training"]
+    rows = [head, ["---", "---", "---", "---:", *["---:"] * len(tests), "---:", "---:"]]
     for result in results:
         rows.append(
             [
@@ -69,6 +73,7 @@ def table(results: list[Result]) -> str:
                 result.loss,
                 f"{result.parameters:,}",
                 *(_rate(result, name) for name in tests),
+                f"{result.cpu_seconds / 60:.1f} min",
                 f"{result.wall_seconds / 60:.1f} min on {_machine(result)}",
             ]
         )

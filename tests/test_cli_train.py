@@ -374,7 +374,7 @@ def test_results_are_read_as_they_were_written(tmp_path):
 
 def test_tables_are_written_from_results(root, tmp_path, monkeypatch, capsys):
     _result().write(tmp_path / "runs" / "a")
-    tests = {"dev": Errors(0, 0, 1, 200), "strings": Errors(0, 0, 0, 10)}
+    tests = {"seen": Errors(0, 0, 1, 200), "strings": Errors(0, 0, 0, 10)}
     other = _result(model="another", tests=tests, device="H100", processes=2)
     other.write(tmp_path / "runs" / "deep" / "b")
     _result(task="something else").write(tmp_path / "runs" / "c")
@@ -396,11 +396,11 @@ def test_tables_are_written_from_results(root, tmp_path, monkeypatch, capsys):
     assert page.read_text().splitlines() == [
         "# Title",
         "<!-- results:digits -->",
-        "| model | network | loss | parameters | dev | strings | training |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+        "| model | network | loss | parameters | seen | strings | CPU time | training |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
         "| another | blstm | ctc | 1,234,567 | 0.5 % (1 of 200) | 0.0 % (0 of 10) "
-        "| 1.5 min on 2 H100 |",
-        "| blstm | blstm | ctc | 1,234,567 | 5.0 % (6 of 120) |  | 1.5 min on 2 CPU threads |",
+        "| 2.8 min | 1.5 min on 2 H100 |",
+        "| blstm | blstm | ctc | 1,234,567 |  |  | 2.8 min | 1.5 min on 2 CPU threads |",
         "<!-- /results:digits -->",
         "rest",
     ]
