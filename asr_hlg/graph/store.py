@@ -103,6 +103,12 @@ def load(folder: Path) -> DecodingGraph:
     meta = read_meta(folder)
     later = {name for name in meta["files"] if name in HLG or name.startswith("lg/")}
     check_files(folder, meta, meta["files"].keys() - later)
+    if not isinstance(meta.get("takes_new_words"), bool):
+        raise GraphError(
+            "is damaged: it does not say whether it takes new words",
+            path=folder / "graph.json",
+            remedy="compile the graph again",
+        )
     tokens = symbols.read(folder / "tokens.txt")
     graph = DecodingGraph(
         lambda: _read_hlg(folder, meta),
@@ -119,7 +125,9 @@ def load(folder: Path) -> DecodingGraph:
     if any(name.startswith(PACKED) for name in meta["files"]):
         with checks.damage_named(folder):
             graph.packed = PackedLg.load(folder, PACKED)
-            checks.check_packed(graph.packed, len(graph.columns), len(graph.words), folder)
+            # Columns are tokens here, so the smaller number is what labels may name.
+            num_labels = min(len(graph.columns), len(graph.tokens))
+            checks.check_packed(graph.packed, num_labels, len(graph.words), folder)
     return graph
 
 
