@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,13 @@ class TorchScriptModel(ExternalModel):
     def __init__(self, path: Path, description: Description, device: str | torch.device):
         super().__init__(path, description, device)
         try:
+            # torch does not look at the checksums, and crashes on some files with damage.
+            with zipfile.ZipFile(path) as archive:
+                if (damaged := archive.testzip()) is not None:
+                    raise ModelError(f"its part {damaged!r} is damaged", path=path)
             self._run = torch.jit.load(str(path), map_location=self.device).eval()
+        except ModelError:
+            raise
         except Exception:  # C++'s come as all kinds of Python's
             # A pickled module would run whatever code its sender wrote into it.
             raise ModelError(
