@@ -71,6 +71,9 @@ def train_hybrid(
     place = folder
     for number, epochs in enumerate(rounds, start=1):
         before, place = place, folder / f"round-{number}"
+        if (place / NAME).is_file():
+            results.append(Result.read(place / NAME))
+            continue
         own = replace(
             config,
             task=f"{config.task} round {number}",  # kept apart from finished models in tables
@@ -89,9 +92,7 @@ def train_hybrid(
             if old:
                 say(f"round {number}: {share_changed(old, labels):.1%} of frames aligned anew")
             own = replace(own, data=replace(own.data, train=[aligning.write(labels, place)]))
-        if not (place / NAME).is_file():
-            train(own, place, device, say)
-        results.append(Result.read(place / NAME))
+        results.append(train(own, place, device, say))
     shutil.copyfile(place / MODEL, folder / MODEL)
     result = replace(
         results[-1],
