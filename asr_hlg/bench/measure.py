@@ -9,10 +9,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from asr_hlg.errors import AsrHlgError
+from asr_hlg.versions import installed
 
 _PACKAGES = (
     "asr-hlg", "k2", "torch", "numpy", "numba", "kaldifst",
@@ -107,11 +107,5 @@ def machine() -> dict[str, str]:
         "date": time.strftime("%Y-%m-%d"),
         "cpu": f"{os.cpu_count()} × {models[0] if models else platform.machine()}",
         "memory": f"{memory[0] * 1024 / 1e9:.0f} GB" if memory else "unknown",
-        "python": platform.python_version(),
     }
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return found | installed(_PACKAGES, missing="not installed")

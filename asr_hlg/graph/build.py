@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,10 @@ from asr_hlg.graph.explain import explain
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.recipe import Recipe, TopologySection
 from asr_hlg.lexicon import Lexicon, Pronunciation
+from asr_hlg.versions import installed
 
 _REVISION = 3  # raised when the same sources compile to another graph than before
+_PACKAGES = ("asr-hlg", "k2", "torch", "numpy", "kaldifst")
 _COLUMNS = ("src", "dst", "ilabel", "olabel", "score", "final")
 
 
@@ -77,7 +77,12 @@ def build(
         lexicon, lg = _lg(recipe, folder, keys["lg"], built, meter, report)
         graph = finish(make_topology(recipe.topology, lexicon), lexicon, lg, meter)
         _check_sentences(recipe, lexicon, lg)
-        graph.meta.update(keys=keys, sources=sources, versions=_versions(), **_described(recipe))
+        graph.meta.update(
+            keys=keys,
+            sources=sources,
+            versions=installed(_PACKAGES, missing="unknown"),
+            **_described(recipe),
+        )
         graph.meta["compiled"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         store.save(graph, folder, with_hlg=graph.packed is None)
     elif any(built.get(key) != value for key, value in _described(recipe).items()):
@@ -264,13 +269,3 @@ def _described(recipe: Recipe) -> dict[str, Any]:
     content["path"] = recipe.path.name
     content["check"] = list(recipe.check)
     return {"name": recipe.path.stem, "recipe": content}
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("asr-hlg", "k2", "torch", "numpy", "kaldifst"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ import torch
 from asr_hlg.errors import TrainingError
 from asr_hlg.graph import store
 from asr_hlg.score import Errors
+from asr_hlg.versions import installed
 
 NAME = "result.json"
 _PACKAGES = ("asr-hlg", "torch", "k2", "lhotse", "numpy")
@@ -60,7 +59,7 @@ class Result:
     device: str = "cpu"
     threads: int = field(default_factory=torch.get_num_threads)
     processes: int = 1
-    versions: dict[str, str] = field(default_factory=lambda: versions())
+    versions: dict[str, str] = field(default_factory=lambda: installed(_PACKAGES))
 
     def write(self, folder: Path) -> Path:
         """Write ``result.json`` into a folder, whole or not at all."""
@@ -86,17 +85,6 @@ class Result:
             return Result(tests=tests, **content)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise TrainingError(f"is not a result: {error}", path=path) from None
-
-
-def versions() -> dict[str, str]:
-    """Of Python and the packages that results depend on."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # run from the sources, or a package that another one replaces
-    return found
 
 
 def _with_rate(errors: Errors) -> dict[str, float | int | None]:
