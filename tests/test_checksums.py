@@ -100,11 +100,11 @@ def vouched(folder: Path) -> None:
     ("name", "field", "value", "reason"),
     [
         ("packed-arcs", "dst", 10**6, "where arcs lead"),
-        ("packed-arcs", "dst", -1, "where arcs lead"),
+        ("packed-arcs", "dst", 2**32 - 1, "where arcs lead"),
         ("packed-arcs", "label", 200, "the labels of arcs"),
         ("packed-arcs", "score", np.nan, "the scores of arcs"),
         ("packed-states", "first", 10**6, "the arcs of states"),
-        ("packed-states", "eps_first", -5, "the ε-arcs of states"),
+        ("packed-states", "eps_first", 2**32 - 5, "the ε-arcs of states"),
         ("packed-eps_arcs", "dst", 10**6, "where ε-arcs lead"),
         ("packed-words", None, 10**6, "the words of arcs"),
         ("packed-final", None, np.inf, "the final scores"),

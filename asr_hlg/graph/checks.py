@@ -35,10 +35,10 @@ def check_packed(packed: PackedLg, num_columns: int, num_words: int, folder: Pat
     states, arcs, eps, final = packed.states, packed.arcs, packed.eps_arcs, packed.final
     spellings, splits = packed.spellings, packed.spelling_splits
     kinds: dict[str, Any] = {
-        "states": [("first", "<i4"), ("eps_first", "<i4"), ("reach", "<f4")],
-        "arcs": [("dst", "<i4"), ("score", "<f4"), ("label", _unsigned(arcs, "label"))],
+        "states": [("first", "<u4"), ("eps_first", "<u4"), ("reach", "<f4")],
+        "arcs": [("dst", "<u4"), ("score", "<f4"), ("label", _unsigned(arcs, "label"))],
         "words": "<i4",
-        "eps_arcs": [("dst", "<i4"), ("score", "<f4"), ("spelling", _unsigned(eps, "spelling"))],
+        "eps_arcs": [("dst", "<u4"), ("score", "<f4"), ("spelling", _unsigned(eps, "spelling"))],
         "final": "<f4",
         "spellings": "<i4",
         "spelling_splits": "<i4",
@@ -186,5 +186,5 @@ def _inside(values: np.ndarray, limit: int) -> bool:
 def _splits_fit(splits: np.ndarray, total: int) -> bool:
     """Whether consecutive splits are spans of so many things in all."""
     return bool(
-        len(splits) and splits[0] == 0 and splits[-1] == total and (np.diff(splits) >= 0).all()
+        len(splits) and splits[0] == 0 and splits[-1] == total and (splits[1:] >= splits[:-1]).all()
     )

@@ -16,7 +16,7 @@ from numba import njit
 from asr_hlg.arcs import Arcs
 from asr_hlg.graph.flat import FlatGraph, expand, splits
 
-_STATE = np.dtype([("first", "<i4"), ("eps_first", "<i4"), ("reach", "<f4")])
+_STATE = np.dtype([("first", "<u4"), ("eps_first", "<u4"), ("reach", "<f4")])
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class PackedLg:
         ``states[s + 1].first - 1`` and the ε-arcs likewise from ``eps_first``; ``reach`` is the
         largest score among the arcs, ``-inf`` without any.
     arcs : np.ndarray
-        Records ``(num_arcs,)``, by label within a state: ``dst``, ``score``, ``label``.
+        Records ``(num_arcs,)``, by score within a state, the largest first: ``dst``, ``score``,
+        ``label``. A search that has read them as far as they can matter leaves the rest.
     words : np.ndarray
         int32 ``(num_arcs,)``: word ids, 0 for none.
     eps_arcs : np.ndarray
@@ -78,7 +79,7 @@ class PackedLg:
         final = np.empty_like(lg.final)
         final[number] = lg.final
         reads = np.flatnonzero(lg.ilabel > 0).astype(np.int32)
-        reads = reads[_by_label(number[lg.src[reads]], lg.ilabel[reads])]
+        reads = reads[_best_first(number[lg.src[reads]], lg.ilabel[reads], lg.score[reads])]
         useful = np.isfinite(final)
         useful[number[lg.src[reads]]] = True
         eps = lg.take(np.flatnonzero(lg.ilabel == 0))
@@ -98,7 +99,7 @@ class PackedLg:
         flat = change(self._flat())
         src, dst, label, _ = flat.packed.T
         reads = np.flatnonzero(label > 0)
-        reads = reads[_by_label(src[reads], label[reads])]
+        reads = reads[_best_first(src[reads], label[reads], flat.score[reads])]
         word, ends = flat.first_word, label == -1
         final = np.full(flat.num_states - 1, -np.inf, dtype=np.float32)
         final[src[ends]] = flat.score[ends]
@@ -184,13 +185,14 @@ def _assemble(
     states["first"] = splits(src, num_states)
     states["eps_first"] = splits(eps[0], num_states)
     states["reach"] = -np.inf
-    np.maximum.at(states["reach"], src, score)
+    reading = np.flatnonzero(np.diff(states["first"]))
+    states["reach"][reading] = score[states["first"][reading]]
     return PackedLg(
         states,
-        _records(dst=dst, score=score, label=_narrow(label)),
+        _records(dst=dst.astype(np.uint32), score=score, label=_narrow(label)),
         np.maximum(word, 0).astype(np.int32),
         _records(
-            dst=eps[1].astype(np.int32), score=eps[2].astype(np.float32), spelling=_narrow(eps[3])
+            dst=eps[1].astype(np.uint32), score=eps[2].astype(np.float32), spelling=_narrow(eps[3])
         ),
         final,
         np.array([word for words in spellings for word in words], dtype=np.int32),
@@ -202,6 +204,24 @@ def _by_label(src: np.ndarray, label: np.ndarray) -> np.ndarray:
     """The order of arcs by source and then by label, in which most are already."""
     key = src.astype(np.int64) * (int(label.max(initial=0)) + 1) + label
     return np.argsort(key, kind="stable").astype(np.int32)
+
+
+def _best_first(src: np.ndarray, label: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """The order of arcs by source, then by score, and of equal ones by label."""
+    order = _by_label(src, label)
+    src, score = src[order], score[order]
+    _sort_spans(splits(src, int(src.max(initial=-1)) + 1), score, order)
+    return order
+
+
+@njit(cache=True)
+def _sort_spans(splits, score, order):
+    """Sort every span of ``order`` by falling score; equals stay as they are."""
+    for span in range(len(splits) - 1):
+        begin, end = splits[span], splits[span + 1]
+        if end > begin + 1:
+            by_score = np.argsort(-score[begin:end], kind="mergesort")
+            order[begin:end] = order[begin:end][by_score]
 
 
 def _visiting_order(lg: Arcs) -> np.ndarray:

@@ -39,7 +39,7 @@ from asr_hlg.lexicon import Lexicon, Pronunciation
 if TYPE_CHECKING:
     from asr_hlg.graph import DecodingGraph
 
-FORMAT = 2
+FORMAT = 3
 SLOT = "slot.npz"
 HLG = ("arcs.npy", "phones.npy", "words.npy", "word_splits.npy")
 PACKED = "packed-"

@@ -22,6 +22,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from asr_hlg.search.prefetch import prefetch
+
 REPEAT = -1
 """In place of an arc: the hop goes on with the same token."""
 
@@ -35,11 +37,44 @@ FULL = -1
 HASH = (1 << 12) - 1
 """Bits of a state's number by which its tokens are found: lists stay short, and in the cache."""
 
+# Numbers that index something are unsigned: numba would ask of all others if they count from the
+# end.
+
+TOKEN = np.dtype([("state", "u4"), ("label", "u4"), ("next", "i4"), ("score", "f8")], align=True)
+"""A moving token; ``next`` is the one before it in its list."""
+
+HOP = np.dtype(
+    [("src", "i4"), ("dst", "u4"), ("eps", "i4"), ("arc", "i4"), ("score", "f8")], align=True
+)
+"""Into a moving token, from a moving one or from a resting token r as ``-1 - r``; score there."""
+
+REST = np.dtype([("src", "u4"), ("dst", "u4"), ("eps", "i4")], align=True)
+"""From a moving token to a resting one."""
+
+RESTING = np.dtype(
+    [
+        ("state", "u4"),
+        ("next", "i4"),
+        ("id", "u4"),
+        ("landed", "u4"),
+        ("score", "f8"),
+        ("alive", "f8"),
+    ],
+    align=True,
+)
+"""A resting token: whether it was entered without an ε-arc, and the best score of the tokens that
+came here, before ε-arcs."""
+
+WORK = np.dtype(
+    [("state", "u4"), ("own", "u4"), ("src", "i4"), ("eps", "i4"), ("score", "f8")], align=True
+)
+"""A state to leave: by which label not, and what its hops come from."""
+
 
 @njit(nogil=True, cache=True)
-def _heads(token_state, token, begin, end, state):
+def _heads(tokens, token, begin, end, state):
     """Whether a token is one of ``begin`` to ``end - 1``, and in the same list as a state's."""
-    return begin <= token < end and (token_state[token] ^ state) & HASH == 0
+    return begin <= token < end and (tokens[token].state ^ state) & HASH == 0
 
 
 @njit(nogil=True, cache=True)
@@ -56,12 +91,13 @@ def pass_tokens(
         float32 ``(num_frames, num_tokens)``, scaled; column 0 is the blank.
     options : tuple of float
         search_beam, output_beam, min_active, max_active.
-    heads : tuple of np.ndarray
-        Two int32 ``(HASH + 1,)``, for moving and resting tokens: the last one in a list of those
+    heads : np.ndarray
+        int32 ``(2, HASH + 1)``, for moving and resting tokens: the last one in a list of those
         whose states have the same lowest bits. What they hold to begin with does not matter:
         an entry counts only if a token of this frame is there, and belongs in that list.
-    tokens, hops, rests, resting, work : tuples of np.ndarray
-        Room for what is found; see :class:`asr_hlg.search.token_passing.Workspace`.
+    tokens, hops, rests, resting, work : np.ndarray
+        Room for records of what is found: `TOKEN`, `HOP`, `REST`, `RESTING` (those alive) and
+        `WORK`, as many of each.
     splits : np.ndarray
         int64 ``(num_frames + 2, 3)``, written: frame t has the moving tokens
         ``splits[t, 0]:splits[t + 1, 0]``, and from there hops ``splits[t, 1]:splits[t + 1, 1]``
@@ -77,19 +113,13 @@ def pass_tokens(
     """
     search_beam, output_beam, min_active, max_active = options
     moving_head, resting_head = heads
-    token_state, token_label, token_next, token_reach, token_score = tokens
-    hop_src, hop_dst, hop_eps, hop_arc, hop_score = hops
-    rest_src, rest_dst, rest_eps = rests
-    rest_state, rest_next, rest_reach, rest_id, rest_landed, rest_score, rest_alive = resting
-    work_state, work_own, work_src, work_eps, work_score = work
     num_frames, num_labels = acoustics.shape
-    room = len(token_state)
+    room = len(tokens)
     gain = np.empty(num_labels)
     beam = search_beam
     worst = -np.inf
     # The start counts as a token of label 0, which no arc repeats.
-    token_state[0], token_label[0], token_next[0], token_score[0] = 0, 0, -1, 0.0
-    token_reach[0] = states[0].reach
+    tokens[0].state, tokens[0].label, tokens[0].next, tokens[0].score = 0, 0, -1, 0.0
     num_tokens = 1
     num_hops = num_rests = num_resting = num_born = 0
     splits[0] = 0
@@ -107,26 +137,21 @@ def pass_tokens(
         # The best token, from which the frame's best score is estimated: the closer, the less is
         # kept in vain.
         best = -np.inf
-        source, own = 0, 0
+        source, own = np.uint32(0), np.uint32(0)
         active = i = 0
         while i < num_resting:
-            if rest_alive[i] < worst:
+            if resting[i].alive < worst:
                 num_resting -= 1
-                rest_state[i] = rest_state[num_resting]
-                rest_reach[i] = rest_reach[num_resting]
-                rest_id[i] = rest_id[num_resting]
-                rest_landed[i] = rest_landed[num_resting]
-                rest_score[i] = rest_score[num_resting]
-                rest_alive[i] = rest_alive[num_resting]
+                resting[i] = resting[num_resting]
                 continue
-            active += rest_landed[i]
-            if rest_score[i] > best:
-                best, source = rest_score[i], rest_state[i]
+            active += resting[i].landed
+            if resting[i].score > best:
+                best, source = resting[i].score, resting[i].state
             i += 1
         for token in range(begin, end):
-            active += token_score[token] >= worst
-            if token_score[token] > best:
-                best, source, own = token_score[token], token_state[token], token_label[token]
+            active += tokens[token].score >= worst
+            if tokens[token].score > best:
+                best, source, own = tokens[token].score, tokens[token].state, tokens[token].label
         # As in k2: too many tokens narrow the beam, too few widen it, else it recovers.
         if active > max_active:
             beam = 0.8 * min(beam, search_beam)
@@ -147,64 +172,60 @@ def pass_tokens(
         if num_tokens + (end - begin) > room or num_hops + (end - begin) > room:
             return FULL, 0
         for token in range(begin, end):
-            state, own, score = token_state[token], token_label[token], token_score[token]
+            state, own, score = tokens[token].state, tokens[token].label, tokens[token].score
             if score < floor:
                 continue
-            if num_work + 1 + states[state + 1].eps_first - states[state].eps_first > room:
+            eps_first, eps_last = states[state].eps_first, states[state + 1].eps_first
+            if num_work + 1 + eps_last - eps_first > room:
                 return FULL, 0
             going_on = score + gain[own]
             if going_on >= worst:
                 head = moving_head[state & HASH]
-                token_state[num_tokens] = state
-                token_label[num_tokens] = own
-                token_next[num_tokens] = (
-                    head if _heads(token_state, head, end, num_tokens, state) else -1
-                )
-                token_reach[num_tokens] = token_reach[token]
-                token_score[num_tokens] = going_on
+                if not _heads(tokens, head, end, num_tokens, state):
+                    head = -1
                 moving_head[state & HASH] = num_tokens
-                hop_src[num_hops] = token
-                hop_dst[num_hops] = num_tokens
-                hop_eps[num_hops] = NOTHING
-                hop_arc[num_hops] = REPEAT
-                hop_score[num_hops] = going_on
+                new, hop = tokens[num_tokens], hops[num_hops]
+                new.state, new.label, new.next, new.score = state, own, head, going_on
+                hop.src, hop.dst, hop.eps, hop.arc = token, num_tokens, NOTHING, REPEAT
+                hop.score = going_on
                 num_tokens += 1
                 num_hops += 1
                 if going_on > top:
                     top = going_on
                     worst = top - beam
-            if score + loudest + token_reach[token] >= worst:
-                work_state[num_work] = state
-                work_own[num_work] = own
-                work_src[num_work] = token
-                work_eps[num_work] = NOTHING
-                work_score[num_work] = score
+            if score + loudest + states[state].reach >= worst:
+                prefetch(arcs, states[state].first)
+                item = work[num_work]
+                item.state, item.own, item.src, item.eps = state, own, token, NOTHING
+                item.score = score
                 num_work += 1
-            for arc in range(states[state].eps_first, states[state + 1].eps_first):
+            for arc in range(eps_first, eps_last):
                 behind = score + eps_arcs[arc].score
                 target = eps_arcs[arc].dst
                 if behind + loudest + states[target].reach >= worst:
-                    work_state[num_work] = target
-                    work_own[num_work] = own
-                    work_src[num_work] = token
-                    work_eps[num_work] = arc
-                    work_score[num_work] = behind
+                    prefetch(arcs, states[target].first)
+                    item = work[num_work]
+                    item.state, item.own, item.src, item.eps = target, own, token, arc
+                    item.score = behind
                     num_work += 1
         if num_work + num_resting > room:
             return FULL, 0
         for i in range(num_resting):
-            score = rest_score[i]
-            if score + loudest + rest_reach[i] >= worst:
-                work_state[num_work] = rest_state[i]
-                work_own[num_work] = 0
-                work_src[num_work] = -1 - rest_id[i]
-                work_eps[num_work] = NOTHING
-                work_score[num_work] = score
+            rest = resting[i]
+            if rest.score + loudest + states[rest.state].reach >= worst:
+                item = work[num_work]
+                item.state, item.own, item.src, item.eps = rest.state, 0, -1 - rest.id, NOTHING
+                item.score = rest.score
                 num_work += 1
 
-        for item in range(num_work):
-            state, own, before = work_state[item], work_own[item], work_score[item]
+        for i in range(num_work):
+            item = work[i]
+            state, own, before = item.state, item.own, item.score
+            # Arcs come by score: behind one that is out of reach, so are all.
+            too_little = worst - before - loudest
             for arc in range(states[state].first, states[state + 1].first):
+                if arcs[arc].score < too_little:
+                    break
                 label = arcs[arc].label
                 score = before + gain[label] + arcs[arc].score
                 if score < worst or label == own:
@@ -213,30 +234,27 @@ def pass_tokens(
                     return FULL, 0
                 target = arcs[arc].dst
                 head = moving_head[target & HASH]
-                if not _heads(token_state, head, end, num_tokens, target):
+                if not _heads(tokens, head, end, num_tokens, target):
                     head = -1
                 token = head
-                while token >= 0 and (token_state[token] != target or token_label[token] != label):
-                    token = token_next[token]
+                while token >= 0 and (
+                    tokens[token].state != target or tokens[token].label != label
+                ):
+                    token = tokens[token].next
                 if token < 0:
+                    prefetch(states, target)
                     token = num_tokens
                     num_tokens += 1
-                    token_state[token] = target
-                    token_label[token] = label
-                    token_next[token] = head
-                    # Asked for now, the state is here when the next frame needs it.
-                    token_reach[token] = states[target].reach
-                    token_score[token] = score
+                    new = tokens[token]
+                    new.state, new.label, new.next, new.score = target, label, head, score
                     moving_head[target & HASH] = token
-                elif score > token_score[token]:
-                    token_score[token] = score
-                elif score < token_score[token] - output_beam:
+                elif score > tokens[token].score:
+                    tokens[token].score = score
+                elif score < tokens[token].score - output_beam:
                     continue  # as far behind any path through the token as through here
-                hop_src[num_hops] = work_src[item]
-                hop_dst[num_hops] = token
-                hop_eps[num_hops] = work_eps[item]
-                hop_arc[num_hops] = arc
-                hop_score[num_hops] = score
+                hop = hops[num_hops]
+                hop.src, hop.dst, hop.eps, hop.arc = item.src, token, item.eps, arc
+                hop.score = score
                 num_hops += 1
                 if score > top:
                     top = score
@@ -244,45 +262,42 @@ def pass_tokens(
 
         # Lists of resting tokens, in frames in which another may come to rest.
         for i in range(num_resting if end > begin else 0):
-            head = resting_head[rest_state[i] & HASH]
-            rest_next[i] = head if _heads(rest_state, head, 0, i, rest_state[i]) else -1
-            resting_head[rest_state[i] & HASH] = i
+            state = resting[i].state
+            head = resting_head[state & HASH]
+            resting[i].next = head if _heads(resting, head, 0, i, state) else -1
+            resting_head[state & HASH] = i
         for token in range(begin, end):
-            state = token_state[token]
-            if token_score[token] < max(worst, floor):
+            state, alive = tokens[token].state, tokens[token].score
+            if alive < max(worst, floor):
                 continue
             eps_first, eps_last = states[state].eps_first, states[state + 1].eps_first
             if max(num_rests, num_resting) + 1 + eps_last - eps_first > room:
                 return FULL, 0
-            for arc in range(eps_first - 1, eps_last):
-                eps, target, score = NOTHING, state, token_score[token]
+            for arc in range(np.int64(eps_first) - 1, np.int64(eps_last)):
+                eps, target, score = NOTHING, state, alive
                 if arc >= eps_first:
-                    eps, target, score = arc, eps_arcs[arc].dst, score + eps_arcs[arc].score
+                    eps, target, score = arc, eps_arcs[arc].dst, alive + eps_arcs[arc].score
                 head = resting_head[target & HASH]
-                if not _heads(rest_state, head, 0, num_resting, target):
+                if not _heads(resting, head, 0, num_resting, target):
                     head = -1
                 i = head
-                while i >= 0 and rest_state[i] != target:
-                    i = rest_next[i]
+                while i >= 0 and resting[i].state != target:
+                    i = resting[i].next
                 if i < 0:
                     i = num_resting
-                    rest_next[i] = head
                     num_resting += 1
-                    rest_state[i] = target
-                    rest_reach[i] = states[target].reach
-                    rest_id[i] = num_born
-                    rest_score[i] = score
-                    rest_landed[i] = 0
-                    rest_alive[i] = token_score[token]
+                    new = resting[i]
+                    new.state, new.next, new.id, new.landed = target, head, num_born, 0
+                    new.score, new.alive = score, alive
                     resting_head[target & HASH] = i
                     num_born += 1
-                rest_score[i] = max(rest_score[i], score)
-                rest_alive[i] = max(rest_alive[i], token_score[token])
-                if arc < eps_first:
-                    rest_landed[i] = 1
-                rest_src[num_rests] = token
-                rest_dst[num_rests] = rest_id[i]
-                rest_eps[num_rests] = eps
+                here = resting[i]
+                here.score = max(here.score, score)
+                here.alive = max(here.alive, alive)
+                if eps == NOTHING:
+                    here.landed = 1
+                rest = rests[num_rests]
+                rest.src, rest.dst, rest.eps = token, here.id, eps
                 num_rests += 1
         splits[t + 2, 0] = num_tokens
         splits[t + 1, 1] = num_hops

@@ -73,34 +73,20 @@ class Workspace:
 
     Attributes
     ----------
-    heads : tuple of np.ndarray
-        Where lists of moving and of resting tokens begin, see :func:`kernels.pass_tokens`.
-    tokens : tuple of np.ndarray
-        Moving tokens: state; label; the next token in its list; the state's ``reach``; score.
-    hops : tuple of np.ndarray
-        Into moving tokens: from a moving token, or from a resting token r as ``-1 - r``; token;
-        ε-arc; arc; the score there.
-    rests : tuple of np.ndarray
-        From a moving token; to a resting one; behind an ε-arc.
-    resting : tuple of np.ndarray
-        Resting tokens that are alive: state; the next token in its list; the state's ``reach``;
-        number; whether it was entered without an ε-arc; score; the best score of the tokens that
-        came here, before ε-arcs.
-    work : tuple of np.ndarray
-        States that a frame leaves: state; label not to read; source and ε-arc of hops; score.
+    heads, tokens, hops, rests, resting, work : np.ndarray
+        As :func:`asr_hlg.search.kernels.pass_tokens` takes them.
     """
 
     def __init__(self, size: int = 1 << 20):
-        self.heads = tuple(np.zeros(kernels.HASH + 1, np.int32) for _ in range(2))
+        self.heads = np.zeros((2, kernels.HASH + 1), np.int32)
         self.allocate(size)
 
     def allocate(self, size: int) -> None:
         """Make room for so many of each; pages that are never written cost no memory."""
         self.size = size
-        dtypes = {"i": np.int32, "f": np.float32, "d": np.float64, "b": np.uint8}
+        kinds = kernels.TOKEN, kernels.HOP, kernels.REST, kernels.RESTING, kernels.WORK
         self.tokens, self.hops, self.rests, self.resting, self.work = (
-            tuple(np.empty(size, dtypes[kind]) for kind in kinds)
-            for kinds in ("iiifd", "iiiid", "iii", "iifibdd", "iiiid")
+            np.empty(size, kind) for kind in kinds
         )
 
 
