@@ -15,10 +15,10 @@ from asr_hlg.cli import main
 from asr_hlg.errors import AsrHlgError
 
 ROWS = [
-    search.Row("tokens", 8, 7.5, 400),
-    search.Row("tokens", 10, 7.0, 300),
-    search.Row("FasterDecoder", 8, 7.2, 60),
-    search.Row("FasterDecoder", 10, 6.9, 50),
+    search.Row("tokens", 8, 30, 7.5, 400),
+    search.Row("tokens", 10, 30, 7.0, 300),
+    search.Row("FasterDecoder", 8, 30, 7.2, 60),
+    search.Row("FasterDecoder", 10, 30, 6.9, 50),
 ]
 
 
@@ -39,8 +39,9 @@ def test_engines_search_what_they_are_given(tmp_path):
         best[f"u{seed}"] = " ".join(graph.word_names[i] for i in words)
     # a search that scales nothing finds the best of all paths
     graph.meta["recipe"] = {"search": {"acoustic_scale": 1.0, "blank_penalty": 0.0}}
-    rows = search.compare(graph, heard, best, [50.0], rounds=1, engines=engines)
-    assert [row.engine for row in rows] == engines
+    rows = search.compare(graph, heard, best, [50.0], [0, 9], 1, engines)
+    assert [row.engine for row in rows] == [name for name in engines for _ in range(2)]
+    assert {row.min_active for row in rows} == {0, 9}
     assert all(row.wer == 0 and row.speed > 0 for row in rows)
 
 
@@ -75,15 +76,15 @@ def test_a_report(tmp_path):
     report.left_out.append("FasterDecoder, since kaldi-decoder is not installed")
     report.graphs.append(graph)
     markdown = report.to_markdown()
-    assert "| FasterDecoder | 8 | 7.20 | 60 |  | 5.0 × |" in markdown
-    assert "| tokens | 10 | 7.00 | 300 | 33 |  |" in markdown
+    assert "| FasterDecoder | 8 | 30 | 7.20 | 60 |  | 5.0 × |" in markdown
+    assert "| tokens | 10 | 30 | 7.00 | 300 | 33 |  |" in markdown
     assert "| whisper | 2 | 5.00 | 11.0 | 3.0 | 300 |" in markdown
     assert "| compile | 9.0 | 6.5 | 700 |" in markdown
     assert "2 × fast, k2 1.23.4." in markdown
     assert "Left out: FasterDecoder" in markdown
     assert json.loads(report.to_json())["graphs"][0]["search"][2]["speed"] == 60
     report.draw(tmp_path / "bench.svg")
-    assert (tmp_path / "bench.svg").read_text().count("FasterDecoder, en") == 1
+    assert (tmp_path / "bench.svg").read_text().count("FasterDecoder 30, en") == 1
 
 
 def test_what_is_not_installed_is_named(monkeypatch):

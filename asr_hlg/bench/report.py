@@ -73,16 +73,16 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
     def draw(self, path: Path) -> None:
-        """Word errors against speed, one line for every engine and graph, its points the beams."""
+        """Word errors against speed: a line for every engine, min_active and graph, over beams."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.add_subplot()
         for graph in self.graphs:
-            for engine in dict.fromkeys(row.engine for row in graph.search):
-                rows = [row for row in graph.search if row.engine == engine]
+            for engine, least in dict.fromkeys((r.engine, r.min_active) for r in graph.search):
+                rows = [r for r in graph.search if (r.engine, r.min_active) == (engine, least)]
                 speeds, rates = [row.speed for row in rows], [row.wer for row in rows]
-                axes.plot(speeds, rates, marker="o", label=f"{engine}, {graph.name}")
+                axes.plot(speeds, rates, marker="o", label=f"{engine} {least}, {graph.name}")
                 for row in rows:
                     axes.annotate(
                         f"{row.beam:g}",
@@ -92,15 +92,15 @@ class Report:
                         fontsize=8,
                     )
         axes.set_xscale("log")
-        axes.set_xlabel("speed of the search, × real time, one thread (numbers: beams)")
+        axes.set_xlabel("speed of the search, × real time, one thread")
         axes.set_ylabel("word error rate, %")
-        axes.legend()
+        axes.legend(title="points: beams; lines: min_active")
         axes.grid(alpha=0.3)
         figure.savefig(path)
 
 
 def _search(graph: GraphReport) -> str:
-    """Engines and beams; the last column compares with our fastest that errs no more."""
+    """Engines and settings; the last column compares with our fastest that errs no more."""
     if not graph.search:
         return ""
     found = search.ratios(graph.search)
@@ -111,6 +111,7 @@ def _search(graph: GraphReport) -> str:
             [
                 row.engine,
                 f"{row.beam:g}",
+                str(row.min_active),
                 f"{row.wer:.2f}",
                 f"{row.speed:.0f}",
                 "" if memory is None else f"{memory:.0f}",
@@ -118,7 +119,7 @@ def _search(graph: GraphReport) -> str:
             ]
         )
     ours = f"{search.OURS} at no more errors"
-    return _table(["search", "beam", "WER %", "× real time", "graph MB", ours], rows)
+    return _table(["search", "beam", "min_active", "WER %", "× real time", "graph MB", ours], rows)
 
 
 def _systems(rows: Sequence[systems.Row]) -> str:

@@ -1,4 +1,4 @@
-"""Search engines on the same posteriors: word errors and speed, over beams.
+"""Search engines on the same posteriors: word errors and speed, over beams and ``min_active``.
 
 ``tokens`` and ``k2`` make lattices and draw the best path from them. ``FasterDecoder`` (package
 kaldi-decoder) finds the best path only, in the HLG that k2 searches.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -32,13 +32,14 @@ ENGINES = (OURS, "k2", "FasterDecoder")
 
 @dataclass(frozen=True)
 class Row:
-    """One engine with one beam, on one thread.
+    """One engine with one beam and one ``min_active``, on one thread.
 
     ``wer`` is in percent, ``speed`` in seconds of sound for a second of the processor's time.
     """
 
     engine: str
     beam: float
+    min_active: int
     wer: float
     speed: float
 
@@ -48,6 +49,7 @@ def compare(
     heard: Mapping[str, Posteriors],
     references: Mapping[str, str],
     beams: Sequence[float],
+    min_active: Sequence[int] = (),
     rounds: int = 2,
     engines: Sequence[str] = ENGINES,
 ) -> list[Row]:
@@ -60,7 +62,10 @@ def compare(
         One utterance each, by id, in the graph's columns.
     references : mapping of str to str
     beams : sequence of float
-        Search beams; all other options are the graph's own.
+        Search beams.
+    min_active : sequence of int
+        Fewest tokens that a frame keeps if it can; all other options are the graph's own, and so
+        is this one if there is none.
     rounds : int
         How often; of several rounds each utterance's fastest counts.
     engines : sequence of str
@@ -69,26 +74,31 @@ def compare(
     searches = {name: _engine(graph, name) for name in engines}
     for search in searches.values():  # compile, and read what is only mapped
         search(next(iter(heard.values())), graph.search_options())
+    settings = [
+        graph.search_options(search_beam=beam, min_active=least)
+        for least in min_active or [graph.search_options().min_active]
+        for beam in beams
+    ]
     texts: dict = defaultdict(dict)
     seconds: dict = defaultdict(lambda: np.inf)
-    turns = [(beam, name) for _ in range(rounds) for beam in beams for name in searches]
-    for beam, name in tqdm(turns, desc="search"):
-        options = graph.search_options(search_beam=beam)
+    turns = [(options, name) for _ in range(rounds) for options in settings for name in searches]
+    for options, name in tqdm(turns, desc="search"):
         for id, posteriors in heard.items():
             begin = time.process_time()
-            texts[name, beam][id] = searches[name](posteriors, options)
+            texts[name, options][id] = searches[name](posteriors, options)
             spent = time.process_time() - begin
-            seconds[name, beam, id] = min(spent, seconds[name, beam, id])
+            seconds[name, options, id] = min(spent, seconds[name, options, id])
     wanted = {id: references[id] for id in heard}
     return [
         Row(
             name,
-            beam,
-            100 * score(wanted, texts[name, beam]).words.rate,
-            duration(heard) / sum(seconds[name, beam, id] for id in heard),
+            options.search_beam,
+            options.min_active,
+            100 * score(wanted, texts[name, options]).words.rate,
+            duration(heard) / sum(seconds[name, options, id] for id in heard),
         )
         for name in engines
-        for beam in beams
+        for options in settings
     ]
 
 
@@ -134,8 +144,7 @@ def _engine(graph: DecodingGraph, name: str) -> Engine:
         return _faster_decoder(graph)
 
     def search(posteriors: Posteriors, options: SearchOptions) -> str:
-        options = graph.search_options(search_beam=options.search_beam, engine=name)
-        return decode(graph, posteriors, options).best_path()[0].text
+        return decode(graph, posteriors, replace(options, engine=name)).best_path()[0].text
 
     return search
 

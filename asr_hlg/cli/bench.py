@@ -33,6 +33,7 @@ all down; engines take turns so that it does not favour one of them.
 examples:
   asr-hlg bench LJ/flac --ref LJ/text
   asr-hlg bench LJ/flac --ref LJ/text --graph en --graph en-full --beam 6 8 10 12 14 16
+  asr-hlg bench LJ/flac --ref LJ/text --part search --min-active 0 30
   asr-hlg bench LJ/flac --ref LJ/text --limit 10 --part search --engine tokens k2
 """
 
@@ -48,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", nargs="+", choices=_PARTS, default=_PARTS, help="only these")
     parser.add_argument(
         "--beam", type=float, nargs="+", default=[8, 10, 12, 14], help="search beams (8 10 12 14)"
+    )
+    parser.add_argument(
+        "--min-active", type=int, nargs="+", default=(), metavar="N", help="(the graph's own)"
     )
     parser.add_argument(
         "--engine", nargs="+", choices=search.ENGINES, default=search.ENGINES, help="of search"
@@ -107,7 +111,7 @@ def _measure(name: str, wavs: list, references: dict, options: argparse.Namespac
         heard = search.listen(model, wavs, graph.columns)
         engines = [engine for engine in options.engine if not search.missing(engine)]
         result.search = search.compare(
-            graph, heard, references, options.beam, options.rounds, engines
+            graph, heard, references, options.beam, options.min_active, options.rounds, engines
         )
         info = graph.info()
         result.memory_mb["tokens"] = info["packed_mb"]
