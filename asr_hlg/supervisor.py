@@ -287,6 +287,7 @@ def _main(start: Start, connection: Connection) -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while _do(work, connection.recv(), connection):
             pass
+    os._exit(0)  # the interpreter would take half a second to tear torch down
 
 
 def _do(work: Work, task: Any, connection: Connection) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -125,7 +124,8 @@ class NetworkModel(AcousticModel):
         super().__init__(config.tokens, config.frame_shift, config.sample_rate, device)
         self.network = network.to(self.device).eval()
         self.priors = network.priors
-        self._frozen = frozen
+        session = session_of(network) if frozen and self.device.type == "cpu" else None
+        self._forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = session or self.network
         self._fbank: FbankOptions | None = config.fbank
         # Inputs are samples or filter-bank frames: so many a second, and to a frame of output.
         self._rate = 1 / config.fbank.frame_shift if config.fbank else config.sample_rate
@@ -142,11 +142,6 @@ class NetworkModel(AcousticModel):
         # Outside inference mode the results must behave like any other tensors.
         with torch.no_grad():
             return [rows[margin : len(rows) - margin] for rows in self._recognise(inputs)]
-
-    @cached_property
-    def _forward(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        session = session_of(self.network) if self._frozen and self.device.type == "cpu" else None
-        return session or self.network
 
     def _recognise(self, inputs: list[Tensor]) -> list[Tensor]:
         pieces = [(k, *cut) for k, row in enumerate(inputs) for cut in self._windows(len(row))]

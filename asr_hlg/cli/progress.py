@@ -19,7 +19,7 @@ class Progress:
         self.failures = 0
         self._quiet = quiet
         self._seconds, self._done = 0.0, 0
-        self._begin = time.monotonic()
+        self._begin = self._end = time.monotonic()
         self._bar: Any = tqdm(
             total=total,
             unit="file",
@@ -29,12 +29,12 @@ class Progress:
         )
 
     def done(self, transcript: Transcript) -> None:
+        self._end = time.monotonic()
         self._done += 1
         self._seconds += transcript.duration
         for note in transcript.notes:
             self._say(f"{transcript.id}: {note}")
-        speed = self._seconds / max(time.monotonic() - self._begin, 1e-9)
-        self._bar.set_postfix_str(f"{speed:.0f} × real time", refresh=False)
+        self._bar.set_postfix_str(f"{self._seconds / self._wall():.0f} × real time", refresh=False)
         self._bar.update()
 
     def failed(self, id: str, reason: str) -> None:
@@ -49,13 +49,16 @@ class Progress:
             return
         line = f"{self._done} recordings, {self.failures} failed"
         if self._seconds:
-            wall = max(time.monotonic() - self._begin, 1e-9)
             line += (
-                f"; {self._seconds:.1f} s of audio in {wall:.1f} s after loading, "
-                f"real-time factor {wall / self._seconds:.4f} "
-                f"({self._seconds / wall:.1f} × real time)"
+                f"; {self._seconds:.1f} s of audio in {self._wall():.1f} s after loading, "
+                f"real-time factor {self._wall() / self._seconds:.4f} "
+                f"({self._seconds / self._wall():.1f} × real time)"
             )
         print(line, file=sys.stderr)
+
+    def _wall(self) -> float:
+        """Seconds from the start to the last result."""
+        return max(self._end - self._begin, 1e-9)
 
     def _say(self, line: str) -> None:
         tqdm.write(f"asr-hlg: {line}", file=sys.stderr)

@@ -18,6 +18,7 @@ from asr_hlg.lattice import Lattice
 from asr_hlg.lattice import Path as LatticePath
 from asr_hlg.lattice import io as lattice_io
 from asr_hlg.output import file_name
+from asr_hlg.posteriors import Posteriors
 from asr_hlg.rescore.passes import SecondPasses
 from asr_hlg.search import SearchOptions, decode
 from asr_hlg.segment import Heard, Piece, pieces, recognise
@@ -80,6 +81,15 @@ class Transcriber:
         passes = SecondPasses((options or TranscribeOptions()).passes, path, graph, device)
         network = acoustic.load(spec, device)
         return cls(graph, network, graph.search_options(**search), options, passes)
+
+    def warm_up(self) -> None:
+        """Search some noise, so that no recording waits for code and tables to be loaded."""
+        columns = self.graph.columns
+        noise = 5 * torch.randn(1, 50, len(columns), generator=torch.Generator().manual_seed(0))
+        length = torch.tensor([noise.shape[1]], dtype=torch.int32)
+        posteriors = Posteriors(noise.log_softmax(dim=2), length, self.model.frame_shift, columns)
+        lattice = decode(self.graph, posteriors, self.search)
+        lattice.words(lattice.best_path())
 
     def transcribe(
         self, paths: Iterable[str | Path | Recording], on_error: OnError | None = None

@@ -54,13 +54,14 @@ class Job:
     device: str = "cpu"
 
     def transcriber(self) -> tuple[Transcriber, str]:
-        """The transcriber, and a report on words whose pronunciation had to be guessed."""
+        """The transcriber, warmed up; and a report on words whose pronunciation was guessed."""
         graph, guesses = open_graph(
             self.graph, self.device, grammar_file=self.grammar, hotword_file=self.hotwords
         )
         transcriber = Transcriber.from_graph(
             self.graph, self.device, self.model, self.options, graph=graph, **self.search
         )
+        transcriber.warm_up()
         return transcriber, guesses.report() if guesses.pronunciations else ""
 
 
