@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -144,7 +145,8 @@ def _engine(graph: DecodingGraph, name: str) -> Engine:
         return _faster_decoder(graph)
 
     def search(posteriors: Posteriors, options: SearchOptions) -> str:
-        return decode(graph, posteriors, replace(options, engine=name)).best_path()[0].text
+        chosen: Any = {"engine": name}
+        return decode(graph, posteriors, replace(options, **chosen)).best_path()[0].text
 
     return search
 
