@@ -110,7 +110,7 @@ def test_weights_that_do_not_fit_are_an_error(tmp_path):
         acoustic.load(tmp_path / "wrong.npz")
     contents["conformer.json"] = np.array('{"tokens": ["a"], "size": 3}')
     np.savez(tmp_path / "unknown.npz", **contents)
-    with pytest.raises(ModelError, match=r"unknown\.npz: unknown field 'size'"):
+    with pytest.raises(ModelError, match=r"unknown\.npz: unknown key size"):
         acoustic.load(tmp_path / "unknown.npz")
 
 

@@ -138,7 +138,7 @@ def test_on_a_trained_encoder():
         ({"lattice": "constrained"}, "lattice is one of"),
         ({"stack": 0}, "sizes are positive"),
         ({"dropout": 1.0}, "dropout is a probability below 1"),
-        ({"encoder": {"dims": 3}}, "unknown field 'dims'"),
+        ({"encoder": {"dims": 3}}, r"unknown key \[encoder\] dims"),
     ],
 )
 def test_configs_that_make_no_sense(fields, message):

@@ -37,13 +37,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg import symbols
-from asr_hlg.acoustic.config import configure
 from asr_hlg.acoustic.model import AcousticModel
 from asr_hlg.acoustic.network import checked_priors
 from asr_hlg.acoustic.runtime import Session
 from asr_hlg.audio.recording import RATES
 from asr_hlg.errors import AsrHlgError, ModelError
 from asr_hlg.features import FbankOptions, fbank
+from asr_hlg.settings import section
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ class Description:
                 tokens=names,
                 frame_shift=_positive(float(fields["frame_shift"])),
                 sample_rate=_rate(int(fields["sample_rate"])),
-                fbank=configure(FbankOptions, fields["fbank"]) if "fbank" in fields else None,
+                fbank=section(FbankOptions, fields["fbank"], "fbank")
+                if "fbank" in fields
+                else None,
                 priors=_priors(fields["priors"], len(names)) if "priors" in fields else None,
             )
         except KeyError as error:

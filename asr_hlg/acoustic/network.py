@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from asr_hlg.acoustic.config import FbankConfig, configure
+from asr_hlg.acoustic.config import FbankConfig
 from asr_hlg.errors import ModelError
+from asr_hlg.settings import section
 
 Augment = Callable[[Tensor, Tensor], Tensor]
 """Features ``(B, frames, filters)`` and frames ``(B,)`` to features that are harder to read."""
@@ -124,7 +125,7 @@ class Network(nn.Module):
                 arrays = {name: file[name] for name in file.files}
             fields = json.loads(str(arrays.pop(config_key(cls.kind))))
             priors = arrays.pop(_PRIORS, None)
-            config = configure(cls.config_class, fields)
+            config = section(cls.config_class, fields, "", error=ModelError)
             with _AtMost(sum(array.size for array in arrays.values())):
                 network = cls(config)
             network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})

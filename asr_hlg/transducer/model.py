@@ -25,9 +25,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr_hlg.acoustic.config import check, configure
+from asr_hlg.acoustic.config import check
 from asr_hlg.acoustic.nets import Network, network_class
+from asr_hlg.errors import ModelError
 from asr_hlg.features import FbankOptions
+from asr_hlg.settings import section
 from asr_hlg.transducer.loss import LATTICES
 from asr_hlg.transducer.prediction import Lstm, State, Stateless
 
@@ -84,7 +86,9 @@ class TransducerConfig:
     def encoder_config(self) -> Any:
         """The encoder's own configuration."""
         fields = {**self.encoder_fields, "tokens": self.encoder_fields.get("tokens", self.tokens)}
-        return configure(network_class(self.encoder).config_class, fields)
+        return section(
+            network_class(self.encoder).config_class, fields, "encoder", error=ModelError
+        )
 
     @property
     def sample_rate(self) -> int:
@@ -149,7 +153,7 @@ class Transducer(Network):
         """
         described = dataclasses.asdict(encoder.config)
         config = {**fields, "tokens": tokens, "encoder": encoder.kind, "encoder_fields": described}
-        transducer = cls(configure(TransducerConfig, config))
+        transducer = cls(section(TransducerConfig, config, "transducer", error=ModelError))
         kept = transducer.encoder.state_dict()
         weights = encoder.state_dict()
         transducer.encoder.load_state_dict({name: weights[name] for name in kept})

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from asr_hlg.acoustic.config import configure, nearest
 from asr_hlg.acoustic.conformer import Conformer
 from asr_hlg.acoustic.nets.blstm import Blstm
 from asr_hlg.acoustic.nets.cnn import Cnn, CnnLstm
 from asr_hlg.acoustic.nets.tdnn import Tdnn
 from asr_hlg.acoustic.network import Network
 from asr_hlg.errors import ModelError
+from asr_hlg.settings import nearest, section
 
 KINDS: dict[str, type[Network]] = {
     network.kind: network for network in (Cnn, CnnLstm, Blstm, Tdnn, Conformer)
@@ -37,7 +37,8 @@ def create(kind: str, tokens: Sequence[str], **fields: Any) -> Network:
         If the kind or a field is unknown, naming the nearest one, or a value does not fit.
     """
     network = network_class(kind)
-    return network(configure(network.config_class, {"tokens": tuple(tokens), **fields}))
+    values = {"tokens": tuple(tokens), **fields}
+    return network(section(network.config_class, values, "network", error=ModelError))
 
 
 def network_class(kind: str) -> type[Network]:
