@@ -462,8 +462,16 @@ def test_descriptions_give_size_and_frame_rate():
         ("cnn", {"dim": "wide"}, r"\[network\] dim must be an integer, not 'wide'"),
         ("cnn", {"dim": True}, "dim must be an integer, not True"),
         ("cnn", {"causal": 1}, "causal must be true or false, not 1"),
-        ("tdnn", {"dilations": 3}, r"\[network\] dilations must be a list, every item an integer, not 3"),
-        ("tdnn", {"dilations": [1, "2"]}, r"dilations must be a list, every item an integer, not \[1, '2'\]"),
+        (
+            "tdnn",
+            {"dilations": 3},
+            r"\[network\] dilations must be a list, every .* not 3",
+        ),
+        (
+            "tdnn",
+            {"dilations": [1, "2"]},
+            r"every item an integer, not \[1, '2'\]",
+        ),
         ("tdnn", {"dilations": [0]}, "positive"),
         ("tdnn", {"subsampling": 6}, "frames unseen"),
         ("tdnn", {"kernel": 4}, "odd"),
