@@ -147,7 +147,7 @@ class FrameArcs:
 
     def forward_score(self) -> float:
         """log Σ over all paths."""
-        return float(kernels.forward(self.src, self.dst, self.score, self.num_states)[-1])
+        return float(kernels.forward(self.src, self.dst, self.score, self.num_states, True)[-1])
 
     def closest(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The path that comes closest to a word sequence, and spells it where one does.

@@ -102,22 +102,14 @@ def log_add(a, b):
 
 
 @njit(cache=True)
-def forward(src, dst, score, num_states):
-    """log Σ over paths from the start to every state (Rabiner 1989, eq. 20)."""
+def forward(src, dst, score, num_states, log):
+    """From the start to every state: log Σ over paths (Rabiner 1989, eq. 20), or the best."""
     alpha = np.full(num_states, -np.inf)
     alpha[0] = 0.0
     for arc in range(len(src)):
-        alpha[dst[arc]] = log_add(alpha[dst[arc]], alpha[src[arc]] + score[arc])
-    return alpha
-
-
-@njit(cache=True)
-def best_to(src, dst, score, num_states):
-    """The score of the best path from the start to every state."""
-    alpha = np.full(num_states, -np.inf)
-    alpha[0] = 0.0
-    for arc in range(len(src)):
-        alpha[dst[arc]] = max(alpha[dst[arc]], alpha[src[arc]] + score[arc])
+        value = alpha[src[arc]] + score[arc]
+        old = alpha[dst[arc]]
+        alpha[dst[arc]] = log_add(old, value) if log else max(old, value)
     return alpha
 
 
@@ -301,7 +293,7 @@ def slot_posteriors(src, dst, word, score, num_states, reference, num_words):
     """
     insertion = 1.0 + 1e-5
     num_arcs, slots = len(src), len(reference)
-    alpha = forward(src, dst, score, num_states)
+    alpha = forward(src, dst, score, num_states, True)
     distance = np.zeros((num_states, slots + 1))
     for q in range(1, slots + 1):
         distance[0, q] = distance[0, q - 1] + (reference[q - 1] != 0)

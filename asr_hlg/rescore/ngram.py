@@ -242,7 +242,7 @@ def _first_pass_file(folder: FilePath, meta: Mapping[str, Any]) -> FilePath:
 
 def _best_through(src, dst, score, num_states) -> np.ndarray:
     """The score of the best path through every arc, -inf where none reaches the end."""
-    alpha = kernels.best_to(src, dst, score, num_states)
+    alpha = kernels.forward(src, dst, score, num_states, False)
     beta = kernels.backward(src, dst, score, num_states, False)
     return alpha[src] + score + beta[dst]
 

@@ -289,7 +289,7 @@ def _trim(made, order, num_states, output_beam):
     for i in range(len(order)):
         arc = made[order[i]]
         src[i], dst[i], score[i] = arc.src, arc.dst, arc.score
-    alpha = kernels.best_to(src, dst, score, num_states)
+    alpha = kernels.forward(src, dst, score, num_states, False)
     beta = kernels.backward(src, dst, score, num_states, False)
     worst = alpha[num_states - 1] - output_beam
     keep = np.empty_like(order)
