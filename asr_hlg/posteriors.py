@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg.errors import ModelError
 
@@ -27,6 +29,10 @@ class Posteriors:
     priors : torch.Tensor, optional
         float32 ``(num_tokens,)``: p(φ) of every column, for models that are decoded as hybrids;
         ``None`` for all others.
+    features : torch.Tensor, optional
+        float32 ``(num_utterances, num_frames, encoder_dim)``: of a transducer, whose
+        log-probabilities here are those of a frame before which nothing was said, and whose search
+        goes on from these features; ``None`` for all others.
     """
 
     log_probs: torch.Tensor
@@ -34,6 +40,7 @@ class Posteriors:
     frame_shift: float
     tokens: tuple[str, ...]
     priors: torch.Tensor | None = None
+    features: torch.Tensor | None = None
 
     def __post_init__(self):
         if self.log_probs.ndim != 3 or self.log_probs.shape[2] != len(self.tokens):
@@ -52,6 +59,44 @@ class Posteriors:
             tuple(self.priors.shape) != (len(self.tokens),) or not bool((self.priors > 0).all())
         ):
             raise ModelError(f"priors must be {len(self.tokens)} positive numbers")
+
+    def frames(self, begin: int, end: int | None) -> Posteriors:
+        """Frames [begin, end) of one utterance, ``None`` for its end."""
+        part = slice(begin, int(self.lengths[0]) if end is None else end)
+        features = None if self.features is None else self.features[:, part]
+        return self._of_frames(self.log_probs[:, part], features)
+
+    def followed_by(self, other: Posteriors) -> Posteriors:
+        """The frames of one utterance, and then those of another."""
+        features = None
+        if self.features is not None and other.features is not None:
+            features = torch.cat([self.features, other.features], dim=1)
+        return self._of_frames(torch.cat([self.log_probs, other.log_probs], dim=1), features)
+
+    def row(self, utterance: int) -> Posteriors:
+        """One utterance alone, without its padding."""
+        rows = slice(utterance, utterance + 1)
+        features = None if self.features is None else self.features[rows]
+        alone = replace(
+            self, log_probs=self.log_probs[rows], lengths=self.lengths[rows], features=features
+        )
+        return alone.frames(0, None)
+
+    @staticmethod
+    def together(parts: Sequence[Posteriors]) -> Posteriors:
+        """A padded batch of single utterances, all of one model."""
+        rows = [part.frames(0, None) for part in parts]
+        features = [row.features[0] for row in rows if row.features is not None]
+        return replace(
+            rows[0],
+            log_probs=pad_sequence([row.log_probs[0] for row in rows], batch_first=True),
+            lengths=torch.cat([row.lengths for row in rows]),
+            features=pad_sequence(features, batch_first=True) if features else None,
+        )
+
+    def _of_frames(self, log_probs: torch.Tensor, features: torch.Tensor | None) -> Posteriors:
+        lengths = torch.tensor([log_probs.shape[1]], dtype=torch.int32)
+        return replace(self, log_probs=log_probs, lengths=lengths, features=features)
 
     def to(self, device: str | torch.device) -> Posteriors:
         """The same posteriors with ``log_probs`` on another device."""

@@ -11,7 +11,7 @@ Nothing here waits for the end of the recording: a minute or two of it lie in me
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 import torch
@@ -94,11 +94,11 @@ def _recognise_long(blocks: Iterator[Tensor], model: AcousticModel) -> Iterator[
             held = torch.cat([held, block])
         last = len(held) <= wanted
         posteriors = model.posteriors([held if last else held[:wanted]], model.sample_rate)
-        frames = slice(begin - origin, None if last else end - origin)
         samples = slice(
             sample(begin) - sample(origin), None if last else sample(end) - sample(origin)
         )
-        yield held[samples], _with(posteriors, posteriors.log_probs[:, frames])
+        frames = posteriors.frames(begin - origin, None if last else end - origin)
+        yield held[samples], frames
         if last:
             return
         held = held[sample(end - context) - sample(origin) :]
@@ -123,38 +123,29 @@ def pieces(heard: Iterable[Heard], max_seconds: float = MAX_SECONDS) -> Iterator
         Together they cover the recording.
     """
     number, begin = 1, 0
-    samples, log_probs = torch.zeros(0), None
+    samples, held = torch.zeros(0), None
     for more_samples, posteriors in heard:
         samples = torch.cat([samples, more_samples])
-        more = posteriors.log_probs[:, : int(posteriors.lengths[0])]
-        log_probs = more if log_probs is None else torch.cat([log_probs, more], dim=1)
+        more = posteriors.frames(0, None)
+        held = more if held is None else held.followed_by(more)
         limit = max(1, int(max_seconds / posteriors.frame_shift))
-        samples_per_frame = len(samples) / max(1, log_probs.shape[1])
-        while log_probs.shape[1] > limit:
+        samples_per_frame = len(samples) / max(1, int(held.lengths[0]))
+        while int(held.lengths[0]) > limit:
             middle = limit // 2
-            end = middle + _best_cut(_quiet(log_probs[:, middle:limit], posteriors.tokens))
+            end = middle + _best_cut(_quiet(held.frames(middle, limit)))
             split = min(len(samples), round(end * samples_per_frame))
-            yield Piece(
-                number, begin, samples[:split], _with(posteriors, log_probs[:, :end]), False
-            )
-            samples, log_probs = samples[split:], log_probs[:, end:]
+            yield Piece(number, begin, samples[:split], held.frames(0, end), False)
+            samples, held = samples[split:], held.frames(end, None)
             number, begin = number + 1, begin + end
-    assert log_probs is not None
-    yield Piece(number, begin, samples, _with(posteriors, log_probs), True)
+    assert held is not None
+    yield Piece(number, begin, samples, held, True)
 
 
-def _with(posteriors: Posteriors, log_probs: Tensor) -> Posteriors:
-    """Other frames ``(1, frames, tokens)`` of the same kind."""
-    lengths = torch.tensor([log_probs.shape[1]], dtype=torch.int32)
-    return replace(posteriors, log_probs=log_probs, lengths=lengths)
-
-
-def _quiet(log_probs: Tensor, tokens: tuple[str, ...]) -> Tensor:
-    """Probability ``(frames,)`` that a frame is silence or blank."""
-    columns = [i for i, name in enumerate(tokens) if name in (BLANK, SILENCE)]
-    if not columns:
-        return torch.zeros(log_probs.shape[1])
-    return log_probs[0][:, columns].exp().sum(dim=1).clamp(max=1.0).cpu()
+def _quiet(posteriors: Posteriors) -> Tensor:
+    """Probability ``(frames,)`` that a frame of one utterance is silence or blank."""
+    columns = [i for i, name in enumerate(posteriors.tokens) if name in (BLANK, SILENCE)]
+    log_probs = posteriors.log_probs[0][:, columns]
+    return log_probs.exp().sum(dim=1).clamp(max=1.0).cpu()
 
 
 def _best_cut(quiet: Tensor) -> int:
