@@ -26,7 +26,7 @@ from asr_hlg.transducer import (
 from asr_hlg.transducer.words import Speller
 
 TOKENS = ("<blk>", "a", "b", "c")
-NO_BEAM = {"search_beam": 1000.0, "max_states": 100_000, "max_contexts": 10_000}
+NO_BEAM = {"search_beam": 1000.0, "max_active": 100_000, "max_contexts": 10_000}
 SEARCHES = [
     TransducerOptions("greedy"),
     TransducerOptions("beam", beam_size=5),
@@ -360,7 +360,7 @@ def test_a_narrow_beam_is_widened_where_it_loses_every_path():
     G = grammar.compile("cab cab cab", LEXICON.words)
     graph = compile_hlg(topology.transducer(len(TOKENS)), LEXICON, G)
     features, lengths = features_of(10)
-    options = TransducerOptions("graph", search_beam=6.0, max_states=3, max_contexts=3)
+    options = TransducerOptions("graph", search_beam=6.0, max_active=3, max_contexts=3)
     first = Decoder(network, graph, options)
     assert first._search._search(features, [10], options) == [None]
     assert first.search(features, lengths).best_path()[0].text == "cab cab cab"

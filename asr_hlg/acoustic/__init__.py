@@ -10,7 +10,8 @@ A model file is recognised by its ending:
 ========================  ========================================================================
 ``hama``                  the pretrained English model (no file; the default)
 ``.npz``                  a network of :mod:`~asr_hlg.acoustic.nets` that its ``save`` wrote, or
-                          precomputed log-probabilities
+                          precomputed log-probabilities; transducers only where a search for
+                          them is at hand, as in ``asr-hlg transcribe``
 ``.pt``                   a TorchScript network
 ``.onnx``                 an ONNX network; needs onnxruntime
 ``.scp``, ``.ark``        precomputed log-probabilities in Kaldi's format
@@ -61,6 +62,7 @@ def load(
     spec: str | Path = "hama",
     device: str | torch.device = "cpu",
     tokens: Sequence[str] | None = None,
+    transducer: Callable[[Path, str | torch.device], AcousticModel] | None = None,
 ) -> AcousticModel:
     """Load an acoustic model.
 
@@ -72,6 +74,9 @@ def load(
         Where to compute.
     tokens : sequence of str, optional
         Names of the model's columns, for a file whose description does not give them.
+    transducer : callable, optional
+        What makes a model of a transducer's file, for a caller that has a search for it:
+        :meth:`asr_hlg.transducer.Recogniser.load`. By default such a file is refused.
 
     Raises
     ------
@@ -82,6 +87,14 @@ def load(
         return ConformerModel(hama.conformer(), device, frozen=True)
     path = _model_file(Path(spec))
     if path.suffix == ".npz" and (kind := nets.kind_of(path)):
+        if kind == nets.TRANSDUCER:
+            if transducer is None:
+                raise ModelError(
+                    "a transducer has no probabilities of frames by themselves",
+                    path=path,
+                    remedy="use it with asr-hlg transcribe, or name a CTC or hybrid model here",
+                )
+            return transducer(path, device)
         model = ConformerModel if kind == Conformer.kind else NetworkModel
         return model(nets.load(path), device, frozen=True)
     return _KINDS[path.suffix](path, Description.beside(path, tokens), device)

@@ -74,10 +74,12 @@ class AcousticModel(abc.ABC):
         rows = [self._prepared(w, k, sample_rate) for k, w in enumerate(waveforms)]
         if not rows:
             raise AudioError("no waveforms to recognise")
-        log_probs = self.log_probs(rows)
-        lengths = torch.tensor([len(frames) for frames in log_probs], dtype=torch.int32)
-        padded = pad_sequence(log_probs, batch_first=True)
-        return Posteriors(padded, lengths, self.frame_shift, self.tokens, self.priors)
+        found = self.log_probs(rows)
+        lengths = torch.tensor([len(frames) for frames in found], dtype=torch.int32)
+        return self._posteriors(pad_sequence(found, batch_first=True), lengths)
+
+    def _posteriors(self, log_probs: Tensor, lengths: Tensor) -> Posteriors:
+        return Posteriors(log_probs, lengths, self.frame_shift, self.tokens, self.priors)
 
     @abc.abstractmethod
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:

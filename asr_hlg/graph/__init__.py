@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import k2
 import numpy as np
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from asr_hlg.search import SearchOptions
 
 __all__ = ["DecodingGraph", "Stage", "compile_hlg"]
+
+Options = TypeVar("Options")
 
 
 class DecodingGraph:
@@ -158,13 +160,34 @@ class DecodingGraph:
         """Tokens that stand between words: optional silence."""
         return frozenset() if self.silence is None else frozenset([self.silence])
 
+    @property
+    def topology(self) -> str | None:
+        """The recipe's kind of H, None without a recipe."""
+        return self.meta.get("recipe", {}).get("topology", {}).get("kind")
+
     def search_options(self, **changes: Any) -> SearchOptions:
-        """The scales and beams that the recipe found best, with some of them changed."""
+        """The scales and beams that the recipe found best, with some of them changed.
+
+        Raises
+        ------
+        GraphError
+            If the graph is for transducers, so that no frame's probabilities can be searched.
+        """
         from asr_hlg.search import SearchOptions
 
+        if self.topology == "transducer":
+            raise GraphError(
+                "the graph is for transducers, and the acoustic model is none",
+                path=self.folder,
+                remedy="name a transducer with --model, or a graph of another topology",
+            )
+        return self.options(SearchOptions, **changes)
+
+    def options(self, kind: type[Options], **changes: Any) -> Options:
+        """The recipe's table ``[search]``, as the dataclass of some search, with changes."""
         chosen = {**self.meta.get("recipe", {}).get("search", {}), **changes}
         place = self.folder or Path("the recipe")
-        return section(SearchOptions, chosen, "search", place, GraphError)
+        return section(kind, chosen, "search", place, GraphError)
 
     def save(self, path: str | Path) -> None:
         """Write the graph as a folder of arrays and text files, H∘L∘G included."""

@@ -11,8 +11,6 @@ Two engines do the same: :mod:`~asr_hlg.search.token_passing` on the CPU, for CT
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from asr_hlg import hybrid
 from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph
@@ -63,8 +61,8 @@ def decode(
         floor=options.floor,
     )
     if _engine(graph, options) == "k2":
-        return intersection.search(graph, scores.to(graph.device), options, _wider(options))
-    return token_passing.search(graph, scores.to("cpu"), options, _wider(options))
+        return intersection.search(graph, scores.to(graph.device), options, options.wider())
+    return token_passing.search(graph, scores.to("cpu"), options, options.wider())
 
 
 def _engine(graph: DecodingGraph, options: SearchOptions) -> str:
@@ -78,13 +76,3 @@ def _engine(graph: DecodingGraph, options: SearchOptions) -> str:
     if options.engine == "auto":
         return "tokens" if fits else "k2"
     return options.engine
-
-
-def _wider(options: SearchOptions) -> SearchOptions:
-    """Options for a second try where the first lost every path."""
-    return replace(
-        options,
-        search_beam=4 * options.search_beam,
-        min_active=max(1_000, options.min_active),
-        max_active=max(10_000, 4 * options.max_active),
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from asr_hlg.errors import OptionError
@@ -57,3 +57,21 @@ class SearchOptions:
             raise OptionError(
                 f"unknown engine {self.engine!r}", remedy="auto, tokens and k2 are known"
             )
+
+    def wider(self) -> SearchOptions:
+        """For a second try where the first lost every path."""
+        return replace(
+            self,
+            search_beam=4 * self.search_beam,
+            min_active=max(1_000, self.min_active),
+            max_active=max(10_000, 4 * self.max_active),
+        )
+
+    def narrower(self) -> SearchOptions:
+        """For another try where memory ran short."""
+        return replace(
+            self,
+            search_beam=0.8 * self.search_beam,
+            output_beam=0.8 * self.output_beam,
+            max_active=max(1, self.min_active, self.max_active // 4),
+        )

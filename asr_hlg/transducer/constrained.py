@@ -10,8 +10,6 @@ token of its own, END, whose arcs carry these scores, and with one frame more.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import k2
 import numpy as np
 import torch
@@ -24,7 +22,7 @@ from asr_hlg.graph.flat import FlatGraph, expand
 from asr_hlg.lattice import FrameArcs, arc_counts
 from asr_hlg.symbols import BLANK
 from asr_hlg.transducer.model import Transducer
-from asr_hlg.transducer.options import TransducerOptions
+from asr_hlg.transducer.options import GraphOptions
 
 _NEVER = -1e10  # log-probability of what may not be said
 
@@ -38,7 +36,8 @@ class GraphSearch:
         In evaluation mode, with a prediction network of finite context.
     graph : DecodingGraph
         Of the topology ``transducer``; its tokens are matched to the network's by name.
-    options : TransducerOptions
+    graph_scale : float
+        Weight of the graph's scores.
 
     Raises
     ------
@@ -48,22 +47,19 @@ class GraphSearch:
         If the graph has another topology.
     """
 
-    def __init__(self, network: Transducer, graph: DecodingGraph, options: TransducerOptions):
+    def __init__(self, network: Transducer, graph: DecodingGraph, graph_scale: float):
         context = network.prediction.context
         if context is None:
             raise ModelError(
                 "a search with a graph keeps hypotheses apart by their last tokens, an LSTM by all",
                 remedy="use a stateless prediction network, or search greedily or with a beam",
             )
-        self.network, self.options = network, options
+        check(graph)
+        self.network, self.graph_scale = network, graph_scale
         flat = FlatGraph.of(graph.fsa.to("cpu"))
         label = flat.packed[:, 2]
-        if graph.columns[0] != BLANK or ((label > 0) & (label != flat.phones)).any():
-            raise GraphError(
-                "the graph repeats tokens over frames, or has several frames a token",
-                path=graph.folder,
-                remedy='compile it with [topology] kind = "transducer"',
-            )
+        if ((label > 0) & (label != flat.phones)).any():
+            raise _repeats(graph)
         # ∅ needs no arcs: k2 stays in every state by itself.
         self._arcs = flat.take(np.flatnonzero(label != 0))
         self._columns = _columns(network, graph)
@@ -71,22 +67,17 @@ class GraphSearch:
         self._fsa = self._streamed().to(self._columns.device)
         self._context = context
 
-    def search(self, features: Tensor, lengths: list[int]) -> list[FrameArcs | None]:
+    def search(
+        self, features: Tensor, lengths: list[int], options: GraphOptions
+    ) -> list[FrameArcs | None]:
         """The lattices of a batch: ``(B, T, encoder_dim)`` and its frames.
 
         An utterance without frames, and one through which no path of the graph survives, even
         with a beam four times as wide, has none.
         """
         found: list[FrameArcs | None] = [None] * len(lengths)
-        options = self.options
-        wider = replace(
-            options,
-            search_beam=4 * options.search_beam,
-            max_states=4 * options.max_states,
-            max_contexts=4 * options.max_contexts,
-        )
         rows = [row for row, length in enumerate(lengths) if length]
-        for chosen in (options, wider):
+        for chosen in (options, options.wider()):
             if not rows:
                 break
             part = features[rows], [lengths[row] for row in rows]
@@ -97,13 +88,13 @@ class GraphSearch:
 
     @torch.no_grad()
     def _search(
-        self, features: Tensor, lengths: list[int], options: TransducerOptions
+        self, features: Tensor, lengths: list[int], options: GraphOptions
     ) -> list[FrameArcs | None]:
         config = k2.RnntDecodingConfig(
             vocab_size=self._end + 1,
             decoder_history_len=self._context,
             beam=options.search_beam,
-            max_states=options.max_states,
+            max_states=options.max_active,
             max_contexts=options.max_contexts,
         )
         sources = [k2.RnntDecodingStream(self._fsa) for _ in lengths]
@@ -114,12 +105,15 @@ class GraphSearch:
             shape, contexts = streams.get_contexts()
             row = shape.row_ids(1).long()
             here = encoded[:, min(frame, encoded.shape[1] - 1)][row]
-            streams.advance(self._log_probs(here, contexts.long(), (left - frame)[row]))
+            penalty = options.blank_penalty
+            streams.advance(self._log_probs(here, contexts.long(), (left - frame)[row], penalty))
         streams.terminate_and_flush_to_streams()
         lattice = streams.format_output([length + 2 for length in lengths])
         return self._frame_arcs(k2.connect(lattice.to("cpu")))
 
-    def _log_probs(self, encoded: Tensor, contexts: Tensor, left: Tensor) -> Tensor:
+    def _log_probs(
+        self, encoded: Tensor, contexts: Tensor, left: Tensor, blank_penalty: float
+    ) -> Tensor:
         """What may be said next, ``(contexts, tokens of the graph and END)``.
 
         ``left`` is the number of frames that a context's utterance still has: at 0 there is END
@@ -127,7 +121,7 @@ class GraphSearch:
         """
         log_probs = self.network.log_probs(encoded, (self._columns[contexts],))
         log_probs = log_probs[:, self._columns]
-        log_probs[:, 0] -= self.options.blank_penalty
+        log_probs[:, 0] -= blank_penalty
         log_probs[:, self._end] = _NEVER
         over = (left <= 0)[:, None]
         only = torch.where(left == 0, self._end, 0)[:, None]
@@ -142,7 +136,7 @@ class GraphSearch:
             np.append(src, np.int32(arcs.num_states - 1)),
             np.append(dst, np.int32(arcs.num_states)),
             np.append(np.where(label == -1, self._end, label), -1).astype(np.int32),
-            np.append(arcs.score * np.float32(self.options.graph_scale), np.float32(0)),
+            np.append(arcs.score * np.float32(self.graph_scale), np.float32(0)),
         )
         fsa.arc = torch.arange(fsa.num_arcs, dtype=torch.int32)
         fsa.arc_filler = -1
@@ -173,7 +167,7 @@ class GraphSearch:
         place = np.where(says, arc, 0)
         splits = self._arcs.word_splits
         begin, end = splits[place], np.where(says, splits[place + 1], splits[place])
-        graph_score = np.where(says, self._arcs.score[place], 0.0) * self.options.graph_scale
+        graph_score = np.where(says, self._arcs.score[place], 0.0) * self.graph_scale
         return FrameArcs(
             final + 1,
             src.astype(np.int32),
@@ -186,6 +180,21 @@ class GraphSearch:
             self._arcs.words[expand(begin, end)[0]],
             np.append(0, np.cumsum(end - begin)),
         )
+
+
+def check(graph: DecodingGraph) -> None:
+    """Refuse graphs that are not for transducers, where that shows without reading their arcs."""
+    other = graph.topology not in (None, "transducer")
+    if other or graph.columns[0] != BLANK or graph.packed is not None:
+        raise _repeats(graph)
+
+
+def _repeats(graph: DecodingGraph) -> GraphError:
+    return GraphError(
+        "a transducer says a token in one frame, and this graph has several frames a token",
+        path=graph.folder,
+        remedy='use one with [topology] kind = "transducer"',
+    )
 
 
 def _columns(network: Transducer, graph: DecodingGraph) -> Tensor:

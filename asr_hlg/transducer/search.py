@@ -65,7 +65,7 @@ class Decoder:
         self.graph = graph or token_graph(network.config.tokens)
         self._search: GraphSearch | None = None
         if self.options.search == "graph":
-            self._search = GraphSearch(network, self.graph, self.options)
+            self._search = GraphSearch(network, self.graph, self.options.graph_scale)
 
     @torch.no_grad()
     def decode(self, inputs: Tensor, lengths: Tensor) -> Lattice:
@@ -103,7 +103,7 @@ class Decoder:
     ) -> Sequence[FrameArcs | None]:
         options = self.options
         if self._search is not None:
-            return self._search.search(features, frames)
+            return self._search.search(features, frames, options)
         if options.search == "beam":
             steps = beam.search(self.network, features, options.beam_size, options.blank_penalty)
         else:

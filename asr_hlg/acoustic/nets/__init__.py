@@ -26,11 +26,12 @@ utterance whatever it is padded with.
 """
 
 from asr_hlg.acoustic.nets.registry import KINDS, create, network_class
-from asr_hlg.acoustic.nets.store import export, kind_of, load
+from asr_hlg.acoustic.nets.store import TRANSDUCER, export, kind_of, load
 from asr_hlg.acoustic.network import FbankNetwork, Network
 
 __all__ = [
     "KINDS",
+    "TRANSDUCER",
     "FbankNetwork",
     "Network",
     "create",

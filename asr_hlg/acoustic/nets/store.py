@@ -19,8 +19,14 @@ from asr_hlg.errors import ModelError
 _OPSET = 14
 
 
+TRANSDUCER = "transducer"
+"""The kind of :class:`asr_hlg.transducer.Transducer`, which hears no frame by itself."""
+
+
 def kind_of(path: str | Path) -> str | None:
-    """Which kind of network an ``.npz`` file holds; None if it holds something else.
+    """Which kind of network an ``.npz`` file holds, a key of ``KINDS`` or ``TRANSDUCER``.
+
+    None if it holds something else.
 
     Raises
     ------
@@ -32,7 +38,7 @@ def kind_of(path: str | Path) -> str | None:
             names = archive.namelist()
     except Exception as error:  # zipfile has an error of its own for each version it cannot read
         raise ModelError(f"not an .npz file: {error}", path=path) from None
-    return next((kind for kind in KINDS if config_key(kind) + ".npy" in names), None)
+    return next((kind for kind in (*KINDS, TRANSDUCER) if config_key(kind) + ".npy" in names), None)
 
 
 def load(path: str | Path) -> Network:
@@ -44,8 +50,12 @@ def load(path: str | Path) -> Network:
         If the file holds none, or is damaged.
     """
     kind = kind_of(path)
-    if kind is None:
-        raise ModelError("holds no network", path=path, remedy="write one with network.save()")
+    if kind not in KINDS:
+        raise ModelError(
+            "holds no network that hears frames by themselves",
+            path=path,
+            remedy="write one with network.save()",
+        )
     return KINDS[kind].load(path)
 
 
