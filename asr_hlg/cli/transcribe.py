@@ -51,6 +51,7 @@ and all of them must find graph and recordings under the same paths. See docs/sc
 
 _SEARCH = {
     "acoustic_scale": "weight of the acoustics against the graph",
+    "graph_scale": "weight of the graph against a transducer",
     "blank_penalty": "taken off the log-probability of blanks: more words, more insertions",
     "search_beam": "wider is slower and more exact",
     "output_beam": "how deep the lattice is: alternatives, confidences",

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +26,7 @@ from asr_hlg.segment import Heard, Piece, pieces, recognise
 from asr_hlg.transcribe.joining import join
 from asr_hlg.transcribe.options import TranscribeOptions
 from asr_hlg.transcript import Alternative, Transcript
+from asr_hlg.transducer import GraphOptions, Recogniser
 
 OnError = Callable[[Recording, AsrHlgError], None]
 
@@ -32,19 +34,31 @@ _NARROWER = 4  # tries with ever narrower beams before memory counts as too shor
 
 
 class Transcriber:
-    """A graph and an acoustic model that transcribe recordings together."""
+    """A graph and an acoustic model that transcribe recordings together.
+
+    Parameters
+    ----------
+    graph : DecodingGraph
+    model : AcousticModel
+        A transducer, :class:`~asr_hlg.transducer.Recogniser`, brings a search of its own.
+    search : SearchOptions or GraphOptions, optional
+        For :func:`asr_hlg.search.decode`, or for a transducer's search; by default what the
+        graph's recipe says.
+    options : TranscribeOptions, optional
+    passes : SecondPasses, optional
+    """
 
     def __init__(
         self,
         graph: DecodingGraph,
         model: AcousticModel,
-        search: SearchOptions | None = None,
+        search: SearchOptions | GraphOptions | None = None,
         options: TranscribeOptions | None = None,
         passes: SecondPasses | None = None,
     ):
         self.graph = graph
         self.model = model
-        self.search = search or graph.search_options()
+        self.search = search or _search_options(graph, model)
         self.options = options or TranscribeOptions()
         self.passes = passes
 
@@ -68,27 +82,36 @@ class Transcriber:
         device : str
             ``cpu``, ``cuda`` or ``cuda:N``: where model and search run.
         model : str or Path, optional
-            Another acoustic model, as :func:`asr_hlg.acoustic.load` takes it.
+            Another acoustic model, as :func:`asr_hlg.acoustic.load` takes it, or a transducer.
         options : TranscribeOptions, optional
         graph : DecodingGraph, optional
             What was made of that folder's graph, to be searched in its place: see
             :func:`asr_hlg.graph.runtime.open_graph`.
         **search
-            Fields of :class:`SearchOptions` that differ from the recipe's.
+            Fields of :class:`SearchOptions`, or of a transducer's
+            :class:`~asr_hlg.transducer.GraphOptions`, that differ from the recipe's.
+
+        Raises
+        ------
+        GraphError
+            If one of graph and model is for transducers and the other is not.
         """
         graph = graph or DecodingGraph.load(path, device)
         spec = model or graph.meta.get("recipe", {}).get("acoustic_model", "hama")
         passes = SecondPasses((options or TranscribeOptions()).passes, path, graph, device)
-        network = acoustic.load(spec, device)
-        return cls(graph, network, graph.search_options(**search), options, passes)
+        network = acoustic.load(spec, device, transducer=Recogniser.load)
+        return cls(graph, network, _search_options(graph, network, **search), options, passes)
 
     def warm_up(self) -> None:
         """Search some noise, so that no recording waits for code and tables to be loaded."""
-        columns = self.graph.columns
-        noise = 5 * torch.randn(1, 50, len(columns), generator=torch.Generator().manual_seed(0))
-        length = torch.tensor([noise.shape[1]], dtype=torch.int32)
-        posteriors = Posteriors(noise.log_softmax(dim=2), length, self.model.frame_shift, columns)
-        lattice = decode(self.graph, posteriors, self.search)
+        if isinstance(self.model, Recogniser):
+            posteriors = self.model.of_features(*_noise(self.model.network.encoder_dim))
+        else:
+            columns = self.graph.columns
+            log_probs, length = _noise(len(columns))
+            shift = self.model.frame_shift
+            posteriors = Posteriors(log_probs.log_softmax(dim=2), length, shift, columns)
+        lattice = self._decode(self.graph, posteriors, self.search)
         lattice.words(lattice.best_path())
 
     def transcribe(
@@ -147,7 +170,7 @@ class Transcriber:
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error):
                     raise
-            search = _narrower(search)
+            search = search.narrower()
             note = [
                 f"from {piece.begin * self.model.frame_shift:.1f} s on searched with beam "
                 f"{search.search_beam:g} and max_active {search.max_active}: memory ran short"
@@ -157,9 +180,13 @@ class Transcriber:
             remedy="give it more with --max-memory",
         )
 
-    def _lattice(self, piece: Piece, search: SearchOptions) -> Lattice:
-        lattice = decode(self.graph, piece.posteriors, search)
+    def _lattice(self, piece: Piece, search: SearchOptions | GraphOptions) -> Lattice:
+        lattice = self._decode(self.graph, piece.posteriors, search)
         return lattice if self.passes is None else self.passes.lattice(lattice)
+
+    @property
+    def _decode(self) -> Callable[[DecodingGraph, Posteriors, Any], Lattice]:
+        return self.model.decode if isinstance(self.model, Recogniser) else decode
 
     def _words(self, lattice: Lattice, piece: Piece) -> Transcript:
         """What a piece's lattice says, with times from the recording's start."""
@@ -230,10 +257,16 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "memory" in str(error)
 
 
-def _narrower(search: SearchOptions) -> SearchOptions:
-    return replace(
-        search,
-        search_beam=0.8 * search.search_beam,
-        output_beam=0.8 * search.output_beam,
-        max_active=max(1, search.min_active, search.max_active // 4),
-    )
+def _search_options(
+    graph: DecodingGraph, model: AcousticModel, **changes: Any
+) -> SearchOptions | GraphOptions:
+    """What the graph's recipe says, for the search that the model needs."""
+    if isinstance(model, Recogniser):
+        return model.search_options(graph, **changes)
+    return graph.search_options(**changes)
+
+
+def _noise(width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some frames of one utterance, ``(1, frames, width)``, and how many."""
+    noise = 5 * torch.randn(1, 50, width, generator=torch.Generator().manual_seed(0))
+    return noise, torch.tensor([noise.shape[1]], dtype=torch.int32)
