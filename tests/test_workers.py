@@ -95,16 +95,17 @@ def sound(path: Path, num_samples: int) -> Path:
     return path / f"{num_samples}.wav"
 
 
-def test_a_broken_model_stops_nothing(cat_hat, tmp_path):
+@pytest.mark.parametrize("batch", [0.0, 1.0])
+def test_a_broken_model_stops_nothing(cat_hat, tmp_path, batch):
     lengths = [500, *FAULTS, 501, 502]
     paths = [sound(tmp_path, length) for length in lengths]
     (tmp_path / "empty.wav").touch()
     found = list(recordings([*paths, tmp_path / "empty.wav"]))
-    job = FaultyJob(cat_hat, folder=str(tmp_path / "markers"))
+    job = FaultyJob(cat_hat, folder=str(tmp_path / "markers"), batch=batch)
     (tmp_path / "markers").mkdir()
     with Workers(job, 2, timeout=10, max_memory=2) as workers:
         results = {recording.id: result for recording, result in workers.run(found)}
-        assert workers.retried >= len(FAULTS)
+        assert workers.retried >= (2 if batch else len(FAULTS))
         assert len(workers.pids) == 2
     assert list(results) == [recording.id for recording in found]
     for well in ("500", "501", "502", "2000", "2001"):
@@ -119,6 +120,8 @@ def test_a_broken_model_stops_nothing(cat_hat, tmp_path):
 def test_limits_out_of_range(cat_hat, wrong):
     with pytest.raises(OptionError, match=next(iter(wrong))):
         Workers(Job(cat_hat), **{"number": 1, **wrong})
+    with pytest.raises(OptionError, match="batch"):
+        Workers(Job(cat_hat, batch=-1.0), 1)
     with pytest.raises(OptionError, match="max_duration"):
         TranscribeOptions(max_duration=0)
 

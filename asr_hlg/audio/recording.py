@@ -54,6 +54,19 @@ class Recording:
     item: lhotse.Recording | Cut | None = None
     fault: AudioError | None = None
 
+    def length(self) -> float:
+        """Seconds that it should last, by what its list or its header says; 0 if they do not."""
+        if self.duration is not None:
+            return self.duration
+        if self.item is not None:
+            return self.item.duration
+        if not os.path.isfile(self.path):  # a pipe, say, which would be waited for
+            return 0.0
+        try:
+            return max(0.0, soundfile.info(os.fsencode(self.path)).duration - self.offset)
+        except (OSError, soundfile.SoundFileError):
+            return 0.0
+
     def load(self, sample_rate: int, channel: int | None = None) -> Tensor:
         """Read it whole, as one channel.
 

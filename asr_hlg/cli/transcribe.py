@@ -22,6 +22,7 @@ from asr_hlg.graph.store import file_hash, read_meta
 from asr_hlg.journal import Journal
 from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.transcribe import Job, TranscribeOptions, Workers
+from asr_hlg.transcribe.batches import GPU_BATCH
 from asr_hlg.transcribe.cluster import RayWorkers
 from asr_hlg.transcribe.options import MAX_DURATION
 from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT
@@ -55,6 +56,7 @@ _SEARCH = {
     "blank_penalty": "taken off the log-probability of blanks: more words, more insertions",
     "search_beam": "wider is slower and more exact",
     "output_beam": "how deep the lattice is: alternatives, confidences",
+    "min_active": "a frame with fewer states alive widens the beam; 0 is fastest",
     "max_active": "most states alive in a frame: bounds time and memory",
 }
 
@@ -86,6 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ref", type=Path, metavar="FILE", help="references, to report WER")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    parser.add_argument(
+        "--batch",
+        type=float,
+        metavar="SECONDS",
+        help=f"of sound to transcribe together ({GPU_BATCH:g} on a GPU, else one recording)",
+    )
     parser.add_argument(
         "--workers", type=int, help="processes side by side on the CPU (default: one a core)"
     )
@@ -168,7 +176,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("search (defaults come from the graph's recipe)")
     for name, help in _SEARCH.items():
-        kind = int if name == "max_active" else float
+        kind = int if name.endswith("_active") else float
         group.add_argument("--" + name.replace("_", "-"), type=kind, help=help)
 
 
@@ -312,12 +320,14 @@ def _job(options: argparse.Namespace) -> Job:
         options.grammar and str(options.grammar),
         options.hotwords and str(options.hotwords),
         options.device,
+        (0.0 if options.device == "cpu" else GPU_BATCH) if options.batch is None else options.batch,
     )
 
 
 def _settings(job: Job) -> dict[str, Any]:
     """What the transcripts of a job depend on, with hashes of the files that it names."""
     settings = asdict(job)
+    del settings["batch"]  # changes how fast, not what
     settings["graph"] = read_meta(Path(job.graph))["files"]
     for name in ("model", "grammar", "hotwords"):
         value = settings[name]

@@ -81,6 +81,11 @@ class Lattice:
         """Whether no path through the graph explains an utterance."""
         return self._item[utterance] is None
 
+    def row(self, utterance: int) -> Lattice:
+        """The lattice of one utterance alone."""
+        arcs, scores = self.utterances[utterance], self.scores.row(utterance)
+        return Lattice.from_arcs([arcs], scores, self.graph)
+
     @cached_property
     def fsas(self) -> k2.Fsa | None:
         """The lattices for k2's algorithms, those that are not empty in order; None without any."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from asr_hlg import acoustic
 from asr_hlg.acoustic import AcousticModel, PrecomputedModel
@@ -149,6 +151,80 @@ class Transcriber:
                 alive()
         return join(recording.id, seconds or frames * self.model.frame_shift, parts)
 
+    def transcribe_together(
+        self, found: Sequence[Recording], alive: Callable[[], None] = lambda: None
+    ) -> list[Transcript | AsrHlgError]:
+        """Transcribe recordings as one batch, as a GPU likes it; errors stand in their places.
+
+        Those of more than a minute are transcribed one by one, and so are all where memory does
+        not suffice for the batch. ``alive`` is called as the work goes on.
+        """
+        if not isinstance(self.model, PrecomputedModel):
+            try:
+                return self._transcribe_batch(found, alive)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+        return [self._transcript_or_error(recording, alive) for recording in found]
+
+    def _transcribe_batch(
+        self, found: Sequence[Recording], alive: Callable[[], None]
+    ) -> list[Transcript | AsrHlgError]:
+        with ThreadPoolExecutor() as pool:
+            read = list(pool.map(self._read_short, found))
+        alive()
+        found_lattices = self._lattices([s for s in read if isinstance(s, Tensor)], alive)
+        results: list[Transcript | AsrHlgError] = []
+        for recording, sound in zip(found, read, strict=True):
+            if sound is None:
+                results.append(self._transcript_or_error(recording, alive))
+            elif isinstance(sound, AsrHlgError):
+                results.append(sound)
+            else:
+                parts = []
+                with _LatticeFile(self.options.lattices, recording.id) as file:
+                    for lattice, piece in next(found_lattices):
+                        parts.append(self._words(lattice, piece))
+                        file.add(lattice, piece)
+                seconds = len(sound) / self.model.sample_rate
+                results.append(join(recording.id, seconds, parts))
+                alive()
+        return results
+
+    def _read_short(self, recording: Recording) -> Tensor | AsrHlgError | None:
+        """The sound of a recording, None where that is more than a block."""
+        options = self.options
+        blocks = recording.blocks(self.model.sample_rate, options.channel, options.max_duration)
+        try:
+            sound, more = next(blocks), next(blocks, None)
+        except AsrHlgError as error:
+            return error
+        return sound if more is None else None
+
+    def _lattices(
+        self, sounds: list[Tensor], alive: Callable[[], None]
+    ) -> Iterator[list[tuple[Lattice, Piece]]]:
+        """The pieces of every sound with their lattices, all from one batch."""
+        if not sounds:
+            return
+        heard = self.model.posteriors(sounds, self.model.sample_rate)
+        alive()
+        cut = [list(pieces([(sound, heard.row(row))])) for row, sound in enumerate(sounds)]
+        every = [piece for own in cut for piece in own]
+        lattice = self._lattice(Posteriors.together([p.posteriors for p in every]), self.search)
+        alive()
+        rows = map(lattice.row, range(len(every)))
+        for own in cut:
+            yield [(next(rows), piece) for piece in own]
+
+    def _transcript_or_error(
+        self, recording: Recording, alive: Callable[[], None]
+    ) -> Transcript | AsrHlgError:
+        try:
+            return self.transcribe_one(recording, alive)
+        except AsrHlgError as error:
+            return error
+
     def _hear(self, recording: Recording) -> Iterator[Heard]:
         """The sound of a recording and its posteriors; no sound where these are stored ones."""
         if isinstance(self.model, PrecomputedModel):
@@ -163,7 +239,7 @@ class Transcriber:
         note: list[str] = []
         for _ in range(1 + _NARROWER):
             try:
-                lattice = self._lattice(piece, search)
+                lattice = self._lattice(piece.posteriors, search)
                 transcript = replace(self._words(lattice, piece), notes=note)
                 file.add(lattice, piece)
                 return transcript
@@ -180,8 +256,8 @@ class Transcriber:
             remedy="give it more with --max-memory",
         )
 
-    def _lattice(self, piece: Piece, search: SearchOptions | GraphOptions) -> Lattice:
-        lattice = self._decode(self.graph, piece.posteriors, search)
+    def _lattice(self, posteriors: Posteriors, search: SearchOptions | GraphOptions) -> Lattice:
+        lattice = self._decode(self.graph, posteriors, search)
         return lattice if self.passes is None else self.passes.lattice(lattice)
 
     @property

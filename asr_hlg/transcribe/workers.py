@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.graph.runtime import open_graph
 from asr_hlg.supervisor import Supervisor, Work
+from asr_hlg.transcribe.batches import batches
 from asr_hlg.transcribe.options import TranscribeOptions
 from asr_hlg.transcribe.transcriber import OnError, Transcriber
 from asr_hlg.transcript import Transcript
@@ -43,6 +45,9 @@ class Job:
         Files with changes to the graph, see :func:`asr_hlg.graph.runtime.open_graph`. Every worker
         makes them in its own memory; an unchanged graph is mapped, and shared by all.
     device : str
+    batch : float
+        Seconds of sound that are transcribed together, see
+        :func:`asr_hlg.transcribe.batches.batches`; 0 for one recording at a time.
     """
 
     graph: str
@@ -52,6 +57,7 @@ class Job:
     grammar: str | None = None
     hotwords: str | None = None
     device: str = "cpu"
+    batch: float = 0.0
 
     def transcriber(self) -> tuple[Transcriber, str]:
         """The transcriber, warmed up; and a report on words whose pronunciation was guessed."""
@@ -100,6 +106,9 @@ class Workers:
         for name, value in {"number": number, "timeout": timeout, "max_memory": max_memory}.items():
             if not value > 0:
                 raise OptionError(f"{name} must be above 0, not {value}")
+        if job.batch < 0:
+            raise OptionError(f"batch must not be below 0, as {job.batch} is")
+        self._batch = job.batch
         self._supervisor = Supervisor(partial(_start, job, max_memory), number, timeout)
         self.report: str = self._supervisor.greeting
 
@@ -135,7 +144,39 @@ class Workers:
         self, found: Iterable[Recording], in_order: bool = True
     ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
         """Every recording with its transcript or with what went wrong, in order or as done."""
-        return self._supervisor.run(found, in_order)
+        if not self._batch:
+            return self._supervisor.run(found, in_order)
+        return self._in_order(found) if in_order else self._run_batches(found)
+
+    def _run_batches(
+        self, found: Iterable[Recording]
+    ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
+        """As done; recordings whose batch failed twice are tried one by one in the end."""
+        alone: list[list[Recording]] = []
+        for tasks in batches(found, self._batch), alone:
+            for batch, results in self._supervisor.run(tasks, in_order=False):
+                if not isinstance(results, AsrHlgError):
+                    yield from zip(batch, results, strict=True)
+                elif len(batch) > 1:
+                    alone += [[recording] for recording in batch]
+                else:
+                    yield batch[0], results
+
+    def _in_order(
+        self, found: Iterable[Recording]
+    ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
+        order: deque[str] = deque()
+        done: dict[str, tuple[Recording, Transcript | AsrHlgError]] = {}
+
+        def noted() -> Iterator[Recording]:
+            for recording in found:
+                order.append(recording.id)
+                yield recording
+
+        for recording, result in self._run_batches(noted()):
+            done[recording.id] = recording, result
+            while order and order[0] in done:
+                yield done.pop(order.popleft())
 
 
 def _start(job: Job, max_memory: float) -> tuple[Work, str]:
@@ -144,10 +185,7 @@ def _start(job: Job, max_memory: float) -> tuple[Work, str]:
     if torch.device(job.device).type == "cpu":
         _limit_memory(max_memory)
 
-    def work(recording: Recording, alive: Callable[[], None]) -> Transcript:
-        return transcriber.transcribe_one(recording, alive)
-
-    return work, report
+    return transcriber.transcribe_together if job.batch else transcriber.transcribe_one, report
 
 
 def _limit_memory(gigabytes: float) -> None:
