@@ -184,15 +184,18 @@ class _Spellings:
 
     def __init__(self, path: Path, options: dict[str, Any]):
         self._path, self._options = path, options
+        self._found: dict[str, list[tuple[str, ...]]] = {}
 
     @cached_property
     def _lines(self) -> dict[str, list[str]]:
         return _lines_by_word(self._path)
 
     def __call__(self, word: str) -> list[tuple[str, ...]]:
-        with checks.damage_named(self._path):
-            entries = [_entry(line) for line in self._lines.get(word, ())]
-            return Lexicon(entries, **self._options).spellings(word)
+        if word not in self._found:
+            with checks.damage_named(self._path):
+                entries = [_entry(line) for line in self._lines.get(word, ())]
+                self._found[word] = Lexicon(entries, **self._options).spellings(word)
+        return self._found[word]
 
 
 def read_entries(folder: Path, words: Iterable[str]) -> list[Pronunciation]:
