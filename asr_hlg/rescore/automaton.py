@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import k2
@@ -32,10 +33,13 @@ class Automaton(NamedTuple):
     unknown: float
 
     @staticmethod
-    def of(model: lm.ArpaModel, words: k2.SymbolTable) -> Automaton:
-        """A model limited to the words of a graph."""
+    def of(model: lm.ArpaModel, words: k2.SymbolTable, scale: float = 1.0) -> Automaton:
+        """A model limited to the words of a graph, all its scores times ``scale`` (not 0)."""
         arcs, _ = lm.to_arcs(model, words)
-        return Automaton._of_arcs(arcs, words, UNKNOWN)
+        arcs = replace(
+            arcs, score=arcs.score * np.float32(scale), final=arcs.final * np.float32(scale)
+        )
+        return Automaton._of_arcs(arcs, words, UNKNOWN * scale)
 
     @staticmethod
     def indifferent(words: k2.SymbolTable) -> Automaton:

@@ -8,8 +8,10 @@ A path's graph score holds the lexicon's share and that of the first pass's lang
 latter depends on the words alone, so it can be computed again and taken out, and the new model's
 put in its place. What ranks the paths is then
 
-    acoustic · log p(A|S)  +  lexicon · (graph score − log P_old(W))  +  lm · log P_new(W)
+    acoustic · log p(A|S)  +  lexicon · (graph score − s · log P_old(W))  +  lm · log P_new(W)
     +  word · (number of words)
+
+with s the weight that the search gave to the graph: 1, but for transducers.
 """
 
 from __future__ import annotations
@@ -75,6 +77,8 @@ class NgramRescorer:
         The model that the graph was compiled with, pruned as it was there; None for a graph
         without one, from which nothing is taken out.
     scales : NgramScales, optional
+    graph_scale : float
+        The weight that the search gave to the graph's scores, and so to the old model.
 
     Attributes
     ----------
@@ -88,12 +92,16 @@ class NgramRescorer:
         new: lm.ArpaModel,
         old: lm.ArpaModel | None = None,
         scales: NgramScales | None = None,
+        graph_scale: float = 1.0,
     ):
         self.words = words
         self.scales = scales or NgramScales()
         self.missing = tuple(w for w in symbols.names(words)[1:-1] if w not in new.word_ids)
         self._new = Automaton.of(new, words)
-        self._old = Automaton.indifferent(words) if old is None else Automaton.of(old, words)
+        if old is None or not graph_scale:
+            self._old = Automaton.indifferent(words)
+        else:
+            self._old = Automaton.of(old, words, graph_scale)
 
     @classmethod
     def of_graph(
@@ -102,6 +110,7 @@ class NgramRescorer:
         source: str | FilePath,
         scales: NgramScales | None = None,
         words: k2.SymbolTable | None = None,
+        graph_scale: float = 1.0,
     ) -> NgramRescorer:
         """A rescorer for the lattices of a graph folder.
 
@@ -115,6 +124,7 @@ class NgramRescorer:
         scales : NgramScales, optional
         words : k2.SymbolTable, optional
             The words of the lattices, where the graph has been given more than the folder has.
+        graph_scale : float
 
         Raises
         ------
@@ -128,12 +138,12 @@ class NgramRescorer:
         meta = store.read_meta(folder)
         section = meta.get("recipe", {}).get("lm")
         if section is None:
-            return cls(words, new, None, scales)
+            return cls(words, new, None, scales, graph_scale)
         old_path = _first_pass_file(folder, meta)
         old = new if old_path == path else _read(old_path)
         if section["prune"]:
             old = lm.prune(old, section["prune"])
-        return cls(words, new, old, scales)
+        return cls(words, new, old, scales, graph_scale)
 
     def __call__(self, lattice: Lattice, beam: float = 12.0) -> Lattice:
         """Rescore every path of a lattice.

@@ -62,6 +62,8 @@ class SecondPasses:
     graph : DecodingGraph
         The same, loaded; ``[rescore]`` in its recipe holds the scales for a larger n-gram.
     device : str
+    graph_scale : float
+        The weight of the graph's scores in the first pass.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class SecondPasses:
         graph_folder: str | FilePath,
         graph: DecodingGraph,
         device: str = "cpu",
+        graph_scale: float = 1.0,
     ):
         self.options = options
         self._ngram = None
@@ -79,7 +82,7 @@ class SecondPasses:
             if options.lm_scale is not None:
                 scales = replace(scales, lm=options.lm_scale)
             folder = options.lm_graph or graph_folder
-            self._ngram = NgramRescorer.of_graph(folder, options.lm, scales, graph.words)
+            self._ngram = NgramRescorer.of_graph(folder, options.lm, scales, graph.words, graph_scale)
         if options.whisper is not None:
             # One process a core is running already.
             self._whisper = WhisperRescorer.load(options.whisper, device, threads=1)

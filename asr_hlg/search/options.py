@@ -45,6 +45,8 @@ class SearchOptions:
     max_active: int = 10_000
     engine: Literal["auto", "tokens", "k2"] = "auto"
 
+    graph_scale = 1.0  # no field: other weights of the graph are for transducers
+
     def __post_init__(self):
         for name in ("acoustic_scale", "search_beam", "output_beam", "max_active"):
             if not getattr(self, name) > 0:

@@ -100,9 +100,11 @@ class Transcriber:
         """
         graph = graph or DecodingGraph.load(path, device)
         spec = model or graph.meta.get("recipe", {}).get("acoustic_model", "hama")
-        passes = SecondPasses((options or TranscribeOptions()).passes, path, graph, device)
         network = acoustic.load(spec, device, transducer=Recogniser.load)
-        return cls(graph, network, _search_options(graph, network, **search), options, passes)
+        chosen = _search_options(graph, network, **search)
+        wanted = (options or TranscribeOptions()).passes
+        passes = SecondPasses(wanted, path, graph, device, chosen.graph_scale)
+        return cls(graph, network, chosen, options, passes)
 
     def warm_up(self) -> None:
         """Search some noise, so that no recording waits for code and tables to be loaded."""
