@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from asr_hlg import acoustic, text
 from asr_hlg.audio import recordings
-from asr_hlg.graph import DecodingGraph
+from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.score import score
 from asr_hlg.search import decode
 
@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     graph = DecodingGraph.load(options.graph)
-    model = acoustic.load(graph.meta["recipe"]["acoustic_model"])
+    model = acoustic.load(store.acoustic_model(options.graph, graph.meta))
     references = text.read_transcripts(options.text)
 
     answers: dict[str, dict[str, str]] = defaultdict(dict)

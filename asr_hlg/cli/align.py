@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     aligner, guesses = Aligner.of_graph(folder, words, NoGuesses() if options.no_g2p else None)
     if not options.quiet and (guesses.pronunciations or guesses.left_out):
         print(guesses.report(), file=sys.stderr)
-    spec = options.model or store.read_meta(folder)["recipe"]["acoustic_model"]
+    spec = options.model or store.acoustic_model(folder, store.read_meta(folder))
     model = acoustic.load(spec, options.device)
     failures = 0
 

@@ -14,7 +14,7 @@ from asr_hlg.bench import graphs, measure, search, systems
 from asr_hlg.bench.report import GraphReport, Report
 from asr_hlg.cli.transcribe import graph_folder
 from asr_hlg.errors import AsrHlgError
-from asr_hlg.graph import DecodingGraph
+from asr_hlg.graph import DecodingGraph, store
 
 EPILOG = """\
 Three parts, all by default:
@@ -107,7 +107,7 @@ def _measure(name: str, wavs: list, references: dict, options: argparse.Namespac
     result = GraphReport(folder.name)
     if "search" in options.part:
         graph = DecodingGraph.load(folder)
-        model = acoustic.load(graph.meta["recipe"]["acoustic_model"])
+        model = acoustic.load(store.acoustic_model(folder, graph.meta))
         heard = search.listen(model, wavs, graph.columns)
         engines = [engine for engine in options.engine if not search.missing(engine)]
         result.search = search.compare(

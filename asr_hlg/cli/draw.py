@@ -10,7 +10,7 @@ from asr_hlg.audio import recordings
 from asr_hlg.cli.graph import recipe_path
 from asr_hlg.cli.transcribe import graph_folder
 from asr_hlg.errors import OptionError
-from asr_hlg.graph import DecodingGraph
+from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.graph.build import make_topology, read_parts
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.search import decode
@@ -70,8 +70,9 @@ def run(options: argparse.Namespace) -> int:
 def _draw_heard(options: argparse.Namespace) -> None:
     if options.audio is None:
         raise OptionError(f"{options.what} needs a recording", remedy="name it with --audio")
-    graph = DecodingGraph.load(graph_folder(options.graph))
-    model = acoustic.load(graph.meta["recipe"]["acoustic_model"])
+    folder = graph_folder(options.graph)
+    graph = DecodingGraph.load(folder)
+    model = acoustic.load(store.acoustic_model(folder, graph.meta))
     (recording,) = recordings([options.audio])
     samples = recording.load(model.sample_rate)
     lattice = decode(graph, model.posteriors([samples], model.sample_rate))

@@ -18,7 +18,7 @@ from asr_hlg import output, text
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.cli.progress import Progress, Results
 from asr_hlg.errors import OptionError
-from asr_hlg.graph.store import file_hash, read_meta
+from asr_hlg.graph.store import acoustic_model, file_hash, read_meta
 from asr_hlg.journal import Journal
 from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.transcribe import Job, TranscribeOptions, Workers
@@ -328,7 +328,10 @@ def _settings(job: Job) -> dict[str, Any]:
     """What the transcripts of a job depend on, with hashes of the files that it names."""
     settings = asdict(job)
     del settings["batch"]  # changes how fast, not what
-    settings["graph"] = read_meta(Path(job.graph))["files"]
+    folder = Path(job.graph)
+    meta = read_meta(folder)
+    settings["graph"] = meta["files"]
+    settings["model"] = job.model or acoustic_model(folder, meta)
     for name in ("model", "grammar", "hotwords"):
         value = settings[name]
         if value is not None and Path(value).is_file():

@@ -1,7 +1,7 @@
 """Recipes: one TOML file that says what a graph is made of.
 
     description = "commands for a light switch"
-    acoustic_model = "hama"            # who gives the posteriors; `asr-hlg transcribe` loads it
+    acoustic_model = "hama"            # or a file; `asr-hlg transcribe` loads it
 
     [topology]
     kind = "ctc"                       # ctc, ctc-modified, hmm, chain, transducer
@@ -15,8 +15,8 @@
     file = "../lang/light/3gram.arpa"
     prune = 1e-7
 
-    [search]                           # what `asr-hlg transcribe` uses unless told otherwise
-    acoustic_scale = 0.8
+    [search]                           # what `asr-hlg transcribe` uses unless told otherwise:
+    acoustic_scale = 0.8               # SearchOptions, or a transducer's GraphOptions
 
     [rescore]                          # how `--rescore-lm` weighs a larger model's scores
     lm = 0.9

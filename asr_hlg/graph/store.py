@@ -20,7 +20,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -215,6 +215,12 @@ def _lines_by_word(path: Path) -> dict[str, list[str]]:
 def _entry(line: str) -> Pronunciation:
     word, probability, *phones = line.split()
     return Pronunciation(word, tuple(phones), float(probability))
+
+
+def acoustic_model(folder: Path, meta: Mapping[str, Any]) -> str:
+    """The acoustic model that a graph's recipe names; files count from the recipe's folder."""
+    name = meta.get("recipe", {}).get("acoustic_model", "hama")
+    return name if name == "hama" else str(folder.parent / name)
 
 
 def check_files(folder: Path, meta: dict[str, Any], names: Iterable[str]) -> None:

@@ -82,7 +82,9 @@ class SecondPasses:
             if options.lm_scale is not None:
                 scales = replace(scales, lm=options.lm_scale)
             folder = options.lm_graph or graph_folder
-            self._ngram = NgramRescorer.of_graph(folder, options.lm, scales, graph.words, graph_scale)
+            self._ngram = NgramRescorer.of_graph(
+                folder, options.lm, scales, graph.words, graph_scale
+            )
         if options.whisper is not None:
             # One process a core is running already.
             self._whisper = WhisperRescorer.load(options.whisper, device, threads=1)

@@ -16,7 +16,7 @@ from asr_hlg import acoustic
 from asr_hlg.acoustic import AcousticModel, PrecomputedModel
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError, WorkerError
-from asr_hlg.graph import DecodingGraph
+from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.lattice import Lattice
 from asr_hlg.lattice import Path as LatticePath
 from asr_hlg.lattice import io as lattice_io
@@ -99,7 +99,7 @@ class Transcriber:
             If one of graph and model is for transducers and the other is not.
         """
         graph = graph or DecodingGraph.load(path, device)
-        spec = model or graph.meta.get("recipe", {}).get("acoustic_model", "hama")
+        spec = model or store.acoustic_model(Path(path), graph.meta)
         network = acoustic.load(spec, device, transducer=Recogniser.load)
         chosen = _search_options(graph, network, **search)
         wanted = (options or TranscribeOptions()).passes
