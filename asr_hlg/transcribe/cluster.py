@@ -18,6 +18,7 @@ import pickle
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from asr_hlg.audio import Recording
@@ -119,8 +120,9 @@ class RayWorkers:
         rows = [{"item": pickle.dumps(item)} for item in found.items()]
         number = min(self._number, len(rows))
         size = min(_MOST_IN_BLOCK, -(-len(rows) // (_BLOCKS_PER_WORKER * number)))
-        results = data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map(
+        results = data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map_batches(
             _Actor,
+            batch_size=None,  # a block
             fn_constructor_args=(os.getcwd(), self._job, self._timeout, self._max_memory),
             compute=data.ActorPoolStrategy(size=number),
             **self._resources,
@@ -142,7 +144,7 @@ class _Unable:
 
 
 class _Actor:
-    """Lives on some machine of the cluster; Ray calls it with one row after the other.
+    """Lives on some machine of the cluster; Ray calls it with one block after the other.
 
     It works in a process of its own, by way of :class:`~asr_hlg.transcribe.Workers`: that one may
     crash, and loads the graph once.
@@ -152,15 +154,17 @@ class _Actor:
         self._folder, self._arguments = folder, (job, 1, timeout, max_memory)
         self._workers: Workers | _Unable | None = None
 
-    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
-        number, recording = pickle.loads(row["item"])
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        items = [pickle.loads(item) for item in block["item"]]
         # Not in the constructor: where that fails, Ray tries again and again.
         self._workers = self._workers or self._start()
         if isinstance(self._workers, _Unable):
-            result: Any = self._workers
+            results: list[Any] = [(number, self._workers) for number, _ in items]
         else:
-            [(_, result)] = self._workers.run([recording])
-        return {"item": pickle.dumps((number, result))}
+            numbers = {recording.id: number for number, recording in items}
+            done = self._workers.run([recording for _, recording in items])
+            results = [(numbers[recording.id], result) for recording, result in done]
+        return {"item": np.array([pickle.dumps(result) for result in results], dtype=object)}
 
     def _start(self) -> Workers | _Unable:
         try:
