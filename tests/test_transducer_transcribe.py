@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from asr_hlg import Transcriber, acoustic, segment, text
+from asr_hlg import Transcriber, acoustic, segment
 from asr_hlg.acoustic import NetworkModel, nets
 from asr_hlg.audio import recordings
 from asr_hlg.cli import main
@@ -287,10 +287,8 @@ def test_networks_that_a_graph_cannot_be_searched_with(graph, tmp_path):
     """A worker says so before it takes a recording."""
     network_of("lstm").save(tmp_path / "lstm.npz")
     network_of(tokens=TOKENS[:-1]).save(tmp_path / "short.npz")
-    for name, message in {
-        "lstm": "use a stateless",
-        "short": "lacks tokens of the graph: d",
-    }.items():
+    reasons = {"lstm": "use a stateless", "short": "lacks tokens of the graph: d"}
+    for name, message in reasons.items():
         with pytest.raises(ModelError, match=message):
             Workers(Job(str(graph), str(tmp_path / f"{name}.npz")), 1)
 
