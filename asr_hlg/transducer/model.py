@@ -109,8 +109,8 @@ class TransducerConfig:
 class Transducer(Network):
     """Sound or filter banks, and what was said so far, to log-probabilities of what comes next.
 
-    It has no :meth:`forward`: losses (:mod:`asr_hlg.transducer.loss`) and searches ask for the
-    parts of the joint (t, u) table that they need.
+    Its :meth:`forward` is the encoder alone: losses (:mod:`asr_hlg.transducer.loss`) and searches
+    ask for the parts of the joint (t, u) table that they need.
     """
 
     kind = "transducer"
@@ -170,8 +170,14 @@ class Transducer(Network):
             padding = position >= lengths[:, None].to(position)
             features = features.masked_fill(padding[..., None], 0.0)
             features = F.pad(features, (0, 0, 0, -features.shape[1] % stack))
-            features = features.reshape(len(features), -1, self.encoder_dim)
+            # Sizes that an export keeps variable.
+            frames = features.shape[1] // stack
+            features = features.reshape(features.shape[0], frames, self.encoder_dim)
         return self.dropout(features), self._stacked(lengths)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`encode`."""
+        return self.encode(inputs, lengths)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         return self._stacked(self.encoder.output_lengths(lengths))

@@ -37,18 +37,21 @@ class Recogniser(NetworkModel):
     ----------
     network : Transducer
     device : str or torch.device
+    frozen : bool
+        As for other networks: then the encoder runs in onnxruntime, where that is installed.
     """
 
-    def __init__(self, network: Transducer, device: str | torch.device = "cpu"):
-        super().__init__(network, device)
+    def __init__(
+        self, network: Transducer, device: str | torch.device = "cpu", frozen: bool = False
+    ):
+        super().__init__(network, device, frozen)
         self.transducer = network
-        self._forward = network.encode
         self._search = lru_cache(maxsize=1)(partial(GraphSearch, network))
 
     @classmethod
     def load(cls, path: Path, device: str | torch.device = "cpu") -> Recogniser:
         """Read what :meth:`Transducer.save` wrote."""
-        return cls(Transducer.load(path), device)
+        return cls(Transducer.load(path), device, frozen=True)
 
     @torch.no_grad()
     def of_features(self, features: Tensor, lengths: Tensor) -> Posteriors:
