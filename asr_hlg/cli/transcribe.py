@@ -68,7 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--graph", default="en", help="a compiled graph: its folder, or a NAME in graphs/ (en)"
     )
-    parser.add_argument("--model", help="acoustic model (default: the one of the graph's recipe)")
+    parser.add_argument(
+        "--model", help="acoustic model or transducer (default: the one of the graph's recipe)"
+    )
     parser.add_argument(
         "--search",
         choices=("viterbi", "forward", "mbr"),

@@ -40,7 +40,8 @@ class Job:
         Another acoustic model than the recipe's.
     options : TranscribeOptions
     search : mapping
-        Fields of :class:`SearchOptions` that differ from the recipe's.
+        Fields of :class:`SearchOptions`, or of a transducer's
+        :class:`~asr_hlg.transducer.GraphOptions`, that differ from the recipe's.
     grammar, hotwords : str, optional
         Files with changes to the graph, see :func:`asr_hlg.graph.runtime.open_graph`. Every worker
         makes them in its own memory; an unchanged graph is mapped, and shared by all.
