@@ -13,6 +13,7 @@ from fuzz.folders import make_graph, search_folder
 
 from asr_hlg.errors import AsrHlgError, GraphError
 from asr_hlg.graph import DecodingGraph, store
+from asr_hlg.graph.new_words import with_words
 
 ALL_OF = 400  # bytes up to which every one is changed
 SOME = 40  # of larger files
@@ -152,3 +153,39 @@ def test_a_folder_names_only_its_own_files(folder):
     store.write_meta(folder, meta)
     with pytest.raises(GraphError, match="no file of this folder"):
         DecodingGraph.load(folder)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        [],
+        {"topology": []},
+        {"topology": {"kind": 3}},
+        {"topology": {"states": 3}},
+        {"search": 1.5},
+        {"rescore": "lm"},
+        {"acoustic_model": ["hama"]},
+    ],
+)
+def test_a_recipe_that_is_none_is_refused(folder, recipe):
+    meta = json.loads((folder / "graph.json").read_text())
+    store.write_meta(folder, {**meta, "recipe": recipe})
+    with pytest.raises(GraphError):
+        DecodingGraph.load(folder)
+
+
+def test_a_file_that_nobody_vouches_for_is_refused(folder):
+    meta = json.loads((folder / "graph.json").read_text())
+    del meta["files"]["word_splits.npy"]
+    store.write_meta(folder, meta)
+    with pytest.raises(GraphError, match="differs from what was compiled"):
+        search_folder(folder, "k2")
+
+
+def test_a_place_for_new_words_that_is_only_claimed(folder):
+    meta = json.loads((folder / "graph.json").read_text())
+    del meta["files"][store.SLOT]
+    store.write_meta(folder, meta)
+    graph = with_words(DecodingGraph.load(folder), {"tact": [("t", "ae", "k", "t")]})
+    with pytest.raises(GraphError, match="lacks its place for new words"):
+        graph.fsa  # noqa: B018

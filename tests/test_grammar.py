@@ -225,6 +225,7 @@ def test_notation(text, expected):
         ("a++", 1, 3, "unexpected '+'"),
         ("+", 1, 1, "before '+'"),
         ("a /b/", 1, 3, "neither a weight"),
+        ("a /0.5\x1e/", 1, 3, "neither a weight"),
         ("/1e99/ a", 1, 1, "between 1e-9 and 1e9"),
         ("/0/ a", 1, 6, "weight 0"),
         ('call "alice', 1, 6, "not closed"),

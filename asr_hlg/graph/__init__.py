@@ -163,7 +163,7 @@ class DecodingGraph:
     @property
     def topology(self) -> str | None:
         """The recipe's kind of H, None without a recipe."""
-        return self.meta.get("recipe", {}).get("topology", {}).get("kind")
+        return (self.meta.get("recipe", {}).get("topology") or {}).get("kind")
 
     def search_options(self, **changes: Any) -> SearchOptions:
         """The scales and beams that the recipe found best, with some of them changed.
@@ -185,7 +185,7 @@ class DecodingGraph:
 
     def options(self, kind: type[Options], **changes: Any) -> Options:
         """The recipe's table ``[search]``, as the dataclass of some search, with changes."""
-        chosen = {**self.meta.get("recipe", {}).get("search", {}), **changes}
+        chosen = {**(self.meta.get("recipe", {}).get("search") or {}), **changes}
         place = self.folder or Path("the recipe")
         return section(kind, chosen, "search", place, GraphError)
 

@@ -26,6 +26,8 @@ from asr_hlg.graph.flat import FlatGraph, expand
 from asr_hlg.graph.slot import Slot
 from asr_hlg.lexicon import Lexicon
 
+_AGAIN = "compile the graph again"
+
 
 def with_words(
     graph: DecodingGraph,
@@ -81,7 +83,8 @@ def with_words(
 
     def extended_hlg() -> k2.Fsa:
         flat, slot = FlatGraph.of(graph.fsa), graph.slot
-        assert slot is not None  # the graph takes new words
+        if slot is None:
+            raise GraphError("lacks its place for new words", path=graph.folder, remedy=_AGAIN)
         return flat.extended(_Composer(flat, slot, len(words)).compose(ways)).to_fsa()
 
     def extended_lg(lg: FlatGraph) -> FlatGraph:
@@ -89,7 +92,8 @@ def with_words(
         if graph.silence is not None:
             pause = Pause(graph.tokens[graph.silence], lexicon.silence_prob)
         root = back_off_state(lg, pause)
-        assert root is not None  # the slot was made there
+        if root is None:
+            raise GraphError("lacks its place for new words", path=graph.folder, remedy=_AGAIN)
         return lg.extended(new_ways(lg, root, ways, pause))
 
     return graph.replace(
@@ -122,6 +126,8 @@ class _Composer:
         lg = k2.arc_sort(self._lg(ways).to_k2())
         fsa = k2.connect(k2.compose(k2.arc_sort(H), lg, inner_labels="phones"))
         hlg = FlatGraph.of(fsa)
+        if not hlg.num_arcs:
+            raise GraphError("its place for new words leads nowhere", remedy=_AGAIN)
         # All arcs that leave a state have the same h_state; none leaves the final state.
         h_state = fsa.h_state.numpy()[np.minimum(hlg.first_arc[:-1], hlg.num_arcs - 1)]
         src, dst = hlg.packed[:, 0], hlg.packed[:, 1]

@@ -33,8 +33,10 @@ from asr_hlg import symbols
 from asr_hlg.errors import GraphError
 from asr_hlg.graph import checks, hlg
 from asr_hlg.graph.packed import PackedLg
+from asr_hlg.graph.recipe import TopologySection
 from asr_hlg.graph.slot import Slot
 from asr_hlg.lexicon import Lexicon, Pronunciation
+from asr_hlg.settings import section
 
 if TYPE_CHECKING:
     from asr_hlg.graph import DecodingGraph
@@ -226,7 +228,7 @@ def acoustic_model(folder: Path, meta: Mapping[str, Any]) -> str:
 def check_files(folder: Path, meta: dict[str, Any], names: Iterable[str]) -> None:
     """Refuse files that are not what ``graph.json`` vouches for."""
     for name in names:
-        expected = meta["files"][name]["sha256"]
+        expected = meta["files"].get(name, {}).get("sha256")
         if not (folder / name).is_file() or file_hash(folder / name) != expected:
             raise GraphError(
                 "differs from what was compiled",
@@ -283,6 +285,13 @@ def _check_meta(meta: dict[str, Any]) -> None:
         raise ValueError(f"the lexicon has {', '.join(LEXICON_OPTIONS)}")
     if not isinstance(lexicon["silence"], str | None):
         raise ValueError("silence is a token, or none")
+    recipe = meta.get("recipe", {})
+    if not isinstance(recipe, dict) or not isinstance(recipe.get("acoustic_model", ""), str):
+        raise ValueError("the recipe is a table, its acoustic model a name")
+    for name in ("lexicon", "topology", "search", "rescore", "lm", "grammar"):
+        if not isinstance(recipe.get(name, {}), dict | None):
+            raise ValueError(f"[{name}] is a table")
+    section(TopologySection, recipe.get("topology") or {}, "topology", error=GraphError)
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

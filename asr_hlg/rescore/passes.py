@@ -8,11 +8,12 @@ from pathlib import Path as FilePath
 
 from torch import Tensor
 
-from asr_hlg.errors import OptionError
+from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice, Path
 from asr_hlg.rescore.ngram import NgramRescorer, NgramScales
 from asr_hlg.rescore.whisper import WhisperRescorer
+from asr_hlg.settings import section
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class SecondPasses:
         self._ngram = None
         self._whisper = None
         if options.lm is not None:
-            scales = NgramScales(**graph.meta.get("recipe", {}).get("rescore", {}))
+            values = graph.meta.get("recipe", {}).get("rescore") or {}
+            scales = section(NgramScales, values, "rescore", graph.folder, GraphError)
             if options.lm_scale is not None:
                 scales = replace(scales, lm=options.lm_scale)
             folder = options.lm_graph or graph_folder
