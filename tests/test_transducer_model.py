@@ -194,3 +194,8 @@ def test_streams_need_limited_context():
     network = Transducer(TransducerConfig(TOKENS, "cnn_lstm", shape))
     with pytest.raises(ModelError, match="looks at whole recordings"):
         Stream(network)
+
+
+def test_a_transducer_is_no_single_network_to_export(tmp_path):
+    with pytest.raises(ModelError, match="a transducer cannot be exported"):
+        nets.export(small(), tmp_path / "model.onnx")

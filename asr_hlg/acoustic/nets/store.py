@@ -75,9 +75,12 @@ def export(network: Network, path: str | Path) -> None:
     Raises
     ------
     ModelError
-        If it ends otherwise, or this version of torch cannot write it.
+        If it ends otherwise, this version of torch cannot write it, or it is a transducer, which is
+        more than one network.
     """
     path = Path(path)
+    if network.kind not in KINDS:
+        raise ModelError(f"a {network.kind} cannot be exported", path=path, remedy="save() it")
     if path.suffix == ".pt":
         torch.jit.script(_for_use(network)).save(str(path))
     elif path.suffix == ".onnx":
