@@ -473,6 +473,8 @@ def test_descriptions_give_size_and_frame_rate():
             r"every item an integer, not \[1, '2'\]",
         ),
         ("tdnn", {"dilations": [0]}, "positive"),
+        ("tdnn", {"dilations": [2**63 - 1]}, "at most 10,000"),
+        ("tdnn", {"fbank": {"frame_shift": 1e-320}}, "a frame shift is between"),
         ("tdnn", {"subsampling": 6}, "frames unseen"),
         ("tdnn", {"kernel": 4}, "odd"),
         ("tdnn", {"causal_layers": 9}, "from 0 to 6"),

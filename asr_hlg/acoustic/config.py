@@ -40,6 +40,8 @@ class FbankConfig:
     def __post_init__(self):
         check(bool(self.tokens), "a network needs at least one token")
         check(self.sample_rate > 0, f"a sample rate is positive, not {self.sample_rate}")
+        shift = self.fbank.frame_shift
+        check(1e-4 <= shift <= 10, f"a frame shift is between 0.0001 s and 10 s, not {shift}")
         check(self.subsampling > 0, f"subsampling is at least 1, not {self.subsampling}")
         check(0 <= self.dropout < 1, f"dropout is a probability below 1, not {self.dropout}")
 

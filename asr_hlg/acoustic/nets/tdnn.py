@@ -44,6 +44,7 @@ class TdnnConfig(FbankConfig):
     def __post_init__(self):
         super().__post_init__()
         check(self.dim > 0 and all(d > 0 for d in self.dilations), "dim and dilations are positive")
+        check(max(self.dilations, default=1) <= 10_000, "dilations are at most 10,000 frames")
         check(min(self.kernel, self.first_kernel) > 0, "kernels are positive")
         check(self.first_kernel % 2 == 1 and self.kernel % 2 == 1, "kernels are odd numbers")
         check(self.first_kernel >= self.subsampling, "subsampling would skip frames unseen")
