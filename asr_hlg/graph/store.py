@@ -105,12 +105,6 @@ def load(folder: Path) -> DecodingGraph:
     meta = read_meta(folder)
     later = {name for name in meta["files"] if name in HLG or name.startswith("lg/")}
     check_files(folder, meta, meta["files"].keys() - later)
-    if not isinstance(meta.get("takes_new_words"), bool):
-        raise GraphError(
-            "is damaged: it does not say whether it takes new words",
-            path=folder / "graph.json",
-            remedy="compile the graph again",
-        )
     tokens = symbols.read(folder / "tokens.txt")
     graph = DecodingGraph(
         lambda: _read_hlg(folder, meta),
@@ -285,6 +279,8 @@ def _check_meta(meta: dict[str, Any]) -> None:
         raise ValueError(f"the lexicon has {', '.join(LEXICON_OPTIONS)}")
     if not isinstance(lexicon["silence"], str | None):
         raise ValueError("silence is a token, or none")
+    if not isinstance(meta.get("takes_new_words"), bool):
+        raise ValueError("it does not say whether it takes new words")
     recipe = meta.get("recipe", {})
     if not isinstance(recipe, dict) or not isinstance(recipe.get("acoustic_model", ""), str):
         raise ValueError("the recipe is a table, its acoustic model a name")
