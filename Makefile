@@ -77,7 +77,7 @@ $(VENV)/.installed-ray: requirements-ray.lock $(VENV)/.installed-dev
 
 test-ray: $(VENV)/.installed-ray
 	$(BIN)/asr-hlg graph en
-	$(BIN)/python -m pytest -q -m '' tests/test_ray.py $(ARGS)
+	$(BIN)/python -m pytest -q -m '' tests/transcribe/test_ray.py $(ARGS)
 
 test-slow: $(VENV)/.installed-dev $(VENV)/.kaldifeat
 	$(BIN)/asr-hlg graph en

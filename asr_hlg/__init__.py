@@ -6,7 +6,7 @@
 ...     print(transcript.id, transcript.text)
 """
 
-from asr_hlg.transcript import Alternative, Transcript, Word
+from asr_hlg.output.transcript import Alternative, Transcript, Word
 
 __all__ = ["Alternative", "Transcriber", "Transcript", "Word"]
 

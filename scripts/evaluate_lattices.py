@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from asr_hlg import acoustic, text
+from asr_hlg import acoustic
 from asr_hlg.audio import recordings
 from asr_hlg.graph import DecodingGraph, store
-from asr_hlg.score import score
+from asr_hlg.output import text
+from asr_hlg.output.scoring import score
 from asr_hlg.search import decode
 
 

@@ -21,11 +21,12 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fuzz.readers import READERS
-from fuzz.running import Outcome, case_of, in_memory, run
 from tqdm import tqdm
+
+from tests.fuzz.readers import READERS
+from tests.fuzz.running import Outcome, case_of, in_memory, run
 
 
 def main() -> int:

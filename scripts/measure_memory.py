@@ -23,8 +23,8 @@ import numpy as np
 import soundfile
 
 from asr_hlg.audio import recordings
+from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe import Job, Workers
-from asr_hlg.transcript import Transcript
 
 RATE = 16000
 

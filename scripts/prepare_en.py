@@ -20,7 +20,7 @@ from hama import G2PModel
 from tqdm import tqdm
 
 from asr_hlg import lm
-from asr_hlg.phones import IPA_TO_ARPABET
+from asr_hlg.lexicon.phones import IPA_TO_ARPABET
 
 OUTPUT = Path(__file__).resolve().parents[1] / "lang" / "en" / "g2p.txt"
 

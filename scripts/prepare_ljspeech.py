@@ -18,7 +18,7 @@ from lhotse import CutSet
 
 from asr_hlg import data
 from asr_hlg.errors import AsrHlgError, DataError
-from asr_hlg.text import normalise
+from asr_hlg.output.text import normalise
 
 
 def main() -> None:

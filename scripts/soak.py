@@ -32,8 +32,8 @@ import soundfile
 from measure_memory import memory
 
 from asr_hlg.audio import Recording, recordings
+from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe import Job, Transcriber, Workers
-from asr_hlg.transcript import Transcript
 
 FAULT_RATE = 1 / 2000  # of recordings at which a worker breaks
 BAD_RATE = 1 / 10  # of recordings that are broken themselves

@@ -25,16 +25,17 @@ import prepare_fsdd
 import torch
 from lhotse import CutSet
 
-from asr_hlg import data, lm, symbols, topology
+from asr_hlg import data, lm
 from asr_hlg.acoustic import hama
 from asr_hlg.acoustic.network import FbankNetwork
 from asr_hlg.data import Augmentation, Batch, LoaderOptions, SpecAugment, SpecAugmentOptions
 from asr_hlg.errors import AsrHlgError
-from asr_hlg.graph import DecodingGraph, compile_hlg
+from asr_hlg.fst import symbols
+from asr_hlg.graph import DecodingGraph, compile_hlg, topology
 from asr_hlg.graph.build import build, read_lexicon
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.lexicon import Lexicon
-from asr_hlg.score import Errors, score
+from asr_hlg.output.scoring import Errors, score
 from asr_hlg.train import OptimiserOptions, Outcome, Trainer, TrainingOptions
 from asr_hlg.train.checks import frames, read_cuts
 from asr_hlg.train.result import Result

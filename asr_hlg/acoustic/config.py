@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.errors import ModelError
-from asr_hlg.features import FbankOptions
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ What such a file does not say stands in a JSON file of the same name beside it, 
       "frame_shift": 0.04,        seconds from one output frame to the next
       "sample_rate": 16000,       Hz
       "fbank": {}                 only if input 1 is log-mel energies: fields that differ from
-    }                             the defaults of asr_hlg.features.FbankOptions
+    }                             the defaults of asr_hlg.acoustic.features.FbankOptions
                                   "priors": [0.5, ...] may follow, one number a token: p(φ), by
                                   which hybrid decoding divides
 """
@@ -36,13 +36,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from asr_hlg import symbols
+from asr_hlg.acoustic.features import FbankOptions, fbank
 from asr_hlg.acoustic.model import AcousticModel
 from asr_hlg.acoustic.network import checked_priors
 from asr_hlg.acoustic.runtime import Session
 from asr_hlg.audio.recording import RATES
 from asr_hlg.errors import AsrHlgError, ModelError
-from asr_hlg.features import FbankOptions, fbank
+from asr_hlg.fst import symbols
 from asr_hlg.settings import section
 
 

@@ -18,8 +18,8 @@ import torch
 
 from asr_hlg.acoustic.conformer import Conformer, ConformerConfig
 from asr_hlg.errors import ModelError
-from asr_hlg.phones import ARPABET, IPA_TO_ARPABET, SILENCE
-from asr_hlg.symbols import BLANK
+from asr_hlg.fst.symbols import BLANK
+from asr_hlg.lexicon.phones import ARPABET, IPA_TO_ARPABET, SILENCE
 
 TOKENS = (BLANK, SILENCE, *ARPABET)
 """The columns of the pretrained model's posteriors."""

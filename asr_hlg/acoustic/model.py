@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from asr_hlg.acoustic.features import FbankOptions, fbank
 from asr_hlg.acoustic.network import Network
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.acoustic.runtime import session_of
 from asr_hlg.audio import resample
 from asr_hlg.errors import AudioError, OptionError
-from asr_hlg.features import FbankOptions, fbank
-from asr_hlg.posteriors import Posteriors
 
 Waveforms = Sequence["np.ndarray | Tensor"] | np.ndarray | Tensor
 

@@ -21,8 +21,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg.acoustic.external import Description
 from asr_hlg.acoustic.model import AcousticModel
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import ModelError
-from asr_hlg.posteriors import Posteriors
 
 _MATRICES: dict[bytes, np.dtype] = {b"\0BFM ": np.dtype("<f4"), b"\0BDM ": np.dtype("<f8")}
 

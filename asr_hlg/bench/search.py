@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from asr_hlg import hybrid
 from asr_hlg.acoustic import AcousticModel
-from asr_hlg.arcs import Arcs
+from asr_hlg.acoustic import likelihoods as hybrid
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import Recording
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.posteriors import Posteriors
-from asr_hlg.score import score
+from asr_hlg.output.scoring import score
 from asr_hlg.search import SearchOptions, decode
 
 Engine = Callable[[Posteriors, SearchOptions], str]

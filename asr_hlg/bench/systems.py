@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_hlg import text
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.bench import measure
-from asr_hlg.score import score
+from asr_hlg.output import text
+from asr_hlg.output.scoring import score
 
 SAMPLE_RATE = 16000
 SYSTEMS = ("asr-hlg", "pocketsphinx", "whisper")

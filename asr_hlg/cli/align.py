@@ -8,12 +8,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from asr_hlg import acoustic, output, text
-from asr_hlg.align import Aligner, NoGuesses, align_recordings
+from asr_hlg import acoustic
+from asr_hlg.align.forced import Aligner, NoGuesses, align_recordings
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.cli.transcribe import graph_folder
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.graph import store
+from asr_hlg.output import text
+from asr_hlg.output import writers as output
 
 EPILOG = """\
 inputs: as for `asr-hlg transcribe`. Transcripts are Kaldi text (id word word …), trn, CTM or

@@ -8,8 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from asr_hlg.score import score
-from asr_hlg.transcript import Transcript
+from asr_hlg.output.scoring import score
+from asr_hlg.output.transcript import Transcript
 
 
 class Progress:

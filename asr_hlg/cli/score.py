@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from asr_hlg import text
-from asr_hlg.score import score
+from asr_hlg.output import text
+from asr_hlg.output.scoring import score
 
 EPILOG = """\
 Files are Kaldi text (id word word …), trn, CTM or the JSON lines of `asr-hlg transcribe`.

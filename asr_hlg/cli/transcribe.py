@@ -14,19 +14,20 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from asr_hlg import output, text
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.cli.progress import Progress, Results
 from asr_hlg.errors import OptionError
 from asr_hlg.graph.store import acoustic_model, file_hash, read_meta
-from asr_hlg.journal import Journal
+from asr_hlg.output import text
+from asr_hlg.output import writers as output
+from asr_hlg.output.transcript import Transcript
 from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.transcribe import Job, TranscribeOptions, Workers
 from asr_hlg.transcribe.batches import GPU_BATCH
 from asr_hlg.transcribe.cluster import RayWorkers
+from asr_hlg.transcribe.journal import Journal
 from asr_hlg.transcribe.options import MAX_DURATION
 from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT
-from asr_hlg.transcript import Transcript
 
 EPILOG = """\
 inputs: sound files (wav, flac, ogg, mp3, …), folders, text files with one path a line, Kaldi's

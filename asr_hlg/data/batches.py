@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
+from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.data.alignment import FrameLabels, frame_labels, from_zero
 from asr_hlg.data.augmentation import Augmentation, in_memory
 from asr_hlg.data.augmentation import noises as generated_noises
 from asr_hlg.data.sources import samples_of, text_of
 from asr_hlg.data.stored import computed_fbank, is_stored, stored_fbank
 from asr_hlg.errors import AsrHlgError, DataError, OptionError
-from asr_hlg.features import FbankOptions
 
 _BUFFER = 20_000
 """Cuts among which order is random and batches are formed; larger sets stream through it."""

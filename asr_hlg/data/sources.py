@@ -14,7 +14,7 @@ from torch import Tensor
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.audio.listing import danger_of
 from asr_hlg.errors import AudioError, DataError
-from asr_hlg.text import read_transcripts
+from asr_hlg.output.text import read_transcripts
 
 
 def cuts(source: str | Path) -> CutSet:

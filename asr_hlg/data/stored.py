@@ -21,10 +21,10 @@ from lhotse.utils import fastcopy
 from torch import Tensor
 from tqdm import tqdm
 
-from asr_hlg import features
+from asr_hlg.acoustic import features
+from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.data.sources import reason, samples_of
 from asr_hlg.errors import AsrHlgError, DataError
-from asr_hlg.features import FbankOptions
 
 
 def store_fbank(

@@ -12,10 +12,10 @@ import k2
 import numpy as np
 import torch
 
-from asr_hlg import symbols
-from asr_hlg.arcs import Arcs
 from asr_hlg.draw.formats import FORMATS, checked
 from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.fst import symbols
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import DecodingGraph
 
 _EDGE = {"fontname": "Helvetica", "fontsize": "12", "arrowsize": "0.7"}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import k2
 
-from asr_hlg import symbols, topology
-from asr_hlg.arcs import Arcs
 from asr_hlg.draw.automata import fsa
 from asr_hlg.errors import OptionError
-from asr_hlg.graph import compile_hlg, compile_lg
+from asr_hlg.fst import symbols
+from asr_hlg.fst.arcs import Arcs
+from asr_hlg.graph import compile_hlg, compile_lg, topology
 from asr_hlg.graph.meter import Meter
 from asr_hlg.lexicon import Lexicon
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import kaldifst
 import numpy as np
 
-from asr_hlg import symbols
-from asr_hlg.arcs import Arcs
 from asr_hlg.draw.automata import fsa
 from asr_hlg.draw.trellis import trellis
 from asr_hlg.errors import OptionError
+from asr_hlg.fst import symbols
+from asr_hlg.fst.arcs import Arcs
 
 if TYPE_CHECKING:
     from asr_hlg.lattice import Lattice

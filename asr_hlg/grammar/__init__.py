@@ -28,9 +28,9 @@ from pathlib import Path
 
 import k2
 
-from asr_hlg import symbols
-from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GrammarError
+from asr_hlg.fst import symbols
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.grammar import automaton
 from asr_hlg.grammar.syntax import Place, Rules, parse
 

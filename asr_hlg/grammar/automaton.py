@@ -8,8 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
-from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GrammarError
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.grammar.syntax import NOTHING, Choice, Node, Reference, Repeat, Rules, Sequence, Word
 
 _CONTINUE = 0.5  # the chance that a repetition goes on

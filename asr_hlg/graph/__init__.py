@@ -17,11 +17,12 @@ import k2
 import numpy as np
 import torch
 
-from asr_hlg import symbols, topology
-from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError
+from asr_hlg.fst import symbols
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import compile as stages
-from asr_hlg.graph import hlg, store, tree
+from asr_hlg.graph import hlg, store, topology
+from asr_hlg.graph import prefix_tree as tree
 from asr_hlg.graph import slot as slots
 from asr_hlg.graph.meter import Meter, Stage
 from asr_hlg.graph.packed import PackedLg
@@ -235,7 +236,7 @@ def compile_hlg(
     Parameters
     ----------
     H : k2.Fsa
-        A topology from :mod:`asr_hlg.topology` over the lexicon's tokens.
+        A topology from :mod:`asr_hlg.graph.topology` over the lexicon's tokens.
     L : Lexicon
         Pronunciations; also accepted is the Fsa of ``Lexicon.to_fsa``, which remembers its
         lexicon.

@@ -13,10 +13,10 @@ from typing import Any
 import k2
 import numpy as np
 
-from asr_hlg import grammar, lm, topology
-from asr_hlg.arcs import Arcs
+from asr_hlg import grammar, lm
 from asr_hlg.errors import GraphError, LexiconError
-from asr_hlg.graph import Stage, compile_lg, finish, hlg, store
+from asr_hlg.fst.arcs import Arcs
+from asr_hlg.graph import Stage, compile_lg, finish, hlg, store, topology
 from asr_hlg.graph.explain import explain
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.recipe import Recipe, TopologySection

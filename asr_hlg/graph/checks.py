@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from asr_hlg.arcs import Arcs
 from asr_hlg.errors import AsrHlgError, GraphError
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.slot import Slot
 

@@ -1,8 +1,8 @@
 """From H, L and G to H ∘ L ∘ G, stage by stage.
 
-    L ∘ G        from prefix trees (asr_hlg.graph.tree) where G is an n-gram model; else composed,
-                 determinized and minimised by OpenFst (kaldifst), with the disambiguation symbols
-                 that make determinization possible
+    L ∘ G        from prefix trees (asr_hlg.graph.prefix_tree) where G is an n-gram model; else
+                 composed, determinized and minimised by OpenFst (kaldifst), with the
+                 disambiguation symbols that make determinization possible
     ε-removal    back-offs, and what were disambiguation symbols, go
     H ∘ (L ∘ G)  composed by k2
 
@@ -19,9 +19,9 @@ import k2
 import kaldifst
 import numpy as np
 
-from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError
-from asr_hlg.graph import tree
+from asr_hlg.fst.arcs import Arcs
+from asr_hlg.graph import prefix_tree as tree
 from asr_hlg.graph.flat import expand
 from asr_hlg.graph.meter import Meter
 from asr_hlg.lexicon import Lexicon

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import kaldifst
 import numpy as np
 
-from asr_hlg.arcs import Arcs
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph.flat import among, reached
 from asr_hlg.lexicon import Lexicon
 

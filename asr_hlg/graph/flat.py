@@ -14,7 +14,7 @@ import k2
 import numpy as np
 import torch
 
-from asr_hlg.arcs import Arcs
+from asr_hlg.fst.arcs import Arcs
 
 
 @dataclass(frozen=True)

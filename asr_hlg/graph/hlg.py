@@ -18,8 +18,8 @@ from typing import Any
 import k2
 import torch
 
-from asr_hlg.arcs import Arcs
 from asr_hlg.errors import GraphError
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import compile as stages
 from asr_hlg.graph import slot as slots
 from asr_hlg.graph.meter import Meter

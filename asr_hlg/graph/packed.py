@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from asr_hlg.arcs import Arcs
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph.flat import FlatGraph, expand, splits
 
 _STATE = np.dtype([("first", "<u4"), ("eps_first", "<u4"), ("reach", "<f4")])

@@ -6,8 +6,9 @@ has one more arc there, for a token ``#new`` that no acoustic model knows:
     back-off state ──#new──▶ behind a word that no n-gram continues ──▶ …
 
 ε-removal and composition with H bring it to every state of H∘L∘G in which a new word may begin.
-Its arcs are then taken out of the graph, and kept beside it: :mod:`asr_hlg.graph.new_words` puts
-real words in their places. (Kaldi's grammar graphs do the same with nonterminals.)
+Its arcs are then taken out of the graph, and kept beside it:
+:mod:`asr_hlg.graph.adapt.new_words` puts real words in their places.
+(Kaldi's grammar graphs do the same with nonterminals.)
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from pathlib import Path
 import k2
 import numpy as np
 
-from asr_hlg.arcs import Arcs
-from asr_hlg.graph.back_off import Pause, Way, back_off_state, find_back_off, new_ways
+from asr_hlg.fst.arcs import Arcs
+from asr_hlg.graph.adapt.back_off import Pause, Way, back_off_state, find_back_off, new_ways
 from asr_hlg.graph.flat import FlatGraph
 from asr_hlg.lexicon import Lexicon
 

@@ -29,8 +29,8 @@ import k2
 import numpy as np
 import torch
 
-from asr_hlg import symbols
 from asr_hlg.errors import GraphError
+from asr_hlg.fst import symbols
 from asr_hlg.graph import checks, hlg
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.recipe import TopologySection

@@ -21,12 +21,12 @@ import k2
 import numpy as np
 import torch
 
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import LatticeError
 from asr_hlg.lattice.arrays import FrameArcs, WordLattice, arc_counts
 from asr_hlg.lattice.mbr import ConfusionNetwork, confusion_network, minimum_bayes_risk
 from asr_hlg.lattice.path import NOTHING, Path, Segment, word_spans
-from asr_hlg.posteriors import Posteriors
-from asr_hlg.transcript import Word
+from asr_hlg.output.transcript import Word
 
 if TYPE_CHECKING:
     from asr_hlg.graph import DecodingGraph

@@ -14,7 +14,7 @@ import k2
 import numpy as np
 import torch
 
-from asr_hlg.arcs import k2_fsa
+from asr_hlg.fst.arcs import k2_fsa
 from asr_hlg.lattice import kernels
 
 MAX_HISTORIES = 50_000

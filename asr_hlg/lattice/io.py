@@ -29,8 +29,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from asr_hlg import symbols
 from asr_hlg.errors import LatticeError, OptionError
+from asr_hlg.fst import symbols
 from asr_hlg.lattice import Lattice, Path, kernels
 from asr_hlg.lattice.arrays import FrameArcs, WordLattice
 

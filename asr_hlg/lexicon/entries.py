@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from asr_hlg import symbols
 from asr_hlg.errors import LexiconError
+from asr_hlg.fst import symbols
 
 _RESERVED_WORDS = frozenset([symbols.EPS, "<s>", "</s>"])
 _RESERVED_PHONES = frozenset([symbols.EPS, symbols.BLANK])

@@ -10,9 +10,9 @@ from pathlib import Path
 import k2
 import numpy as np
 
-from asr_hlg import symbols
-from asr_hlg.arcs import Arcs
 from asr_hlg.errors import LexiconError, OptionError
+from asr_hlg.fst import symbols
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.lexicon.entries import Pronunciation, check, disambiguate, parse
 
 

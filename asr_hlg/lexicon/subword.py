@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asr_hlg import symbols
 from asr_hlg.errors import AsrHlgError, LexiconError
+from asr_hlg.fst import symbols
 
 
 def spell(model, words: Iterable[str]) -> tuple[list[tuple[str, tuple[str, ...]]], list[str]]:

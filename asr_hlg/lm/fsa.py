@@ -14,9 +14,9 @@ from pathlib import Path
 import k2
 import numpy as np
 
-from asr_hlg import symbols
-from asr_hlg.arcs import Arcs
 from asr_hlg.errors import LanguageModelError
+from asr_hlg.fst import symbols
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.lm.ngrams import BOS, EOS, ArpaModel, select
 
 _LOG = logging.getLogger(__name__)

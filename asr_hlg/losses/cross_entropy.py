@@ -22,7 +22,7 @@ class CrossEntropy(nn.Module):
     """−Σ_t log p(s_t|y_t) for given states s_t: what a hybrid HMM's network is trained on.
 
     Bourlard & Morgan 1994, "Connectionist Speech Recognition", chapter 6. The states are those of
-    `asr_hlg.realign`, the same that decoding reads.
+    `asr_hlg.align.realign`, the same that decoding reads.
 
     >>> loss = CrossEntropy()
     >>> loss(log_probs, lengths, alignments).sum() / lengths.sum()    # nats a frame

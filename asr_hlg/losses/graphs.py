@@ -9,9 +9,9 @@ from functools import cached_property, lru_cache
 import k2
 import numpy as np
 
-from asr_hlg import symbols
-from asr_hlg.arcs import Arcs
 from asr_hlg.errors import LexiconError, OptionError
+from asr_hlg.fst import symbols
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.losses import kernels
 

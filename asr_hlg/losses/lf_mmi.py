@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from asr_hlg import lm
-from asr_hlg.arcs import Arcs
 from asr_hlg.errors import LexiconError
+from asr_hlg.fst.arcs import Arcs
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.losses.graphs import FrameGraph, compose
 from asr_hlg.losses.path_sum import path_sum

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from asr_hlg import lm
-from asr_hlg.arcs import Arcs
+from asr_hlg.fst.arcs import Arcs
 
 UNKNOWN = -15.0
 """Natural-log probability of a word that a model lacks: about one in three million, as rare as

@@ -24,8 +24,9 @@ from typing import Any
 import k2
 import numpy as np
 
-from asr_hlg import lm, symbols
+from asr_hlg import lm
 from asr_hlg.errors import GraphError, OptionError
+from asr_hlg.fst import symbols
 from asr_hlg.graph import store
 from asr_hlg.graph.recipe import LexiconSection, LmSection, Recipe
 from asr_hlg.lattice import Lattice, Path, kernels

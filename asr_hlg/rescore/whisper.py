@@ -30,7 +30,7 @@ from torch import Tensor
 
 from asr_hlg.audio import resample
 from asr_hlg.errors import AsrHlgError, AudioError, ModelError
-from asr_hlg.text import normalise
+from asr_hlg.output.text import normalise
 
 SAMPLE_RATE = 16000
 MAX_SECONDS = 30

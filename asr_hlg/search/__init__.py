@@ -11,11 +11,11 @@ Two engines do the same: :mod:`~asr_hlg.search.token_passing` on the CPU, for CT
 
 from __future__ import annotations
 
-from asr_hlg import hybrid
+from asr_hlg.acoustic import likelihoods as hybrid
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice
-from asr_hlg.posteriors import Posteriors
 from asr_hlg.search import intersection, token_passing
 from asr_hlg.search.options import SearchOptions
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import k2
 import torch
 
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice, arc_counts
-from asr_hlg.posteriors import Posteriors
 from asr_hlg.search.options import SearchOptions
 
 

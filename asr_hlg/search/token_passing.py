@@ -8,10 +8,10 @@ from queue import Empty, SimpleQueue
 import numpy as np
 import torch
 
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.lattice import FrameArcs, Lattice
-from asr_hlg.posteriors import Posteriors
 from asr_hlg.search import kernels, lattices
 from asr_hlg.search.options import SearchOptions
 

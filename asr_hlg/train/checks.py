@@ -11,9 +11,9 @@ from lhotse.cut import Cut
 from torch import Tensor
 
 from asr_hlg import data
+from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.acoustic.network import Network
 from asr_hlg.errors import DataError
-from asr_hlg.features import FbankOptions
 from asr_hlg.losses.sequence import SequenceLoss
 
 

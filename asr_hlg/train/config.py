@@ -69,7 +69,7 @@ class DataSection:
 
     ``drop_short`` leaves utterances that are too short for their transcript out, with a note,
     where they would otherwise be an error. ``guess_words`` does the same for words that the
-    lexicon lacks: they get the pronunciation that :mod:`asr_hlg.g2p` guesses.
+    lexicon lacks: they get the pronunciation that :mod:`asr_hlg.lexicon.g2p` guesses.
     """
 
     train: list[Path]

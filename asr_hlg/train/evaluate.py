@@ -11,11 +11,11 @@ from lhotse.cut import Cut
 
 from asr_hlg.acoustic import Conformer, ConformerModel, NetworkModel
 from asr_hlg.acoustic.network import Network
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import Recording
 from asr_hlg.data import text_of
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.posteriors import Posteriors
-from asr_hlg.score import Errors, score
+from asr_hlg.output.scoring import Errors, score
 from asr_hlg.search import SearchOptions, decode
 
 _BATCH = 32  # utterances whose posteriors are computed together

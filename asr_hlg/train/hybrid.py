@@ -2,7 +2,7 @@
 
 The first round trains without alignments, by the full sum over them, or on recordings divided
 evenly among their states; each round after it trains on what the network of the round before
-aligns (see :mod:`asr_hlg.realign`). A config asks for it with its rounds::
+aligns (see :mod:`asr_hlg.align.realign`). A config asks for it with its rounds::
 
     [hybrid]
     start = "full_sum"             # or "uniform"
@@ -22,14 +22,15 @@ from lhotse.cut import Cut
 from torch import Tensor
 from tqdm import tqdm
 
-from asr_hlg import data, topology
+from asr_hlg import data
 from asr_hlg.acoustic import nets
 from asr_hlg.acoustic.network import Network
-from asr_hlg.align import Aligner
+from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.align.forced import Aligner
+from asr_hlg.align.realign import flat_start, realign, share_changed
 from asr_hlg.errors import DataError, OptionError
+from asr_hlg.graph import topology
 from asr_hlg.graph.recipe import Recipe
-from asr_hlg.posteriors import Posteriors
-from asr_hlg.realign import flat_start, realign, share_changed
 from asr_hlg.train import checks, parallel
 from asr_hlg.train.config import LossSection, NetworkSection, TrainingConfig
 from asr_hlg.train.evaluate import heard

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from asr_hlg.errors import TrainingError
-from asr_hlg.score import Errors
+from asr_hlg.output.scoring import Errors
 from asr_hlg.train import checkpoints, log, parallel
 from asr_hlg.train.optimiser import OptimiserOptions, adamw
 from asr_hlg.train.options import TrainingOptions

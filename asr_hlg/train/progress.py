@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from asr_hlg.score import Errors
+from asr_hlg.output.scoring import Errors
 
 
 @dataclass

@@ -12,7 +12,7 @@ import torch
 
 from asr_hlg.errors import TrainingError
 from asr_hlg.graph import store
-from asr_hlg.score import Errors
+from asr_hlg.output.scoring import Errors
 from asr_hlg.versions import installed
 
 NAME = "result.json"

@@ -14,19 +14,21 @@ from lhotse import CutSet
 from torch import nn
 from tqdm import tqdm
 
-from asr_hlg import data, g2p, hybrid, symbols, topology
+from asr_hlg import data
 from asr_hlg.acoustic import hama, nets
+from asr_hlg.acoustic import likelihoods as hybrid
 from asr_hlg.acoustic.network import FbankNetwork, Network
 from asr_hlg.data import FrameLabels, Loader, SpecAugment
 from asr_hlg.errors import OptionError
-from asr_hlg.graph import DecodingGraph
+from asr_hlg.fst import symbols
+from asr_hlg.graph import DecodingGraph, topology
 from asr_hlg.graph.build import Report, build, make_topology, read_lexicon
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.graph.store import write_json
-from asr_hlg.lexicon import Lexicon
+from asr_hlg.lexicon import Lexicon, g2p
 from asr_hlg.losses import CrossEntropy, Ctc, HmmFullSum, LfMmi, phone_bigram
 from asr_hlg.losses.sequence import SequenceLoss
-from asr_hlg.score import Errors
+from asr_hlg.output.scoring import Errors
 from asr_hlg.train import checks, parallel
 from asr_hlg.train.config import TrainingConfig
 from asr_hlg.train.evaluate import Evaluation

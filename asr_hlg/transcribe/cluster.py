@@ -23,9 +23,9 @@ import torch
 
 from asr_hlg.audio import Recording
 from asr_hlg.errors import AsrHlgError, OptionError, WorkerError
-from asr_hlg.graph.runtime import open_graph
+from asr_hlg.graph.adapt.runtime import open_graph
+from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT, Job, Workers
-from asr_hlg.transcript import Transcript
 
 # Recordings travel in blocks. Small ones even out the work at the end and cost less when an actor
 # is lost; large ones are fewer for Ray to keep account of.

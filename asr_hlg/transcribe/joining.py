@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from asr_hlg.transcript import Alternative, Transcript
+from asr_hlg.output.transcript import Alternative, Transcript
 
 
 def join(id: str, duration: float, parts: list[Transcript]) -> Transcript:

@@ -14,20 +14,20 @@ from torch import Tensor
 
 from asr_hlg import acoustic
 from asr_hlg.acoustic import AcousticModel, PrecomputedModel
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError, WorkerError
 from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.lattice import Lattice
 from asr_hlg.lattice import Path as LatticePath
 from asr_hlg.lattice import io as lattice_io
-from asr_hlg.output import file_name
-from asr_hlg.posteriors import Posteriors
+from asr_hlg.output.transcript import Alternative, Transcript
+from asr_hlg.output.writers import file_name
 from asr_hlg.rescore.passes import SecondPasses
 from asr_hlg.search import SearchOptions, decode
-from asr_hlg.segment import Heard, Piece, pieces, recognise
 from asr_hlg.transcribe.joining import join
 from asr_hlg.transcribe.options import TranscribeOptions
-from asr_hlg.transcript import Alternative, Transcript
+from asr_hlg.transcribe.pieces import Heard, Piece, pieces, recognise
 from asr_hlg.transducer import GraphOptions, Recogniser
 
 OnError = Callable[[Recording, AsrHlgError], None]
@@ -88,7 +88,7 @@ class Transcriber:
         options : TranscribeOptions, optional
         graph : DecodingGraph, optional
             What was made of that folder's graph, to be searched in its place: see
-            :func:`asr_hlg.graph.runtime.open_graph`.
+            :func:`asr_hlg.graph.adapt.runtime.open_graph`.
         **search
             Fields of :class:`SearchOptions`, or of a transducer's
             :class:`~asr_hlg.transducer.GraphOptions`, that differ from the recipe's.

@@ -14,12 +14,12 @@ import torch
 
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError, OptionError
-from asr_hlg.graph.runtime import open_graph
-from asr_hlg.supervisor import Supervisor, Work
+from asr_hlg.graph.adapt.runtime import open_graph
+from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe.batches import batches
 from asr_hlg.transcribe.options import TranscribeOptions
+from asr_hlg.transcribe.supervisor import Supervisor, Work
 from asr_hlg.transcribe.transcriber import OnError, Transcriber
-from asr_hlg.transcript import Transcript
 
 TIMEOUT = 120.0
 """Seconds that a minute of a recording may take by default."""
@@ -43,8 +43,8 @@ class Job:
         Fields of :class:`SearchOptions`, or of a transducer's
         :class:`~asr_hlg.transducer.GraphOptions`, that differ from the recipe's.
     grammar, hotwords : str, optional
-        Files with changes to the graph, see :func:`asr_hlg.graph.runtime.open_graph`. Every worker
-        makes them in its own memory; an unchanged graph is mapped, and shared by all.
+        Files with changes to the graph, see :func:`asr_hlg.graph.adapt.runtime.open_graph`. Every
+        worker makes them in its own memory; an unchanged graph is mapped, and shared by all.
     device : str
     batch : float
         Seconds of sound that are transcribed together, see

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr_hlg.arcs import k2_fsa
 from asr_hlg.errors import GraphError, ModelError
+from asr_hlg.fst.arcs import k2_fsa
+from asr_hlg.fst.symbols import BLANK
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.flat import FlatGraph, expand
 from asr_hlg.lattice import FrameArcs, arc_counts
-from asr_hlg.symbols import BLANK
 from asr_hlg.transducer.model import Transducer
 from asr_hlg.transducer.options import GraphOptions
 

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr_hlg.acoustic.config import check
+from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.acoustic.nets import Network, network_class
 from asr_hlg.errors import ModelError
-from asr_hlg.features import FbankOptions
 from asr_hlg.settings import section
 from asr_hlg.transducer.loss import LATTICES
 from asr_hlg.transducer.prediction import Lstm, State, Stateless

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from asr_hlg.acoustic import NetworkModel
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice
-from asr_hlg.posteriors import Posteriors
 from asr_hlg.transducer import constrained
 from asr_hlg.transducer.constrained import GraphSearch
 from asr_hlg.transducer.model import Transducer

@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr_hlg import topology
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import OptionError
-from asr_hlg.graph import DecodingGraph, compile_hlg
+from asr_hlg.graph import DecodingGraph, compile_hlg, topology
 from asr_hlg.lattice import FrameArcs, Lattice, Path
 from asr_hlg.lexicon import Lexicon
-from asr_hlg.posteriors import Posteriors
-from asr_hlg.transcript import Transcript, Word
+from asr_hlg.output.transcript import Transcript, Word
 from asr_hlg.transducer import beam, trellis
 from asr_hlg.transducer.constrained import GraphSearch
 from asr_hlg.transducer.greedy import Greedy

@@ -10,13 +10,13 @@ from random import Random
 
 import torch
 
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph, store
+from asr_hlg.graph.adapt.new_words import with_words
 from asr_hlg.graph.build import build
-from asr_hlg.graph.new_words import with_words
 from asr_hlg.graph.recipe import Recipe
-from asr_hlg.posteriors import Posteriors
 from asr_hlg.search import SearchOptions, decode
-from fuzz import mutation
+from tests.fuzz import mutation
 
 _RECIPE = """
 [lexicon]

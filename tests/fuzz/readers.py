@@ -17,19 +17,21 @@ import numpy as np
 import soundfile
 import torch
 
-from asr_hlg import acoustic, grammar, lm, symbols, text
+from asr_hlg import acoustic, grammar, lm
 from asr_hlg.acoustic import hama, nets
 from asr_hlg.audio import recordings
 from asr_hlg.errors import AudioError
-from asr_hlg.graph import hotwords
+from asr_hlg.fst import symbols
+from asr_hlg.graph.adapt import hotwords
 from asr_hlg.graph.build import read_text
 from asr_hlg.graph.recipe import Recipe
-from asr_hlg.journal import Journal
 from asr_hlg.lattice import io as lattice_io
 from asr_hlg.lexicon import Lexicon
+from asr_hlg.output import text
 from asr_hlg.train.config import TrainingConfig
-from fuzz import mutation
-from fuzz.folders import make_graph, mutate_graph, read_graph
+from asr_hlg.transcribe.journal import Journal
+from tests.fuzz import mutation
+from tests.fuzz.folders import make_graph, mutate_graph, read_graph
 
 RATE = 16000
 _WORDS = ("cat", "and", "hat")
@@ -462,7 +464,7 @@ def _hama_weights(folder: Path) -> Sequence[bytes]:
 
 
 def _journals(folder: Path) -> Sequence[bytes]:
-    from asr_hlg.transcript import Alternative, Transcript, Word
+    from asr_hlg.output.transcript import Alternative, Transcript, Word
 
     path = folder / "seed.journal"
     with Journal.open(path, {"graph": "x"}) as journal:

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from asr_hlg.errors import AsrHlgError
-from fuzz.readers import READERS, Reader
+from tests.fuzz.readers import READERS, Reader
 
 CPU_SECONDS = 10  # that a case may take
 WALL_SECONDS = 120  # that it may wait, for what a hang without work is

@@ -1,0 +1,143 @@
+"""From what a network says, p(φ|y), to what a hidden Markov model wants, p(y|φ).
+
+By Bayes' rule p(y|φ) = p(φ|y) p(y) / p(φ), and p(y) is the same for every path, so the network's
+posteriors divided by the tokens' priors serve as scaled likelihoods (Bourlard & Morgan 1994,
+"Connectionist Speech Recognition", chapter 7). CTC models are decoded without priors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+
+from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.errors import ModelError, OptionError
+from asr_hlg.fst.symbols import BLANK, EPS
+from asr_hlg.lexicon.phones import SILENCE
+
+
+def scale(
+    posteriors: Posteriors,
+    priors: torch.Tensor | None = None,
+    acoustic_scale: float = 1.0,
+    blank_penalty: float = 0.0,
+    floor: float = 0.0,
+    prior_scale: float = 1.0,
+) -> Posteriors:
+    """Turn posteriors into the scores that search adds up.
+
+    ``acoustic_scale · (log max(p(φ|y), floor) − blank_penalty·[φ is blank] − κ log p(φ))``
+
+    Parameters
+    ----------
+    posteriors : Posteriors
+        Its own ``priors`` do not count, and the result has none.
+    priors : torch.Tensor, optional
+        float ``(num_tokens,)``: p(φ), positive; left out, all tokens count as equally probable.
+    acoustic_scale : float
+        Weight of the acoustics against the graph.
+    blank_penalty : float
+        Natural log; makes blanks less attractive, where words go missing.
+    floor : float
+        Smallest probability, 0 for none; a token that the network excludes can still be heard
+        where everything else speaks for it.
+    prior_scale : float
+        κ: less than 1 where the network has already learned to mistrust its priors.
+    """
+    scores = posteriors.log_probs
+    if floor > 0:
+        scores = scores.clamp(min=math.log(floor))
+    if posteriors.tokens[0] == EPS:
+        # Blank-free topologies never read column 0; no floor may make it attractive.
+        scores = scores.clone()
+        scores[:, :, 0] = -1e9
+    if priors is not None:
+        if tuple(priors.shape) != (len(posteriors.tokens),) or not bool((priors > 0).all()):
+            raise OptionError(f"priors must be {len(posteriors.tokens)} positive numbers")
+        scores = scores - prior_scale * priors.log().to(scores)
+    if blank_penalty and BLANK in posteriors.tokens:
+        penalty = torch.zeros(len(posteriors.tokens), device=scores.device)
+        penalty[posteriors.tokens.index(BLANK)] = blank_penalty
+        scores = scores - penalty
+    return Posteriors(
+        scores * acoustic_scale, posteriors.lengths, posteriors.frame_shift, posteriors.tokens
+    )
+
+
+def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
+    """Put a model's columns into a graph's order.
+
+    Parameters
+    ----------
+    posteriors : Posteriors
+        Of any model that knows the graph's tokens.
+    tokens : sequence of str
+        The graph's columns, matched by name. A leading ``<eps>``, which blank-free topologies
+        never read, need not be in the model. Silence that the graph does not know counts as
+        blank: a model that marks every pause would otherwise contradict the graph there.
+        Priors go with their columns.
+
+    Raises
+    ------
+    ModelError
+        If the model lacks tokens of the graph.
+    """
+    if tuple(tokens) == posteriors.tokens:
+        return posteriors
+    position = {name: index for index, name in enumerate(posteriors.tokens)}
+    missing = [name for name in tokens if name not in position and name != EPS]
+    if missing:
+        raise ModelError(
+            f"the acoustic model lacks tokens of the graph: {', '.join(missing)}",
+            remedy="compile the graph from a lexicon in the model's own tokens",
+        )
+    columns = [position.get(name, 0) for name in tokens]
+    log_probs = posteriors.log_probs[:, :, columns]
+    priors = None if posteriors.priors is None else posteriors.priors[columns]
+    if SILENCE in position and SILENCE not in tokens and tokens[0] == BLANK:
+        silence = posteriors.log_probs[:, :, position[SILENCE]]
+        log_probs[:, :, 0] = torch.logaddexp(log_probs[:, :, 0], silence)
+        if priors is not None and posteriors.priors is not None:
+            priors[0] += posteriors.priors[position[SILENCE]]
+    return Posteriors(log_probs, posteriors.lengths, posteriors.frame_shift, tuple(tokens), priors)
+
+
+def count_priors(
+    alignments: Iterable[Sequence[int]], num_tokens: int, smoothing: float = 1.0
+) -> torch.Tensor:
+    """p(φ) by counting frames: (count + smoothing) / (their sum).
+
+    Parameters
+    ----------
+    alignments : iterable of sequences of int
+        The column of every frame, of the training recordings; negative where unknown.
+    num_tokens : int
+        Posterior columns. One that never occurs, such as column 0 of a blank-free topology, has
+        the probability of ``smoothing`` frames.
+    smoothing : float
+        Frames added to every column; positive.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 ``(num_tokens,)``, sums to 1.
+
+    Raises
+    ------
+    OptionError
+        If ``smoothing`` is not positive or a frame's column does not exist.
+    """
+    if smoothing <= 0:
+        raise OptionError(f"smoothing must be above 0, got {smoothing}")
+    counts = np.full(num_tokens, smoothing, dtype=np.float64)
+    for number, alignment in enumerate(alignments, start=1):
+        columns = np.asarray(alignment, dtype=np.int64)
+        if len(columns) and columns.max() >= num_tokens:
+            raise OptionError(
+                f"alignment {number} has column {columns.max()}, the network has {num_tokens}"
+            )
+        counts += np.bincount(columns[columns >= 0], minlength=num_tokens)
+    return torch.from_numpy(counts / counts.sum()).float()

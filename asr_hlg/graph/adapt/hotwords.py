@@ -1,0 +1,175 @@
+"""Hotwords: words and phrases to listen for, such as names, product names and terms.
+
+    graph, guesses = apply(DecodingGraph.load("graphs/en"), read("names.txt"))
+    print(guesses.report())            # how words are pronounced that no lexicon has
+
+A list of hotwords is a UTF-8 text with a phrase a line. A tab and a number after the phrase are
+its boost, what each of its words adds to a path's score as a natural log:
+
+    xanthippe
+    bank of scotland
+    kubernetes<TAB>6
+
+Blank lines are skipped. Words are separated by blanks; they are looked up as they are written,
+then in lower case, in capitals and with one capital. A word that the graph lacks is added to it,
+and appears in transcripts as it is written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asr_hlg.errors import HotwordError
+from asr_hlg.fst import symbols
+from asr_hlg.graph import DecodingGraph
+from asr_hlg.graph.adapt.new_words import with_words
+from asr_hlg.graph.adapt.phrases import boost
+from asr_hlg.graph.adapt.pronounce import pronounce
+from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
+
+DEFAULT_BOOST = 4.0
+
+
+@dataclass(frozen=True)
+class Hotword:
+    """One line of a list: a phrase and what every word of it adds to a path's score.
+
+    ``path`` and ``line`` say where it stands, for error messages.
+    """
+
+    words: tuple[str, ...]
+    boost: float = DEFAULT_BOOST
+    path: str | None = None
+    line: int | None = None
+
+
+def read(path: str | Path) -> list[Hotword]:
+    """Read a list of hotwords.
+
+    Raises
+    ------
+    HotwordError
+        With file and line: for what is not UTF-8, a boost that is no number or below 0, a phrase
+        that is there twice, a reserved word; and for a list without any phrase.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise HotwordError(f"cannot be read: {error.strerror}", path=path) from None
+    found: dict[tuple[str, ...], Hotword] = {}
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        try:
+            hotword = _parse(raw, str(path), number)
+        except ValueError as error:
+            raise HotwordError(str(error), path=path, line=number) from None
+        if hotword is None:
+            continue
+        if hotword.words in found:
+            first = found[hotword.words].line
+            raise HotwordError(
+                f"{' '.join(hotword.words)!r} is there twice, first on line {first}",
+                path=path,
+                line=number,
+            )
+        found[hotword.words] = hotword
+    if not found:
+        raise HotwordError("has no hotwords", path=path, remedy="write one phrase a line")
+    return list(found.values())
+
+
+def _parse(raw: bytes, path: str, number: int) -> Hotword | None:
+    try:
+        text, tab, value = raw.decode("utf-8").rstrip().partition("\t")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+    words = tuple(text.split())
+    if not words and not tab:
+        return None
+    if not words:
+        raise ValueError("a boost without a phrase")
+    for word in words:
+        if word in (symbols.EPS, "<s>", "</s>") or symbols.is_disambig(word):
+            raise ValueError(f"{word!r} is a reserved symbol and cannot be a word")
+    if not tab:
+        return Hotword(words, path=path, line=number)
+    try:
+        boost = float(value)
+    except ValueError:
+        raise ValueError(f"the boost after the tab is not a number: {value.strip()!r}") from None
+    if not 0 <= boost < math.inf:
+        raise ValueError(f"a boost is at least 0 and finite, not {value.strip()}")
+    return Hotword(words, boost, path, number)
+
+
+def apply(
+    graph: DecodingGraph, hotwords: Iterable[Hotword], model: GraphemeToPhoneme | None = None
+) -> tuple[DecodingGraph, Guesses]:
+    """A graph that listens for hotwords.
+
+    Parameters
+    ----------
+    graph : DecodingGraph
+        It is not changed.
+    hotwords : iterable of Hotword
+        Words that the graph lacks are pronounced as the dictionary of its recipe does, else as
+        ``model`` guesses, and may stand wherever its language model backs off to unigrams.
+    model : GraphemeToPhoneme, optional
+        :class:`asr_hlg.lexicon.g2p.HamaG2P` by default.
+
+    Returns
+    -------
+    graph : DecodingGraph
+        Paths with hotwords score more by their boosts, which are part of ``graph_score``: see
+        :func:`asr_hlg.graph.adapt.phrases.boost`.
+    guesses : Guesses
+        The words whose pronunciation was guessed.
+
+    Raises
+    ------
+    HotwordError
+        If a word that the graph lacks cannot be pronounced, or if the graph has no place for new
+        words, since a grammar decides what may be said.
+    """
+    found = [_as_known(hotword, graph) for hotword in hotwords]
+    origin = {word: hotword for hotword in reversed(found) for word in hotword.words}
+    missing = [word for word in reversed(origin) if word not in graph.words]
+    device, graph = graph.device, graph.to("cpu")
+    tokens = graph.token_names[: symbols.first_disambig(graph.tokens)]
+    if missing and not graph.takes_new_words:
+        hotword = origin[missing[0]]
+        raise HotwordError(
+            f"the graph lacks {missing[0]!r}, and has no place for new words",
+            path=hotword.path,
+            line=hotword.line,
+            remedy="write it into the grammar, or use a graph with an n-gram model",
+        )
+    entries, guesses = pronounce(missing, tokens, graph.meta, graph.folder, model)
+    for word, reason in guesses.left_out.items():
+        raise HotwordError(
+            f"the graph lacks {word!r}, and it cannot be pronounced: {reason}",
+            path=origin[word].path,
+            line=origin[word].line,
+            remedy="write it as it is spoken, or add it to the lexicon",
+        )
+    if entries:
+        pronunciations = defaultdict(list)
+        for entry in entries:
+            pronunciations[entry.word].append(entry.phones)
+        graph = with_words(graph, pronunciations)
+    phrases: dict[tuple[str, ...], float] = {}
+    for hotword in found:
+        phrases[hotword.words] = max(hotword.boost, phrases.get(hotword.words, 0.0))
+    return boost(graph, phrases).to(device), guesses
+
+
+def _as_known(hotword: Hotword, graph: DecodingGraph) -> Hotword:
+    """With its words as the graph has them, where it has them in another case."""
+    words = []
+    for word in hotword.words:
+        ways = (word, word.lower(), word.upper(), word.title())
+        words.append(next((way for way in ways if way in graph.words), word))
+    return replace(hotword, words=tuple(words))

@@ -1,0 +1,169 @@
+"""Changes to a compiled graph, made while one waits: another grammar, hotwords.
+
+    graph, guesses = open_graph("graphs/en", hotword_file="names.txt")
+    graph, guesses = with_grammar("graphs/en", "call (alice | bob)")
+    print(guesses.report())            # words that the lexicon lacked
+
+Only a grammar's own words go through the compilation, which therefore takes a second where the
+graph took a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from asr_hlg import grammar
+from asr_hlg.errors import GrammarError, GraphError
+from asr_hlg.fst import symbols
+from asr_hlg.graph import DecodingGraph, compile_lg, finish, store
+from asr_hlg.graph.adapt import hotwords
+from asr_hlg.graph.adapt.pronounce import pronounce
+from asr_hlg.graph.build import make_topology, read_text
+from asr_hlg.graph.meter import Meter
+from asr_hlg.graph.recipe import TopologySection
+from asr_hlg.lexicon import Lexicon, Pronunciation
+from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
+
+
+def open_graph(
+    folder: str | Path,
+    device: str = "cpu",
+    *,
+    grammar_file: str | Path | None = None,
+    hotword_file: str | Path | None = None,
+    model: GraphemeToPhoneme | None = None,
+) -> tuple[DecodingGraph, Guesses]:
+    """Load a graph, and change it as a user wishes for this run.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A compiled graph.
+    device : str
+        Where search shall run.
+    grammar_file : str or Path, optional
+        A grammar to take the place of the graph's G; see `with_grammar`.
+    hotword_file : str or Path, optional
+        Phrases to listen for; see :mod:`asr_hlg.graph.adapt.hotwords`.
+    model : GraphemeToPhoneme, optional
+        Pronounces words that neither the graph nor its sources have.
+
+    Returns
+    -------
+    graph : DecodingGraph
+    guesses : Guesses
+        The words whose pronunciation was guessed.
+    """
+    guessed: dict[str, tuple[str, ...]] = {}
+    if grammar_file is None:
+        graph = DecodingGraph.load(folder)
+    else:
+        path = Path(grammar_file)
+        graph, guesses = with_grammar(folder, read_text(path), path, model)
+        guessed |= guesses.pronunciations
+    if hotword_file is not None:
+        graph, guesses = hotwords.apply(graph, hotwords.read(hotword_file), model)
+        guessed |= guesses.pronunciations
+    return graph.to(device), Guesses(guessed, {})
+
+
+def with_grammar(
+    folder: str | Path,
+    text: str,
+    path: str | Path | None = None,
+    model: GraphemeToPhoneme | None = None,
+) -> tuple[DecodingGraph, Guesses]:
+    """Compile a grammar over the lexicon and the topology of a graph folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A compiled graph. Its own G and its arcs are not read.
+    text : str
+        A grammar as :mod:`asr_hlg.grammar` describes it. Its words are pronounced as the graph's
+        lexicon does; a word that is not in there, as the files of its recipe do, if they are
+        still there; a word that none of them has, as ``model`` guesses.
+    path : str or Path, optional
+        Where the text is from, for error messages.
+    model : GraphemeToPhoneme, optional
+        :class:`asr_hlg.lexicon.g2p.HamaG2P` by default.
+
+    Returns
+    -------
+    graph : DecodingGraph
+        With the folder's posterior columns, silence, topology and search options.
+    guesses : Guesses
+        The words whose pronunciation was guessed.
+
+    Raises
+    ------
+    GraphError
+        If the folder is not a compiled graph of a recipe.
+    GrammarError
+        For a grammar that cannot be compiled, or a word that cannot be pronounced.
+    """
+    folder = Path(folder)
+    meta = store.read_meta(folder)
+    if "recipe" not in meta:
+        raise GraphError("was not compiled from a recipe, so its topology is unknown", path=folder)
+    lines = grammar.vocabulary(text, path)
+    entries, tokens, guesses = _look_up(folder, meta, lines, model)
+    for word, reason in guesses.left_out.items():
+        raise GrammarError(
+            f"{word!r} is not in the lexicon and cannot be pronounced: {reason}",
+            path=path,
+            line=lines[word],
+            remedy="write it as it is spoken",
+        )
+    lexicon = Lexicon(entries, tokens=tokens, **meta["lexicon"])
+    G = grammar.to_arcs(text, lexicon.words, path)
+    meter = Meter()
+    lg = compile_lg(lexicon, G, meter)
+    H = make_topology(TopologySection(**meta["recipe"]["topology"]), lexicon)
+    graph = finish(H, lexicon, lg, meter, tuple(meta["columns"]))
+    grammar_section = {"file": None if path is None else str(path)}
+    graph.meta["recipe"] = {**meta["recipe"], "lm": None, "grammar": grammar_section}
+    return graph, guesses
+
+
+def part_of_lexicon(
+    folder: Path,
+    meta: dict[str, Any],
+    words: Collection[str],
+    model: GraphemeToPhoneme | None = None,
+) -> tuple[Lexicon, Guesses]:
+    """Pronunciations of some words over the tokens of a graph folder.
+
+    Parameters
+    ----------
+    folder : Path
+    meta : dict
+        The folder's ``graph.json``.
+    words : collection of str
+    model : GraphemeToPhoneme, optional
+        Pronounces what neither the graph's lexicon nor the files of its recipe have.
+
+    Returns
+    -------
+    lexicon : Lexicon
+        Without the words that ``guesses`` has left out.
+    guesses : Guesses
+    """
+    entries, tokens, guesses = _look_up(folder, meta, words, model)
+    return Lexicon(entries, tokens=tokens, **meta["lexicon"]), guesses
+
+
+def _look_up(
+    folder: Path, meta: dict[str, Any], words: Collection[str], model: GraphemeToPhoneme | None
+) -> tuple[list[Pronunciation], list[str], Guesses]:
+    """Pronunciations, the graph's tokens, and what had to be guessed."""
+    store.check_files(folder, meta, ["lexiconp.txt", "tokens.txt"])
+    table = symbols.read(folder / "tokens.txt")
+    tokens = symbols.names(table)[: symbols.first_disambig(table)]
+    entries = store.read_entries(folder, words)
+    known = {entry.word for entry in entries}
+    missing = [word for word in words if word not in known]
+    more, guesses = pronounce(missing, tokens, meta, folder, model)
+    return entries + more, tokens, guesses

@@ -1,0 +1,334 @@
+"""H: how many frames a token may take, as a transducer from frame labels to tokens.
+
+Every topology here reads one label per frame (``labels``; there are no input epsilons, so that an
+acoustic score meets every arc) and writes a token (``aux_labels``, 0 = nothing) on the frame in
+which the token begins. ``k2.compose(H, LG)`` then counts frames for a whole graph.
+
+>>> from asr_hlg import topology
+>>> H = topology.ctc(num_tokens=4)           # <blk> and three phones
+>>> H = topology.hmm(num_phones=3)           # three states a phone, pdfs 1..9
+>>> H.num_tokens                             # posterior columns that it reads
+10
+
+A blank-free topology numbers its pdfs from 1, since id 0 is ``<eps>``: column 0 of the posteriors
+is never read. ``H.num_tokens`` counts it all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import k2
+import numpy as np
+
+from asr_hlg.errors import OptionError
+from asr_hlg.fst import symbols
+from asr_hlg.fst.arcs import Arcs
+
+
+def ctc(num_tokens: int, modified: bool = False) -> k2.Fsa:
+    """CTC: blanks anywhere, a token repeated over frames is one token.
+
+    Parameters
+    ----------
+    num_tokens : int
+        Posterior columns, ids 0 to ``num_tokens - 1``; 0 is the blank.
+    modified : bool
+        Drop the blank that must part two equal tokens, which makes the graph linear rather than
+        quadratic in ``num_tokens``: worth it for BPE units, whose doubles are rare. ``t t`` then
+        reads as one token or as two, and each way counts as a path of its own.
+
+    Returns
+    -------
+    k2.Fsa
+        Equal as a weighted language to ``k2.ctc_topo(num_tokens - 1, modified)``; all scores 0.
+        State 0 has just read a blank (or nothing); state i has read token i, or, in the modified
+        topology, is about to read it once more.
+    """
+    if num_tokens < 2:
+        raise OptionError(f"a CTC topology needs a blank and a token, got num_tokens={num_tokens}")
+    tokens = np.arange(num_tokens)
+    phones = tokens[1:]
+    if modified:
+        blank = ([0], [0], [0], [0])
+        once = (0 * phones, 0 * phones, phones, phones)  # for one frame only
+        enter = (0 * phones, phones, phones, phones)
+        stay = (phones, phones, phones, 0 * phones)
+        leave = (phones, 0 * phones, phones, 0 * phones)
+        parts = zip(blank, once, enter, stay, leave, strict=True)
+        columns = [np.concatenate(part) for part in parts]
+        final = np.where(tokens == 0, 0.0, -np.inf)
+    else:
+        src, dst = (grid.ravel() for grid in np.meshgrid(tokens, tokens, indexing="ij"))
+        columns = [src, dst, dst, np.where(src == dst, 0, dst)]
+        final = np.zeros(num_tokens)
+    return _transducer([*columns, np.zeros(len(columns[0]))], final, num_tokens)
+
+
+def transducer(num_tokens: int) -> k2.Fsa:
+    """A transducer's frames: each says one token, or nothing; a token said twice is two tokens.
+
+    Parameters
+    ----------
+    num_tokens : int
+        Tokens of the transducer, ids 0 to ``num_tokens - 1``; 0 is ∅.
+
+    Returns
+    -------
+    k2.Fsa
+        One state, a loop for every token.
+    """
+    if num_tokens < 2:
+        raise OptionError(f"a transducer needs ∅ and a token, got num_tokens={num_tokens}")
+    tokens = np.arange(num_tokens)
+    columns = [0 * tokens, 0 * tokens, tokens, tokens, 0.0 * tokens]
+    return _transducer(columns, np.zeros(1), num_tokens)
+
+
+def is_ctc(H: k2.Fsa) -> bool:
+    """Whether a topology is ``ctc(n)`` for some n, or the same built elsewhere."""
+    num_tokens = int(H.shape[0]) - 1
+    if num_tokens < 2 or H.num_arcs != num_tokens**2 + num_tokens:
+        return False
+    rows = (
+        np.column_stack([fsa.arcs.values().cpu().numpy(), fsa.aux_labels.cpu().numpy()])
+        for fsa in (H, ctc(num_tokens))
+    )
+    return np.array_equal(*(np.unique(row, axis=0) for row in rows))
+
+
+def hmm(
+    num_phones: int,
+    num_states: int = 3,
+    self_loop: float = 0.5,
+    skip: float = 0.0,
+    transitions: np.ndarray | None = None,
+) -> k2.Fsa:
+    """A left-to-right hidden Markov model for every phone, in a loop.
+
+    State s of phone p reads pdf ``1 + (p - 1) * num_states + s``, with phones counted from 1 and
+    states from 0. An arc carries log P(s'|s) and reads the pdf of s'.
+
+    Parameters
+    ----------
+    num_phones, num_states : int
+        ``num_states=1`` gives the one-state HMM.
+    self_loop, skip : float
+        The same transition probabilities for every phone; see `left_to_right`.
+    transitions : np.ndarray, optional
+        Shape ``(num_phones, num_states, num_states + 1)``: P(s'|s) for every phone, instead of
+        ``self_loop`` and ``skip``. Column ``num_states`` leaves the phone. Rows sum to 1.
+
+    Returns
+    -------
+    k2.Fsa
+        State 0 stands before the first frame and is final, so that no frames mean no phones.
+    """
+    if num_phones < 1 or num_states < 1:
+        raise OptionError(
+            f"an HMM needs a phone and a state, got num_phones={num_phones} num_states={num_states}"
+        )
+    if transitions is None:
+        transitions = np.tile(left_to_right(num_states, self_loop, skip), (num_phones, 1, 1))
+    transitions = np.asarray(transitions, dtype=np.float64)
+    _check_transitions(transitions, (num_phones, num_states, num_states + 1))
+
+    first_pdf = 1 + np.arange(num_phones) * num_states
+    phone, state, following = np.nonzero(transitions[:, :, :num_states])
+    inside = (
+        first_pdf[phone] + state,
+        first_pdf[phone] + following,
+        first_pdf[phone] + following,
+        np.zeros_like(phone),
+        np.log(transitions[phone, state, following]),
+    )
+    exits = transitions[:, :, num_states]
+    phone, state = np.nonzero(exits)
+    leavers = np.concatenate([[0], first_pdf[phone] + state])
+    leave_score = np.concatenate([[0.0], np.log(exits[phone, state])])
+    between = _to_every_phone(leavers, leave_score, first_pdf)
+
+    columns = [np.concatenate(part) for part in zip(inside, between, strict=True)]
+    num_pdfs = num_phones * num_states
+    final = np.full(num_pdfs + 1, -np.inf)
+    final[leavers] = leave_score
+    return _transducer(columns, final, num_pdfs + 1)
+
+
+def chain(num_phones: int, self_loop: float = 0.5) -> k2.Fsa:
+    """The two-pdf topology of lattice-free MMI: one frame is enough for a phone.
+
+    The first frame of phone p reads pdf ``2p - 1`` and every later frame pdf ``2p`` (phones from
+    1), so that the network itself can say where a phone begins; Povey et al. 2016, "Purely
+    sequence-trained neural networks for ASR based on lattice-free MMI". State p is
+    "in phone p".
+    """
+    if num_phones < 1 or not 0 < self_loop < 1:
+        raise OptionError(
+            f"got num_phones={num_phones} self_loop={self_loop}",
+            remedy="give at least one phone and a self_loop between 0 and 1",
+        )
+    phones = np.arange(1, num_phones + 1)
+    stay = (phones, phones, 2 * phones, 0 * phones, np.full(num_phones, np.log(self_loop)))
+    leavers = np.arange(num_phones + 1)
+    leave_score = np.where(leavers == 0, 0.0, np.log1p(-self_loop))
+    src, phone, _, aux, score = _to_every_phone(leavers, leave_score, phones)
+    enter = (src, phone, 2 * phone - 1, aux, score)
+    columns = [np.concatenate(part) for part in zip(stay, enter, strict=True)]
+    return _transducer(columns, leave_score, 2 * num_phones + 1)
+
+
+def left_to_right(num_states: int, self_loop: float = 0.5, skip: float = 0.0) -> np.ndarray:
+    """Transition probabilities P(s'|s) of one left-to-right phone.
+
+    Returns
+    -------
+    np.ndarray
+        float64, shape ``(num_states, num_states + 1)``: a state repeats with probability
+        ``self_loop``, jumps over the next one with ``skip`` (the last state has none to jump
+        over), and otherwise goes to the next. Column ``num_states`` leaves the phone.
+    """
+    if not (0 <= self_loop < 1 and 0 <= skip < 1 and self_loop + skip < 1):
+        raise OptionError(
+            f"self_loop={self_loop} and skip={skip} leave no probability for the next state",
+            remedy="both are at least 0 and their sum is below 1",
+        )
+    matrix = np.zeros((num_states, num_states + 1))
+    for state in range(num_states):
+        jump = skip if state + 2 <= num_states else 0.0
+        matrix[state, state] = self_loop
+        matrix[state, state + 1] = 1 - self_loop - jump
+        if jump:
+            matrix[state, state + 2] = jump
+    return matrix
+
+
+def estimate_transitions(
+    alignments: Iterable[Sequence[int]], prior: np.ndarray, weight: float = 1.0
+) -> np.ndarray:
+    """Learn P(s'|s) of `hmm` by counting transitions in frame-level alignments.
+
+    The estimate of a row is (counts + weight · prior) / (their sum): what maximises the
+    likelihood, held near ``prior`` where there are few frames. An equal pdf in the next frame is
+    a self-loop; a different phone, or an earlier state, is an exit and a new entry; the end of
+    an alignment is an exit.
+
+    Parameters
+    ----------
+    alignments : iterable of sequences of int
+        The pdf of every frame, numbered as in `hmm`.
+    prior : np.ndarray
+        Shape ``(num_phones, num_states, num_states + 1)``, rows sum to 1. A transition of
+        probability 0 is forbidden; an alignment that takes it is an `OptionError`.
+    weight : float
+        How many observations the prior is worth; positive.
+    """
+    prior = np.asarray(prior, dtype=np.float64)
+    if prior.ndim != 3:
+        raise OptionError(f"prior has shape {prior.shape}, expected (phones, states, states + 1)")
+    num_phones, num_states, _ = prior.shape
+    _check_transitions(prior, (num_phones, num_states, num_states + 1))
+    if weight <= 0:
+        raise OptionError(f"weight must be positive, got {weight}")
+    counts = np.zeros_like(prior)
+    for number, alignment in enumerate(alignments, start=1):
+        pdfs = np.asarray(alignment, dtype=np.int64)
+        if pdfs.size == 0:
+            continue
+        if pdfs.min() < 1 or pdfs.max() > num_phones * num_states:
+            raise OptionError(f"alignment {number} has a pdf outside 1..{num_phones * num_states}")
+        phone, state = np.divmod(pdfs - 1, num_states)
+        following = np.append(state[1:], num_states)
+        leaves = np.append((phone[1:] != phone[:-1]) | (state[1:] < state[:-1]), True)
+        following[leaves] = num_states
+        bad = np.flatnonzero(prior[phone, state, following] == 0)
+        if bad.size:
+            frame = bad[0]
+            goal = "the end" if leaves[frame] else f"state {following[frame]}"
+            raise OptionError(
+                f"alignment {number}, frame {frame}: phone {phone[frame] + 1} goes from state "
+                f"{state[frame]} to {goal}, which the topology forbids"
+            )
+        np.add.at(counts, (phone, state, following), 1)
+    total = counts + weight * prior
+    return total / total.sum(axis=2, keepdims=True)
+
+
+def column_names(H: k2.Fsa, tokens: Sequence[str]) -> tuple[str, ...]:
+    """Names of the posterior columns that a topology reads.
+
+    Parameters
+    ----------
+    H : k2.Fsa
+        A topology of this module.
+    tokens : sequence of str
+        The names of what it writes, id 0 first.
+
+    Returns
+    -------
+    tuple of str
+        ``tokens`` themselves for CTC; else ``<eps>`` and, where a token has several pdfs,
+        ``t_0 t_1 …`` for token t.
+    """
+    written = int(H.aux_labels.max())
+    tokens = tuple(tokens[: written + 1])
+    if bool((H.labels == 0).any()):
+        return tokens
+    per_token = int(H.labels.max()) // written
+    if per_token == 1:
+        return (symbols.EPS, *tokens[1:])
+    states = (f"{token}_{state}" for token in tokens[1:] for state in range(per_token))
+    return (symbols.EPS, *states)
+
+
+def to_openfst(fsa: k2.Fsa, label_offset: int = 0) -> str:
+    """A transducer as OpenFst text: ``src dst ilabel olabel cost`` lines, costs = −scores.
+
+    Parameters
+    ----------
+    fsa : k2.Fsa
+        With ``aux_labels``, or without (an acceptor: output equals input).
+    label_offset : int
+        Added to every input label. OpenFst takes label 0 for epsilon, so a CTC graph, whose blank
+        is 0, needs 1: label i is then posterior column i − 1, as in Kaldi's CTC decoders.
+    """
+    arcs = Arcs.from_k2(fsa)
+    columns = (arcs.src, arcs.dst, arcs.ilabel + label_offset, arcs.olabel, 0.0 - arcs.score)
+    lines = [
+        f"{src} {dst} {ilabel} {olabel} {cost:.9g}\n"
+        for src, dst, ilabel, olabel, cost in zip(*(c.tolist() for c in columns), strict=True)
+    ]
+    for state in np.flatnonzero(np.isfinite(arcs.final)).tolist():
+        lines.append(f"{state} {0.0 - arcs.final[state]:.9g}\n")
+    return "".join(lines)
+
+
+def _to_every_phone(leavers, leave_score, entries):
+    """Arcs from every state that may leave to the entry state of every phone."""
+    num_phones = len(entries)
+    src = np.repeat(leavers, num_phones)
+    dst = np.tile(entries, len(leavers))
+    aux = np.tile(np.arange(1, num_phones + 1), len(leavers))
+    return src, dst, dst, aux, np.repeat(leave_score, num_phones)
+
+
+def _transducer(columns: Sequence[np.ndarray], final: np.ndarray, num_tokens: int) -> k2.Fsa:
+    """A k2.Fsa from (src, dst, ilabel, olabel, score), sorted so that it is ready to compose."""
+    src, dst, ilabel, olabel = (np.asarray(column, dtype=np.int32) for column in columns[:4])
+    score = np.asarray(columns[4], dtype=np.float32)
+    arcs = Arcs(src, dst, ilabel, olabel, score, np.asarray(final, dtype=np.float32))
+    fsa = arcs.take(np.lexsort([dst, ilabel, src])).to_k2()
+    fsa.num_tokens = num_tokens
+    return fsa
+
+
+def _check_transitions(transitions: np.ndarray, shape: tuple[int, ...]) -> None:
+    if transitions.shape != shape:
+        raise OptionError(f"transitions have shape {transitions.shape}, expected {shape}")
+    sums = transitions.sum(axis=-1)
+    if (transitions < 0).any() or not np.allclose(sums, 1, atol=1e-5):
+        phone, state = np.unravel_index(np.abs(sums - 1).argmax(), sums.shape)
+        raise OptionError(
+            f"transitions of phone {phone + 1}, state {state} are {transitions[phone, state]}: "
+            "each row must be probabilities that sum to 1"
+        )

@@ -1,0 +1,156 @@
+"""Guessed pronunciations for words that a lexicon lacks.
+
+>>> lexicon, guesses = g2p.complete(lexicon, ["xylophone", "1984"])
+>>> print(guesses.report())
+guessed  xylophone  Z AY L AH F OW N
+left out 1984       '1' is no letter of the English alphabet
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from asr_hlg.errors import LexiconError
+from asr_hlg.lexicon import Lexicon
+from asr_hlg.lexicon.phones import IPA_TO_ARPABET, NEAREST
+
+
+class GraphemeToPhoneme(Protocol):
+    """What turns a spelling into phones."""
+
+    def pronounce(self, word: str) -> tuple[str, ...]:
+        """The phones of a word; a `LexiconError` says why there are none."""
+        ...
+
+
+class HamaG2P:
+    """The neural grapheme-to-phoneme model of the package hama, in ARPAbet phones.
+
+    It takes about 30 ms a word. The weights are read when the first word is pronounced.
+    """
+
+    @cached_property
+    def _model(self):
+        import hama
+
+        return hama.G2PModel()
+
+    def pronounce(self, word: str) -> tuple[str, ...]:
+        """The phones of an English word.
+
+        Case, accents and apostrophes make no difference; hyphens and full stops part what is
+        pronounced on its own.
+
+        Raises
+        ------
+        LexiconError
+            If a letter is not one of the 26, if the model hears a tone, as it does in what looks
+            Chinese to it, or if it hears nothing.
+        """
+        phones = tuple(phone for part in _parts(word) for phone in self._phones(part))
+        if not phones:
+            raise LexiconError(f"no phones for {word!r}")
+        return phones
+
+    def _phones(self, letters: str) -> Iterator[str]:
+        limit = self._model.max_output_len - 1  # its end symbol counts
+        ipa = [alignment.phoneme for alignment in self._model.predict(letters).alignments]
+        if len(ipa) >= limit:
+            raise LexiconError(f"pronunciation is cut off after {limit} phones")
+        for symbol in ipa:
+            plain = _without_marks(symbol)
+            phone = IPA_TO_ARPABET.get(symbol) or IPA_TO_ARPABET.get(plain) or NEAREST.get(plain)
+            if phone is not None:
+                yield phone
+            elif plain:
+                raise LexiconError(f"{symbol!r} is no English phone")
+
+
+def _without_marks(ipa: str) -> str:
+    """A sound without diacritics, ties, length marks and the blanks that part some from others."""
+    letters = (c for c in unicodedata.normalize("NFD", ipa) if c not in " ɟʔ")
+    return "".join(c for c in letters if unicodedata.category(c) not in ("Mn", "Lm"))
+
+
+def _parts(word: str) -> list[str]:
+    """What of a word is pronounced on its own, in the letters a to z."""
+    plain = unicodedata.normalize("NFKD", word.casefold())
+    letters = "".join(c for c in plain if not unicodedata.combining(c) and c not in "'’")
+    for letter in letters:
+        if letter not in string.ascii_lowercase and letter not in "-. ":
+            raise LexiconError(f"{letter!r} is no letter of the English alphabet")
+    return re.split("[-. ]+", letters.strip("-. ")) if letters.strip("-. ") else []
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """What a model made of the words that it was asked for.
+
+    ``pronunciations`` has the phones of each word that it could pronounce, ``left_out`` the
+    reason for each that it could not.
+    """
+
+    pronunciations: Mapping[str, tuple[str, ...]]
+    left_out: Mapping[str, str]
+
+    def report(self) -> str:
+        """One line for every word: what was guessed, or why it was left out."""
+        width = max(map(len, [*self.pronunciations, *self.left_out]), default=0)
+        lines = [f"guessed  {w:<{width}}  {' '.join(p)}" for w, p in self.pronunciations.items()]
+        lines += [f"left out {w:<{width}}  {reason}" for w, reason in self.left_out.items()]
+        return "\n".join(lines)
+
+
+def guess(
+    words: Iterable[str],
+    model: GraphemeToPhoneme,
+    missing_tokens: Callable[[tuple[str, ...]], Sequence[str]] = lambda phones: (),
+) -> Guesses:
+    """Pronounce every word once; a word that fails does not stop the others.
+
+    ``missing_tokens`` says which of a pronunciation's phones the acoustic model lacks.
+    """
+    pronunciations: dict[str, tuple[str, ...]] = {}
+    left_out: dict[str, str] = {}
+    for word in dict.fromkeys(words):
+        try:
+            phones = model.pronounce(word)
+        except LexiconError as error:
+            left_out[word] = error.message
+            continue
+        missing = missing_tokens(phones)
+        if missing:
+            left_out[word] = f"the acoustic model has no {missing[0]!r}"
+        else:
+            pronunciations[word] = phones
+    return Guesses(pronunciations, left_out)
+
+
+def complete(
+    lexicon: Lexicon, words: Iterable[str], model: GraphemeToPhoneme | None = None
+) -> tuple[Lexicon, Guesses]:
+    """A lexicon with a guess for every one of ``words`` that it lacks.
+
+    Parameters
+    ----------
+    lexicon : Lexicon
+        If the acoustic model's tokens were imposed on it, a guess with another phone is left out.
+    words : iterable of str
+    model : GraphemeToPhoneme, optional
+        `HamaG2P` by default.
+
+    Returns
+    -------
+    Lexicon
+    Guesses
+        Only the words that were missing.
+    """
+    unknown = (word for word in words if word not in lexicon)
+    guesses = guess(unknown, model or HamaG2P(), lexicon.missing_tokens)
+    return lexicon.extend(guesses.pronunciations.items()), guesses

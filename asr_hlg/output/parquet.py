@@ -1,0 +1,103 @@
+"""Transcripts as a Parquet file: a table for pandas, Spark, DuckDB and their like.
+
+    with writer("talks.parquet") as out:
+        out.write(transcript)
+
+A row is a transcript, with the columns ``id``, ``text``, ``score``, ``duration``, ``words`` (a
+list of ``word``, ``start``, ``end``, ``confidence``), ``alternatives`` and ``notes``: what JSON
+lines hold, by the same names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.output.transcript import Transcript
+
+_ROWS = 1000  # in a row group: what is held in memory at a time
+
+
+@contextmanager
+def writer(path: str | Path) -> Iterator[ParquetWriter]:
+    """Open a writer; the file appears at the end, or not at all if there is an error before.
+
+    Raises
+    ------
+    OptionError
+        If the file cannot be written.
+    AsrHlgError
+        If pyarrow is not installed.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    pyarrow = _pyarrow()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        schema = _schema(pyarrow)
+        with pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as file:
+            out = ParquetWriter(file, schema)
+            yield out
+            out.flush()
+        os.replace(part, path)
+    except OSError as error:
+        raise OptionError(f"cannot be written: {error.strerror or error}", path=path) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class ParquetWriter:
+    """Takes transcripts, one at a time."""
+
+    def __init__(self, file: Any, schema: Any):
+        self._file, self._schema = file, schema
+        self._rows: list[dict[str, Any]] = []
+
+    def write(self, transcript: Transcript) -> None:
+        """Append one transcript."""
+        row = asdict(transcript)
+        row["words"] = [{"word": word.pop("text"), **word} for word in row["words"]]
+        self._rows.append(row)
+        if len(self._rows) == _ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has come since the last row group."""
+        if self._rows:
+            self._file.write_batch(
+                _pyarrow().RecordBatch.from_pylist(self._rows, schema=self._schema)
+            )
+        self._rows.clear()
+
+
+def _schema(pyarrow: Any) -> Any:
+    string, number = pyarrow.string(), pyarrow.float64()
+    word = {"word": string, "start": number, "end": number, "confidence": number}
+    alternative = {"text": string, "score": number}
+    alternative |= {"acoustic_score": number, "graph_score": number}
+    return pyarrow.schema(
+        {
+            "id": string,
+            "text": string,
+            "words": pyarrow.list_(pyarrow.struct(word)),
+            "score": number,
+            "duration": number,
+            "alternatives": pyarrow.list_(pyarrow.struct(alternative)),
+            "notes": pyarrow.list_(string),
+        }
+    )
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise AsrHlgError(
+            f"Parquet files need pyarrow: {error}", remedy="pip install 'asr-hlg[ray]'"
+        ) from None
+    return pyarrow

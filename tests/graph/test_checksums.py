@@ -1,0 +1,191 @@
+"""One byte of a graph folder changed, anywhere: it is noticed, or changes nothing."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr_hlg.errors import AsrHlgError, GraphError
+from asr_hlg.graph import DecodingGraph, store
+from asr_hlg.graph.adapt.new_words import with_words
+from tests.fuzz.folders import make_graph, search_folder
+
+ALL_OF = 400  # bytes up to which every one is changed
+SOME = 40  # of larger files
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("graphs")
+    make_graph(folder)
+    return folder / "toy"
+
+
+@pytest.fixture(scope="module")
+def expected(built) -> list:
+    return search_folder(built, "tokens"), search_folder(built, "k2")
+
+
+@pytest.fixture
+def folder(built, tmp_path) -> Path:
+    shutil.copytree(built, tmp_path / "toy")
+    return tmp_path / "toy"
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def answer(folder: Path) -> list | str:
+    """What the search finds, or that it refuses to."""
+    try:
+        return search_folder(folder, "tokens"), search_folder(folder, "k2")
+    except AsrHlgError as error:
+        assert any(word in str(error) for word in ("damaged", "differs", "format", "no graph.json"))
+        return "refused"
+
+
+def test_changed_bytes_are_found_or_change_nothing(folder, expected):
+    source = random.Random(0)
+    refused = 0
+    for name in files_of(folder):
+        path = folder / name
+        content = path.read_bytes()
+        places = range(len(content))
+        if len(content) > ALL_OF or name.startswith("lg/"):
+            places = source.sample(places, min(SOME, len(content)))
+        for place in places:
+            changed = bytearray(content)
+            changed[place] ^= 1 << source.randrange(8)
+            path.write_bytes(changed)
+            got = answer(folder)
+            refused += got == "refused"
+            assert got in ("refused", expected), (name, place)
+        path.write_bytes(content)
+    assert refused > 500
+    assert answer(folder) == expected
+
+
+@pytest.mark.parametrize("change", ["shorter", "longer", "empty", "missing", "folder"])
+def test_files_of_another_size_are_found(folder, change):
+    for name in files_of(folder):
+        if name.startswith("lg/"):
+            continue  # H∘L∘G is there, so these are not read
+        path = folder / name
+        content = path.read_bytes()
+        path.unlink()
+        if change == "folder":
+            path.mkdir()
+        elif change != "missing":
+            changed = {"shorter": content[:-1], "longer": content + b"\n", "empty": b""}
+            path.write_bytes(changed[change])
+        # A line break more or less at the end of JSON says nothing else.
+        same = name == "graph.json" and change in ("shorter", "longer")
+        assert (answer(folder) == "refused") != same, name
+        path.rmdir() if change == "folder" else path.unlink(missing_ok=True)
+        path.write_bytes(content)
+
+
+def vouched(folder: Path) -> None:
+    """What a stranger would do who changed files: the hashes are theirs."""
+    meta = json.loads((folder / "graph.json").read_text())
+    store.write_manifest(folder, meta)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "reason"),
+    [
+        ("packed-arcs", "dst", 10**6, "where arcs lead"),
+        ("packed-arcs", "dst", 2**32 - 1, "where arcs lead"),
+        ("packed-arcs", "label", 200, "the labels of arcs"),
+        ("packed-arcs", "score", np.nan, "the scores of arcs"),
+        ("packed-states", "first", 10**6, "the arcs of states"),
+        ("packed-states", "eps_first", 2**32 - 5, "the ε-arcs of states"),
+        ("packed-eps_arcs", "dst", 10**6, "where ε-arcs lead"),
+        ("packed-words", None, 10**6, "the words of arcs"),
+        ("packed-final", None, np.inf, "the final scores"),
+        ("packed-spelling_splits", None, 7, "the spellings"),
+    ],
+)
+def test_an_index_that_leads_outside_is_refused_whoever_vouches_for_it(
+    folder, name, field, value, reason
+):
+    path = folder / f"{name}.npy"
+    array = np.load(path)
+    (array if field is None else array[field])[len(array) // 2] = value
+    np.save(path, array)
+    vouched(folder)
+    with pytest.raises(GraphError, match=f"is damaged: {reason} cannot be right"):
+        DecodingGraph.load(folder)
+
+
+@pytest.mark.parametrize("name", ["arcs", "phones", "words", "word_splits"])
+def test_the_same_for_hlg(folder, name):
+    path = folder / f"{name}.npy"
+    array = np.load(path)
+    array[len(array) // 2] = 10**6
+    np.save(path, array)
+    vouched(folder)
+    with pytest.raises(GraphError, match="is damaged"):
+        DecodingGraph.load(folder).fsa  # noqa: B018
+
+
+@pytest.mark.parametrize("dtype", ["<f8", "<i8", "O", "<U3"])
+def test_arrays_of_another_type_are_refused(folder, dtype):
+    for name in ("packed-arcs", "packed-final", "packed-words"):
+        path = folder / f"{name}.npy"
+        content = path.read_bytes()
+        np.save(path, np.zeros(len(np.load(path)), dtype))
+        vouched(folder)
+        with pytest.raises(GraphError, match="is damaged"):
+            DecodingGraph.load(folder)
+        path.write_bytes(content)
+
+
+def test_a_folder_names_only_its_own_files(folder):
+    meta = json.loads((folder / "graph.json").read_text())
+    meta["files"]["../../etc/passwd"] = {"sha256": "x", "bytes": 1}
+    store.write_meta(folder, meta)
+    with pytest.raises(GraphError, match="no file of this folder"):
+        DecodingGraph.load(folder)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        [],
+        {"topology": []},
+        {"topology": {"kind": 3}},
+        {"topology": {"states": 3}},
+        {"search": 1.5},
+        {"rescore": "lm"},
+        {"acoustic_model": ["hama"]},
+    ],
+)
+def test_a_recipe_that_is_none_is_refused(folder, recipe):
+    meta = json.loads((folder / "graph.json").read_text())
+    store.write_meta(folder, {**meta, "recipe": recipe})
+    with pytest.raises(GraphError):
+        DecodingGraph.load(folder)
+
+
+def test_a_file_that_nobody_vouches_for_is_refused(folder):
+    meta = json.loads((folder / "graph.json").read_text())
+    del meta["files"]["word_splits.npy"]
+    store.write_meta(folder, meta)
+    with pytest.raises(GraphError, match="differs from what was compiled"):
+        search_folder(folder, "k2")
+
+
+def test_a_place_for_new_words_that_is_only_claimed(folder):
+    meta = json.loads((folder / "graph.json").read_text())
+    del meta["files"][store.SLOT]
+    store.write_meta(folder, meta)
+    graph = with_words(DecodingGraph.load(folder), {"tact": [("t", "ae", "k", "t")]})
+    with pytest.raises(GraphError, match="lacks its place for new words"):
+        graph.fsa  # noqa: B018

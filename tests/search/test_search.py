@@ -1,0 +1,227 @@
+"""Token passing against k2's intersection, and both against what beams promise."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr_hlg import acoustic, lm
+from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.audio import recordings
+from asr_hlg.errors import OptionError
+from asr_hlg.fst.arcs import Arcs
+from asr_hlg.graph import DecodingGraph, compile_lg, finish, topology
+from asr_hlg.graph.meter import Meter
+from asr_hlg.lattice import FrameArcs, Lattice
+from asr_hlg.lexicon import Lexicon
+from asr_hlg.search import SearchOptions, decode, token_passing
+from tests.support.brute_force import ctc_alignments, log_sum, path_scores, transductions
+
+TOKENS = SearchOptions(
+    search_beam=1e4, output_beam=1e4, min_active=10_000, max_active=100_000, engine="tokens"
+)
+K2 = replace(TOKENS, engine="k2")
+
+
+def random_graph(seed: int, ctc: bool = True) -> DecodingGraph:
+    return random_graphs(seed, ctc)[0]
+
+
+@cache
+def random_graphs(seed: int, ctc: bool = True) -> tuple[DecodingGraph, Arcs]:
+    """A few short words, some of which sound the same, under a model with back-offs; and L∘G."""
+    random = np.random.default_rng(seed)
+    words = "uvwxyz"[: random.integers(2, 7)]
+    phones = "abc"[: random.integers(1, 4)]
+    entries = [(word, tuple(random.choice(list(phones), random.integers(1, 4)))) for word in words]
+    lexicon = Lexicon(entries, silence="SIL" if random.random() < 0.5 else None)
+    sentences = [random.choice(list(words), random.integers(1, 5)).tolist() for _ in range(6)]
+    model = lm.estimate(sentences, int(random.integers(1, 4)))
+    H = topology.ctc(lexicon.num_tokens) if ctc else topology.hmm(lexicon.num_tokens - 1)
+    lg = compile_lg(lexicon, lm.to_arcs(model, lexicon.words)[0], Meter(None, None))
+    return finish(H, lexicon, lg, Meter(None, None)), lg
+
+
+def random_posteriors(graph: DecodingGraph, lengths: list[int], seed: int) -> Posteriors:
+    """Peaked to any degree, and with more or less blank."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(len(lengths), max(lengths), len(graph.columns)))
+    logits *= random.uniform(0.5, 8)
+    logits[:, :, 0] += random.uniform(0, 8) * (random.random(logits.shape[:2]) < 0.5)
+    log_probs = torch.from_numpy(logits).log_softmax(dim=2).float()
+    return Posteriors(log_probs, torch.tensor(lengths, dtype=torch.int32), 0.02, graph.columns)
+
+
+SEEDS = st.integers(0, 10_000)
+GRAPHS = st.integers(0, 15)
+LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=3)
+
+
+@settings(max_examples=80, deadline=None)
+@given(GRAPHS, SEEDS, LENGTHS)
+def test_all_paths_are_those_of_k2(number, seed, lengths):
+    graph = random_graph(number)
+    posteriors = random_posteriors(graph, lengths, seed)
+    ours, theirs = (decode(graph, posteriors, options) for options in (TOKENS, K2))
+    for row in range(len(lengths)):
+        assert ours.is_empty(row) == theirs.is_empty(row)
+    scores = [[path.score for path in lattice.best_path()] for lattice in (ours, theirs)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+    # Sums may be smaller: k2's ε-removal leaves some paths of L∘G in the graph twice.
+    assert (ours.forward_score() <= theirs.forward_score() + 1e-3).all()
+    for mine, other in zip(ours.nbest(20), theirs.nbest(20), strict=True):
+        assert [p.score for p in mine] == pytest.approx([p.score for p in other], abs=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(GRAPHS, SEEDS, st.integers(1, 5))
+def test_the_sum_is_over_all_paths_of_lg_and_all_alignments(number, seed, length):
+    graph, lg = random_graphs(number)
+    posteriors = random_posteriors(graph, [length], seed)
+    log_probs = posteriors.log_probs[0].double().numpy()
+    expected = defaultdict(list)
+    for spoken in range(length + 1):
+        for phones in itertools.product(range(1, len(graph.columns)), repeat=spoken):
+            alignments = path_scores(log_probs, ctc_alignments(phones, length))
+            if len(alignments):
+                for words, scores in transductions(lg, phones, epsilon=0).items():
+                    expected[words] += [log_sum(alignments) + score for score in scores]
+    lattice = decode(graph, posteriors, replace(TOKENS, floor=0.0))
+    found = lattice.nbest(10_000, forward=True)[0] if not lattice.is_empty(0) else []
+    ids = {tuple(graph.words[word] for word in path.words): path.score for path in found}
+    assert ids == pytest.approx({w: log_sum(s) for w, s in expected.items()}, abs=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(GRAPHS, SEEDS, LENGTHS)
+def test_batches_and_threads_change_nothing(number, seed, lengths):
+    graph = random_graph(number)
+    posteriors = random_posteriors(graph, lengths, seed)
+    options = replace(TOKENS, search_beam=6.0, output_beam=4.0, min_active=0)
+    torch.set_num_threads(2)
+    try:
+        together = decode(graph, posteriors, options)
+    finally:
+        torch.set_num_threads(1)
+    for row, length in enumerate(lengths):
+        alone = replace(
+            posteriors,
+            log_probs=posteriors.log_probs[row : row + 1, :length],
+            lengths=posteriors.lengths[row : row + 1],
+        )
+        single = decode(graph, alone, options).utterances[0]
+        assert (single is None) == together.is_empty(row)
+        if single is not None:
+            for mine, other in zip(
+                vars(single).values(), vars(together.utterances[row]).values(), strict=True
+            ):
+                np.testing.assert_array_equal(mine, other)
+
+
+def through(arcs: FrameArcs) -> np.ndarray:
+    """The score of the best path through every arc."""
+    alpha = np.full(arcs.num_states, -np.inf)
+    beta = np.full(arcs.num_states, -np.inf)
+    alpha[0] = beta[-1] = 0.0
+    for src, dst, score in zip(arcs.src, arcs.dst, arcs.score, strict=True):
+        alpha[dst] = max(alpha[dst], alpha[src] + score)
+    for src, dst, score in zip(arcs.src[::-1], arcs.dst[::-1], arcs.score[::-1], strict=True):
+        beta[src] = max(beta[src], score + beta[dst])
+    return alpha[arcs.src] + arcs.score + beta[arcs.dst]
+
+
+@settings(max_examples=60, deadline=None)
+@given(GRAPHS, SEEDS, st.integers(1, 12), st.floats(0.5, 12))
+def test_the_output_beam_keeps_what_lies_within_it_and_nothing_else(number, seed, length, beam):
+    graph = random_graph(number)
+    posteriors = random_posteriors(graph, [length], seed)
+    whole = decode(graph, posteriors, TOKENS).utterances[0]
+    pruned = decode(graph, posteriors, replace(TOKENS, output_beam=beam)).utterances[0]
+    assert (whole is None) == (pruned is None)
+    if whole is not None and pruned is not None:
+        scores = through(whole)
+        kept = scores >= scores.max() - beam
+        doubtful = np.abs(scores - (scores.max() - beam)) < 1e-3
+        assert abs(pruned.num_arcs - kept.sum()) <= doubtful.sum()
+        np.testing.assert_allclose(through(pruned).max(), scores.max(), atol=1e-4)
+        assert through(pruned).min() >= scores.max() - beam - 1e-3
+
+
+@settings(max_examples=60, deadline=None)
+@given(GRAPHS, SEEDS, st.integers(1, 12), st.floats(0.5, 12), st.integers(1, 20))
+def test_no_beam_finds_what_is_not_there(number, seed, length, beam, max_active):
+    """Whatever is pruned, a path's score is one that the whole lattice gives to its words."""
+    graph = random_graph(number)
+    posteriors = random_posteriors(graph, [length], seed)
+    narrow = replace(TOKENS, search_beam=beam, min_active=0, max_active=max_active)
+    whole, pruned = (decode(graph, posteriors, options) for options in (TOKENS, narrow))
+    if pruned.is_empty(0):  # a beam may lose every path
+        return
+    best = {path.words: path.score for path in whole.nbest(10_000)[0]}
+    for path in pruned.nbest(5)[0]:
+        assert path.score <= best[path.words] + 1e-3
+    assert pruned.forward_score()[0] <= whole.forward_score()[0] + 1e-6
+
+
+def test_lattices_are_the_same_for_k2():
+    """Through an FsaVec and back: same arrays, same answers."""
+    graph = random_graph(3)
+    lattice = decode(graph, random_posteriors(graph, [9, 1, 7], 5), TOKENS)
+    rows = [row for row in range(3) if not lattice.is_empty(row)]
+    again = Lattice(lattice.fsas, rows, lattice.scores, graph)
+    assert [p.words for p in again.best_path()] == [p.words for p in lattice.best_path()]
+    torch.testing.assert_close(again.forward_score(), lattice.forward_score())
+    total = lattice.fsas.get_tot_scores(use_double_scores=True, log_semiring=True)
+    torch.testing.assert_close(total, lattice.forward_score()[rows])
+
+
+def test_a_workspace_grows(monkeypatch):
+    graph = random_graph(3)
+    posteriors = random_posteriors(graph, [12], 1)
+    expected = decode(graph, posteriors, TOKENS).forward_score()
+    small = token_passing.Workspace(size=1)
+    monkeypatch.setattr(token_passing, "Workspace", lambda: small)
+    while not token_passing._idle.empty():
+        token_passing._idle.get()
+    assert torch.equal(decode(graph, posteriors, TOKENS).forward_score(), expected)
+    assert small.size > 1
+
+
+def test_the_engine_is_chosen_by_the_graph():
+    hmm = random_graph(0, ctc=False)
+    posteriors = random_posteriors(hmm, [12], 0)
+    with pytest.raises(OptionError, match="CTC topology"):
+        decode(hmm, posteriors, TOKENS)
+    auto, theirs = (
+        decode(hmm, posteriors, replace(TOKENS, engine=engine)) for engine in ("auto", "k2")
+    )
+    assert auto.best_path() == theirs.best_path()
+    assert random_graph(0).packed is not None
+    with pytest.raises(OptionError, match="unknown engine"):
+        SearchOptions(engine="fast")  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beam", [8.0, 11.0, 14.0])
+def test_equal_beams_find_equal_scores_in_speech(speech, english, beam):
+    """Not worse in more than one utterance of a hundred; here, in none of 24."""
+    if english.packed is None:
+        pytest.skip("graphs/en was compiled before token passing: make graph GRAPH=en")
+    model = acoustic.load("hama")
+    ours, theirs = (english.search_options(search_beam=beam, engine=e) for e in ("tokens", "k2"))
+    for number, recording in enumerate(recordings([speech / "ljspeech" / "flac"])):
+        if number == 24:
+            break
+        posteriors = model.posteriors([recording.load(16000)], 16000)
+        mine, other = (
+            decode(english, posteriors, options).best_path()[0] for options in (ours, theirs)
+        )
+        assert mine.score >= other.score - 1e-2

@@ -1,0 +1,122 @@
+"""Hybrid training in rounds: from transcripts alone to alignments, priors and words."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_hlg import data
+from asr_hlg.acoustic import likelihoods as hybrid
+from asr_hlg.acoustic import nets
+from asr_hlg.errors import DataError, OptionError
+from asr_hlg.train.config import TrainingConfig
+from asr_hlg.train.result import Result
+from asr_hlg.train.run import train
+from tests.train.test_cli_train import CONFIG, RATE, _corpus
+
+RECIPE = """
+[topology]
+kind = "hmm"
+num_states = 2
+[lexicon]
+files = ["lexicon.txt"]
+silence = "SIL"
+"""
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hybrid")
+    _corpus(folder / "train", 40, 1)
+    _corpus(folder / "dev", 10, 2)
+    (folder / "lexicon.txt").write_text("low L\nhigh H\noff F\n")
+    (folder / "tones.toml").write_text(RECIPE)
+    (folder / "ctc.toml").write_text(RECIPE.replace('"hmm"\nnum_states = 2', '"ctc"'))
+    (folder / "config.toml").write_text(
+        CONFIG.replace('kind = "ctc"', 'kind = "cross_entropy"') + "[hybrid]\nrounds = [3, 8]\n"
+    )
+    return folder
+
+
+def _config(tones, *changes):
+    return TrainingConfig.read(tones / "config.toml", changes)
+
+
+def test_rounds_of_alignment_and_training(tones, tmp_path):
+    result = train(_config(tones), tmp_path / "run", report=lambda line: None)
+    assert (result.epochs, result.model, result.loss) == (11, "run", "cross_entropy")
+    # The same tone twice is hard to tell from a long one.
+    assert result.tests["other"].rate < 0.2
+    cuts = [data.cuts(tmp_path / "run" / f"round-{n}" / "aligned.jsonl.gz") for n in (1, 2)]
+    network = nets.load(tmp_path / "run" / "model.npz")
+    columns = {name: k for k, name in enumerate(network.config.tokens)}
+
+    def labels(cut):
+        frames = math.ceil(round(cut.duration / 0.01) / network.config.subsampling)
+        return data.frame_labels(cut, columns, network.config.frame_shift, frames).tolist()
+
+    # What the recipe's model divides by is what the last alignment counted.
+    counted = hybrid.count_priors([labels(cut) for cut in cuts[1]], len(columns))
+    np.testing.assert_allclose(network.priors, counted, rtol=1e-5)
+    # A tone lasts a quarter of a second: alignment must find where the words change. The middle
+    # of every tone belongs to its word, which evenly divided silence at the ends does not give.
+    right = [0, 0]
+    for which in (0, 1):
+        for cut in cuts[which]:
+            found = labels(cut)
+            for place, word in enumerate(data.text_of(cut).split()):
+                middle = round((place + 0.5) * 0.25 / network.config.frame_shift)
+                phone = {"low": "L", "high": "H", "off": "F"}[word]
+                name = network.config.tokens[found[min(middle, len(found) - 1)]]
+                right[which] += name.startswith(phone)
+    words = sum(len(data.text_of(cut).split()) for cut in cuts[0])
+    assert right[1] > 0.8 * words  # where one tone follows itself, the border is anywhere
+    assert right[1] >= right[0]
+
+
+def test_a_finished_round_is_not_done_again(tones, tmp_path):
+    config = _config(tones, "hybrid.rounds=[1,1]")
+    train(config, tmp_path / "run", report=lambda line: None)
+    first = tmp_path / "run" / "round-1" / "model.npz"
+    before, time = first.read_bytes(), first.stat().st_mtime_ns
+    whole = (tmp_path / "run" / "model.npz").read_bytes()
+    for path in (tmp_path / "run" / "round-2").glob("*.*"):
+        path.unlink()
+    train(config, tmp_path / "run", report=lambda line: None)
+    assert (first.read_bytes(), first.stat().st_mtime_ns) == (before, time)
+    assert (tmp_path / "run" / "model.npz").read_bytes() == whole
+
+
+def test_a_start_without_alignments(tones, tmp_path):
+    config = _config(tones, "hybrid.start=full_sum", "hybrid.rounds=[8,4]")
+    result = train(config, tmp_path / "run", report=lambda line: None)
+    assert result.tests["other"].rate < 0.2
+    first = Result.read(tmp_path / "run" / "round-1" / "result.json")
+    assert (first.loss, result.loss) == ("hmm", "cross_entropy")
+    assert not (tmp_path / "run" / "round-1" / "aligned.jsonl.gz").exists()
+
+
+def test_what_does_not_go_together(tones, tmp_path):
+    with pytest.raises(OptionError, match="topology of CTC"):
+        train(_config(tones, "graph=ctc.toml"), tmp_path / "a")
+    with pytest.raises(OptionError, match="cross_entropy"):
+        _config(tones, "loss.kind=hmm")
+    with pytest.raises(OptionError, match="rounds"):
+        _config(tones, "hybrid.rounds=[0]")
+
+
+def test_utterances_too_short_for_their_states_are_named(tones, tmp_path):
+    short = tmp_path / "short"
+    short.mkdir()
+    soundfile.write(short / "brief.wav", 0.1 * np.ones(RATE // 20), RATE)
+    (short / "text").write_text("brief low high off\n")
+    changes = [f'data.train=["train", "{short}"]', "hybrid.rounds=[1]"]
+    with pytest.raises(DataError, match=r"brief: \d+ frames"):
+        train(_config(tones, *changes), tmp_path / "a", report=lambda line: None)
+    lines: list[str] = []
+    config = _config(tones, *changes, "data.drop_short=true")
+    train(config, tmp_path / "b", report=lines.append)
+    assert any("brief" in line and "left out 1" in line for line in lines)

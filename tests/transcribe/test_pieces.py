@@ -1,0 +1,94 @@
+"""Long recordings are cut where nobody speaks."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.transcribe.pieces import pieces
+
+
+def posteriors_of(quiet: list[float]) -> Posteriors:
+    """One utterance whose frames are blank with these probabilities; a frame lasts a second."""
+    blank = torch.tensor(quiet)
+    log_probs = torch.stack([blank, 1 - blank], dim=1).clamp(min=1e-6).log()[None]
+    return Posteriors(log_probs, torch.tensor([len(quiet)], dtype=torch.int32), 1.0, ("<blk>", "a"))
+
+
+def cut(posteriors: Posteriors, max_seconds: float = 30.0) -> list[tuple[int, int]]:
+    """The frames [begin, end) of every piece, of posteriors that come at once."""
+    found = list(pieces([(torch.zeros(0), posteriors)], max_seconds))
+    assert [piece.number for piece in found] == list(range(1, len(found) + 1))
+    assert [piece.last for piece in found] == [False] * (len(found) - 1) + [True]
+    for piece in found:
+        inside = slice(piece.begin, piece.begin + int(piece.posteriors.lengths[0]))
+        assert torch.equal(piece.posteriors.log_probs, posteriors.log_probs[:, inside])
+    return [(p.begin, p.begin + int(p.posteriors.lengths[0])) for p in found]
+
+
+def test_short_recordings_stay_whole():
+    assert cut(posteriors_of([0.5] * 30), max_seconds=30) == [(0, 30)]
+
+
+def test_the_cut_is_in_the_middle_of_the_longest_pause():
+    quiet = [0.1] * 40
+    quiet[16] = 1.0
+    quiet[22:27] = [1.0] * 5
+    assert cut(posteriors_of(quiet), max_seconds=30) == [(0, 24), (24, 40)]
+
+
+def test_without_a_pause_the_surest_blank_is_cut():
+    quiet = [0.1] * 40
+    quiet[20] = 0.6
+    assert cut(posteriors_of(quiet), max_seconds=30) == [(0, 21), (21, 40)]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=300), st.integers(1, 60))
+def test_pieces_cover_the_recording_and_fit(quiet, limit):
+    pieces = cut(posteriors_of(quiet), max_seconds=limit)
+    assert pieces[0][0] == 0 and pieces[-1][1] == len(quiet)
+    for (_, end), (begin, _) in itertools.pairwise(pieces):
+        assert end == begin
+    assert all(0 < end - begin <= limit for begin, end in pieces)
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=200),
+    st.integers(1, 60),
+    st.lists(st.integers(1, 50), max_size=10),
+)
+def test_pieces_do_not_depend_on_how_the_sound_comes(quiet, limit, sizes):
+    """Stretches of any length are cut as the whole is, and samples go with their frames."""
+    whole = posteriors_of(quiet)
+    samples = torch.arange(10.0 * len(quiet))
+    heard, begin = [], 0
+    for size in [*sizes, len(quiet)]:
+        frames = whole.log_probs[:, begin : begin + size]
+        if frames.shape[1]:
+            lengths = torch.tensor([frames.shape[1]], dtype=torch.int32)
+            part = Posteriors(frames, lengths, 1.0, whole.tokens)
+            heard.append((samples[10 * begin : 10 * (begin + size)], part))
+        begin += size
+    found = list(pieces(heard, limit))
+    assert [(p.begin, p.begin + int(p.posteriors.lengths[0])) for p in found] == cut(whole, limit)
+    for piece in found:
+        assert piece.samples[0] == 10 * piece.begin
+    assert torch.equal(torch.cat([piece.samples for piece in found]), samples)
+
+
+def test_models_without_blank_or_silence_are_cut_too():
+    log_probs = torch.from_numpy(np.log(np.full((1, 50, 2), 0.5, dtype=np.float32)))
+    posteriors = Posteriors(log_probs, torch.tensor([50], dtype=torch.int32), 1.0, ("a", "b"))
+    pieces = cut(posteriors, max_seconds=20)
+    assert pieces[-1][1] == 50 and all(e - b <= 20 for b, e in pieces)
+
+
+def test_an_empty_utterance_is_one_empty_piece():
+    log_probs = torch.zeros(1, 0, 2)
+    posteriors = Posteriors(log_probs, torch.tensor([0], dtype=torch.int32), 1.0, ("<blk>", "a"))
+    assert cut(posteriors) == [(0, 0)]

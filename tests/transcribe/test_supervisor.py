@@ -1,0 +1,197 @@
+"""Processes that die, hang, raise or never start: no task is lost, none done twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from asr_hlg.errors import AsrHlgError, AudioError, WorkerError
+from asr_hlg.transcribe.supervisor import Supervisor
+
+
+def start(folder: Path | None = None):
+    """A worker that does what its task says; with a folder, some of it the first time only."""
+    return partial(work, folder), "hello"
+
+
+def work(folder, task, alive):
+    what = task[0]
+    if folder is not None and what != "slow":
+        marker = folder / str(task[1])
+        if marker.exists():
+            return f"done at last: {task[1]}"
+        marker.touch()
+    if what == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif what == "exit":
+        os._exit(3)
+    elif what == "hang":
+        time.sleep(600)
+    elif what == "raise":
+        raise ZeroDivisionError("what a model may raise")
+    elif what == "refuse":
+        raise AudioError("empty", path="a.wav")
+    elif what == "unpicklable":
+        return lambda: None
+    elif what == "slow":
+        for _ in range(8):
+            time.sleep(0.25)
+            alive()
+    return task[1], os.getpid()
+
+
+def die():
+    os._exit(1)
+
+
+def refuse():
+    raise AudioError("no such graph")
+
+
+def fail():
+    raise KeyError("graph")
+
+
+def test_results_come_in_the_order_of_the_tasks():
+    tasks = [("slow" if i == 0 else "ok", i) for i in range(200)]
+    with Supervisor(start, 2, timeout=60) as supervisor:
+        assert supervisor.greeting == "hello"
+        found = list(supervisor.run(iter(tasks)))
+        unordered = list(supervisor.run(tasks[:20], in_order=False))
+    assert [task for task, _ in found] == tasks
+    assert [result[0] for _, result in found] == list(range(200))
+    assert len({result[1] for _, result in found}) == 2  # both took part
+    assert sorted(task[1] for task, _ in unordered) == list(range(20))
+    assert unordered[0][0] != ("slow", 0)
+
+
+FAULTS = {
+    "segfault": "died of SIGSEGV",
+    "exit": "ended with status 3",
+    "hang": "made no progress for 1.5 s",
+    "raise": "raised ZeroDivisionError: what a model may raise",
+    "unpicklable": "raised",
+}
+
+
+def test_what_fails_twice_is_reported_and_the_others_go_on():
+    tasks = [("ok", 0), *((fault, fault) for fault in FAULTS), ("refuse", 9), ("ok", 10)]
+    with Supervisor(start, 2, timeout=1.5) as supervisor:
+        found = dict(supervisor.run(tasks))
+        assert supervisor.retried == len(FAULTS)
+        assert len(supervisor.pids) == 2
+    assert list(found) == tasks
+    for fault, reason in FAULTS.items():
+        assert isinstance(found[fault, fault], WorkerError)
+        assert reason in str(found[fault, fault]) and "second time" in str(found[fault, fault])
+    assert isinstance(found["refuse", 9], AudioError)  # final at once, with its place
+    assert found["refuse", 9].path == "a.wav"
+    assert found["ok", 0][0] == 0 and found["ok", 10][0] == 10
+
+
+def test_what_fails_once_is_done_by_a_fresh_process(tmp_path):
+    tasks = [(fault, fault) for fault in FAULTS]
+    with Supervisor(partial(start, tmp_path), 2, timeout=1.5) as supervisor:
+        found = [result for _, result in supervisor.run(tasks)]
+    assert found == [f"done at last: {fault}" for fault in FAULTS]
+
+
+def test_progress_extends_the_time():
+    with Supervisor(start, 1, timeout=1.0) as supervisor:
+        [(_, result)] = supervisor.run([("slow", 1)])
+        assert result[0] == 1  # it took two seconds
+        assert supervisor.retried == 0
+
+
+def test_idle_processes_that_are_killed_are_replaced():
+    with Supervisor(start, 2, timeout=60) as supervisor:
+        list(supervisor.run([("ok", i) for i in range(4)]))
+        for pid in supervisor.pids:
+            os.kill(pid, signal.SIGKILL)
+        found = [result[0] for _, result in supervisor.run([("ok", i) for i in range(10)])]
+    assert found == list(range(10))
+
+
+def test_a_run_that_is_given_up_leaves_nothing_to_the_next():
+    with Supervisor(start, 2, timeout=60) as supervisor:
+        for _ in supervisor.run([("ok", 0), ("hang", 1), ("hang", 2)]):
+            break
+        assert [result[0] for _, result in supervisor.run([("ok", 3), ("ok", 4)])] == [3, 4]
+
+
+def test_processes_that_cannot_start_are_an_error():
+    with pytest.raises(AudioError, match="no such graph"):
+        Supervisor(refuse, 2, timeout=60)
+    with pytest.raises(AsrHlgError, match="KeyError: 'graph'"):
+        Supervisor(fail, 2, timeout=60)
+    with pytest.raises(WorkerError, match=r"cannot start.*ended with status 1"):
+        Supervisor(die, 2, timeout=60)
+
+
+def test_processes_do_not_hear_of_ctrl_c():
+    """Neither while they start nor at work; their parent hears of it as ever."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Supervisor(start, 2, timeout=60) as supervisor:
+            for _ in range(10):
+                for pid in supervisor.pids:
+                    os.kill(pid, signal.SIGINT)
+                time.sleep(0.02)
+            found = list(supervisor.run([("ok", i) for i in range(20)]))
+            assert supervisor.retried == 0
+        assert [result[0] for _, result in found] == list(range(20))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_tasks_are_taken_as_they_are_needed():
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield ("ok", taken)
+
+    with Supervisor(start, 2, timeout=60) as supervisor:
+        for number, _ in enumerate(supervisor.run(endless())):
+            if number == 5:
+                break
+    assert taken < 200  # the second process may be ready long before the first
+
+
+def test_processes_end_with_their_parent():
+    """Nobody waits for the work of one whose parent was killed."""
+    parent = os.fork()
+    if parent == 0:  # keeps two busy until it is killed
+        with Supervisor(start, 2, timeout=600) as supervisor:
+            list(supervisor.run([("hang", 1), ("hang", 2)]))
+        os._exit(0)
+    children = []
+    while len(children) < 2:
+        time.sleep(0.1)
+        listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        children = [pid for pid in listed if "spawn_main" in command(pid)]
+    time.sleep(1.0)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    deadline = time.monotonic() + 10
+    while any("spawn_main" in command(pid) for pid in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def command(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,202 @@
+"""Workers with a model that breaks in every way, and with little memory."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from asr_hlg.acoustic import AcousticModel, ConformerModel
+from asr_hlg.acoustic.conformer import Conformer, ConformerConfig
+from asr_hlg.audio import recordings
+from asr_hlg.errors import AudioError, OptionError, WorkerError
+from asr_hlg.graph import DecodingGraph
+from asr_hlg.lattice import Lattice
+from asr_hlg.output.transcript import Transcript
+from asr_hlg.search import SearchOptions
+from asr_hlg.transcribe import Job, TranscribeOptions, Transcriber, Workers, transcriber
+from asr_hlg.transcribe.pieces import CHUNK, CONTEXT, recognise
+
+RATE = 16000
+
+
+class Faulty(AcousticModel):
+    """Posteriors that depend on the sound, or a fault: its number is the sound's length."""
+
+    def __init__(self, tokens, folder: Path):
+        super().__init__(tokens, 0.02, RATE, "cpu")
+        self.folder = folder
+
+    def log_probs(self, waveforms):
+        return [self._one(waveform) for waveform in waveforms]
+
+    def _one(self, waveform):
+        fault = FAULTS.get(len(waveform))
+        marker = self.folder / str(len(waveform))
+        if fault is not None and not (fault.once and marker.exists()):
+            marker.touch()
+            fault.happen()
+        generator = torch.Generator().manual_seed(len(waveform))
+        return torch.randn(50, len(self.tokens), generator=generator).log_softmax(1)
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    once: bool = False
+
+    def happen(self) -> None:
+        if self.name == "segmentation fault":
+            ctypes.string_at(0)
+        elif self.name == "exception":
+            raise IndexError("the model's own mistake")
+        elif self.name == "endless":
+            time.sleep(600)
+        elif self.name == "memory":
+            np.ones(3_000_000_000, dtype=np.uint8)
+
+
+FAULTS = {
+    1000: Fault("segmentation fault"),
+    1001: Fault("memory"),
+    2000: Fault("exception", once=True),
+    2001: Fault("endless", once=True),
+}
+
+
+@dataclass(frozen=True)
+class FaultyJob(Job):
+    """The graph cat_hat with the model above."""
+
+    folder: str = ""
+
+    def transcriber(self):
+        graph = DecodingGraph.load(self.graph)
+        return Transcriber(graph, Faulty(graph.columns, Path(self.folder)), None, self.options), ""
+
+
+@pytest.fixture(scope="module")
+def cat_hat(root) -> str:
+    folder = root / "graphs" / "cat_hat"
+    if not (folder / "graph.json").is_file():
+        pytest.skip("graphs/cat_hat is not compiled: make graph GRAPH=cat_hat")
+    return str(folder)
+
+
+def sound(path: Path, num_samples: int) -> Path:
+    samples = 0.1 * np.sin(np.arange(num_samples))
+    soundfile.write(path / f"{num_samples}.wav", samples, RATE)
+    return path / f"{num_samples}.wav"
+
+
+@pytest.mark.parametrize("batch", [0.0, 1.0])
+def test_a_broken_model_stops_nothing(cat_hat, tmp_path, batch):
+    lengths = [500, *FAULTS, 501, 502]
+    paths = [sound(tmp_path, length) for length in lengths]
+    (tmp_path / "empty.wav").touch()
+    found = list(recordings([*paths, tmp_path / "empty.wav"]))
+    job = FaultyJob(cat_hat, folder=str(tmp_path / "markers"), batch=batch)
+    (tmp_path / "markers").mkdir()
+    with Workers(job, 2, timeout=10, max_memory=2) as workers:
+        results = {recording.id: result for recording, result in workers.run(found)}
+        assert workers.retried >= (2 if batch else len(FAULTS))
+        assert len(workers.pids) == 2
+    assert list(results) == [recording.id for recording in found]
+    for well in ("500", "501", "502", "2000", "2001"):
+        assert isinstance(results[well], Transcript), results[well]
+    for name, reason in {"1000": "died of SIGSEGV", "1001": "allocate"}.items():
+        assert isinstance(results[name], WorkerError)
+        assert reason in str(results[name]) and "second time" in str(results[name])
+    assert isinstance(results["empty"], AudioError)
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"max_memory": -1}, {"number": 0}])
+def test_limits_out_of_range(cat_hat, wrong):
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        Workers(Job(cat_hat), **{"number": 1, **wrong})
+    with pytest.raises(OptionError, match="batch"):
+        Workers(Job(cat_hat, batch=-1.0), 1)
+    with pytest.raises(OptionError, match="max_duration"):
+        TranscribeOptions(max_duration=0)
+
+
+def test_recordings_may_be_too_long(cat_hat, tmp_path):
+    graph = DecodingGraph.load(cat_hat)
+    options = TranscribeOptions(max_duration=0.05)
+    limited = Transcriber(graph, Faulty(graph.columns, tmp_path), None, options)
+    assert limited.transcribe_one(*recordings([sound(tmp_path, 700)]))
+    with pytest.raises(AudioError, match="--max-duration"):
+        limited.transcribe_one(*recordings([sound(tmp_path, 900)]))
+
+
+def test_beams_narrow_until_the_memory_suffices(cat_hat, tmp_path, monkeypatch):
+    """A search that fails above some beam is repeated below it, and the transcript says so."""
+    graph = DecodingGraph.load(cat_hat)
+    tried: list[SearchOptions] = []
+
+    def decode(graph, posteriors, options) -> Lattice:
+        tried.append(options)
+        if options.search_beam > enough:
+            raise MemoryError if len(tried) % 2 else RuntimeError("can't allocate memory")
+        return search(graph, posteriors, options)
+
+    search = transcriber.decode
+    monkeypatch.setattr(transcriber, "decode", decode)
+    machine = Transcriber(graph, Faulty(graph.columns, tmp_path), SearchOptions(search_beam=10))
+    enough = 7.0
+    found = machine.transcribe_one(*recordings([sound(tmp_path, 800)]))
+    assert [round(options.search_beam, 2) for options in tried] == [10, 8, 6.4]
+    assert [options.max_active for options in tried] == [10_000, 2_500, 625]
+    assert found.notes and "from 0.0 s on" in found.notes[0] and "beam 6.4" in found.notes[0]
+    enough = 0.0
+    with pytest.raises(WorkerError, match="--max-memory"):
+        machine.transcribe_one(*recordings([sound(tmp_path, 801)]))
+    monkeypatch.setattr(transcriber, "decode", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        machine.transcribe_one(*recordings([sound(tmp_path, 802)]))
+
+
+# ---------------------------------------------------------------- streams
+
+
+@pytest.fixture(scope="module")
+def conformer() -> ConformerModel:
+    torch.manual_seed(0)
+    config = ConformerConfig(
+        ("<blk>", "a", "b"), dim=16, num_blocks=1, num_heads=2, ffn_dim=16, kernel=7
+    )
+    return ConformerModel(Conformer(config))
+
+
+def blocks_of(samples: torch.Tensor, size: int):
+    return iter(samples.split(size))
+
+
+def test_one_block_is_heard_as_it_is(conformer):
+    samples = 0.1 * torch.randn(50 * RATE, generator=torch.Generator().manual_seed(1))
+    [(heard, posteriors)] = recognise(iter([samples]), conformer)
+    assert heard is samples
+    assert torch.equal(posteriors.log_probs, conformer.posteriors([samples], RATE).log_probs)
+
+
+@pytest.mark.parametrize("seconds", [61.0, 78.0, 78.01, 81.0, 104.3, 200.0])
+@pytest.mark.parametrize("size", [7 * RATE + 3, 60 * RATE])
+def test_stretches_of_a_long_recording_fit_together(conformer, seconds, size):
+    """No sample and no frame is missing or there twice, and frames are what one sees whole."""
+    samples = 0.1 * torch.randn(int(seconds * RATE), generator=torch.Generator().manual_seed(1))
+    heard = list(recognise(blocks_of(samples, size), conformer))
+    assert torch.equal(torch.cat([part for part, _ in heard]), samples)
+    joined = torch.cat([posteriors.log_probs[0] for _, posteriors in heard])
+    assert len(joined) == len(samples) // 320 + 1
+    assert all(len(part) == CHUNK * RATE for part, _ in heard[:-1])
+    # A stretch by itself, with all that its model is shown.
+    begin, context = int(CHUNK * RATE), int(CONTEXT * RATE)
+    shown = samples[begin - context : 2 * begin + context]
+    alone = conformer.posteriors([shown], RATE).log_probs[0, context // 320 :][: begin // 320]
+    torch.testing.assert_close(joined[begin // 320 : 2 * begin // 320], alone, atol=1e-4, rtol=0)

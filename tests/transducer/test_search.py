@@ -1,0 +1,439 @@
+"""The transducer's searches against enumeration of everything that could be said."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from asr_hlg import grammar, lm
+from asr_hlg.errors import GraphError, ModelError, OptionError
+from asr_hlg.graph import DecodingGraph, compile_hlg, topology
+from asr_hlg.lexicon import Lexicon
+from asr_hlg.transducer import (
+    Decoder,
+    Transducer,
+    TransducerConfig,
+    TransducerOptions,
+    token_graph,
+    token_lexicon,
+    transcripts,
+)
+from asr_hlg.transducer.words import Speller
+from tests.support import transducer_reference as reference
+
+TOKENS = ("<blk>", "a", "b", "c")
+NO_BEAM = {"search_beam": 1000.0, "max_active": 100_000, "max_contexts": 10_000}
+SEARCHES = [
+    TransducerOptions("greedy"),
+    TransducerOptions("beam", beam_size=5),
+    TransducerOptions("graph", search_beam=8.0),
+]
+
+
+def network_of(prediction="stateless", tokens=TOKENS, seed=0):
+    """Twelve features a frame, whatever they mean, to very decided opinions."""
+    torch.manual_seed(seed)
+    encoder = {"dim": 12, "dilations": [1], "fbank": {"num_filters": 4}}
+    shape = {"prediction_dim": 8, "joiner_dim": 12, "prediction": prediction}
+    network = Transducer(TransducerConfig(tokens, "tdnn", encoder, **shape)).eval()
+    with torch.no_grad():
+        network.output.weight *= 6
+        network.prediction_joiner.weight *= 3
+    return network
+
+
+def features_of(*lengths, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    features = 2 * torch.randn(len(lengths), max(lengths), 12, generator=generator)
+    return features, torch.tensor(lengths)
+
+
+def everything(network, features):
+    """Sum and best alignment of every token sequence for one utterance ``(T, 12)``."""
+    return reference.sequence_scores(
+        len(features),
+        len(network.config.tokens),
+        lambda tokens: reference.table_of(network, features, tokens),
+    )
+
+
+def ids_of(network, path):
+    return tuple(network.config.tokens.index(token) for token in path.words)
+
+
+def test_the_topology_is_one_token_or_nothing_a_frame():
+    graph = token_graph(TOKENS)
+    assert graph.columns == TOKENS
+    assert graph.fsa.shape[0] == 2
+    assert sorted(graph.fsa.labels.tolist()) == [-1, 0, 1, 2, 3]
+    with pytest.raises(OptionError, match="needs ∅ and a token"):
+        topology.transducer(1)
+
+
+@pytest.mark.parametrize("prediction", ["stateless", "lstm"])
+def test_greedy_takes_the_most_probable_of_every_frame(prediction):
+    network = network_of(prediction)
+    features, lengths = features_of(30)
+    said, score = [], 0.0
+    for t in range(30):
+        frame = reference.table_of(network, features[0, t : t + 1], said)[0, -1]
+        score += frame.max()
+        if frame.argmax():
+            said.append(int(frame.argmax()))
+    assert len(said) > 5
+    assert len(set(said)) > 1
+    path = Decoder(network, options=TransducerOptions("greedy")).search(features, lengths)
+    [best] = path.best_path()
+    assert ids_of(network, best) == tuple(said)
+    assert best.score == pytest.approx(score, abs=1e-4)
+    [narrow] = (
+        Decoder(network, options=TransducerOptions("beam", beam_size=1))
+        .search(features, lengths)
+        .best_path()
+    )
+    assert narrow.tokens == best.tokens
+    assert narrow.score == pytest.approx(best.score, abs=1e-4)
+
+
+@pytest.mark.parametrize("prediction", ["stateless", "lstm"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_beam_without_limit_adds_up_all_alignments(prediction, seed):
+    network = network_of(prediction, TOKENS[:3], seed)
+    features, lengths = features_of(4, seed=seed)
+    expected = everything(network, features[0])
+    assert len(expected) == 31
+    options = TransducerOptions("beam", beam_size=31)
+    lattice = Decoder(network, options=options).search(features, lengths)
+    [ranked] = lattice.nbest(31, forward=True)
+    assert len(ranked) == 31
+    for path in ranked:
+        total, best = expected[ids_of(network, path)]
+        assert path.score == pytest.approx(total, abs=1e-4)
+        assert path.acoustic_score == pytest.approx(best, abs=1e-4)
+    assert ranked[0].score == max(path.score for path in ranked)
+    # Something is said for certain, if only nothing.
+    assert lattice.forward_score().item() == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_beam_merges_what_says_the_same():
+    """Where alignments compete, the sum decides, not the best of them."""
+    network = network_of(tokens=TOKENS[:3])
+    for seed in range(200):
+        features, lengths = features_of(4, seed=seed)
+        expected = everything(network, features[0])
+        by_sum = max(expected, key=lambda tokens: expected[tokens][0])
+        by_best = max(expected, key=lambda tokens: expected[tokens][1])
+        if by_sum != by_best:
+            break
+    assert by_sum != by_best
+    options = TransducerOptions("beam", beam_size=8)
+    lattice = Decoder(network, options=options).search(features, lengths)
+    assert ids_of(network, lattice.forward_path()[0]) == by_sum
+    assert ids_of(network, lattice.best_path()[0]) == by_best
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_trivial_graph_finds_everything(seed):
+    network = network_of(tokens=TOKENS[:3], seed=seed)
+    features, lengths = features_of(4, seed=seed)
+    expected = everything(network, features[0])
+    lattice = Decoder(network, options=TransducerOptions("graph", **NO_BEAM)).search(
+        features, lengths
+    )
+    [ranked] = lattice.nbest(31)
+    assert {ids_of(network, path) for path in ranked} == set(expected)
+    for path in ranked:
+        assert path.score == pytest.approx(expected[ids_of(network, path)][1], abs=1e-4)
+    [summed] = lattice.nbest(31, forward=True)
+    for path in summed:
+        assert path.score == pytest.approx(expected[ids_of(network, path)][0], abs=1e-4)
+    assert lattice.forward_score().item() == pytest.approx(0.0, abs=1e-4)
+
+
+LEXICON = Lexicon(
+    [("ab", ("a", "b")), ("ab", ("a", "c")), ("b", ("b",)), ("cab", ("c", "a", "b"))],
+    tokens=TOKENS,
+)
+BIGRAMS = """\\data\\
+ngram 1=5
+ngram 2=15
+
+\\1-grams:
+-99 <s> -9
+-0.5 </s>
+-0.6 ab -9
+-0.4 b -9
+-1.1 cab -9
+
+\\2-grams:
+-0.30 <s> ab
+-0.50 <s> b
+-0.80 <s> cab
+-1.50 <s> </s>
+-0.90 ab ab
+-0.40 ab b
+-0.70 ab cab
+-0.60 ab </s>
+-0.20 b ab
+-1.00 b b
+-0.90 b cab
+-0.80 b </s>
+-0.50 cab ab
+-0.60 cab b
+-0.40 cab </s>
+
+\\end\\
+"""
+
+
+def bigram_graph(tmp_path):
+    (tmp_path / "bigram.arpa").write_text(BIGRAMS)
+    G = lm.read_arpa(tmp_path / "bigram.arpa", LEXICON.words)
+    return compile_hlg(topology.transducer(len(TOKENS)), LEXICON, G)
+
+
+def bigram_score(words):
+    table = {}
+    for line in BIGRAMS.split("\\2-grams:")[1].splitlines():
+        if line.startswith("-"):
+            score, *pair = line.split()
+            table[tuple(pair)] = float(score) * math.log(10)
+    pairs = itertools.pairwise(("<s>", *words, "</s>"))
+    return sum(table.get(pair, -math.inf) for pair in pairs)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.6, 1.0])
+def test_a_graph_gives_words_by_lexicon_and_ngram(tmp_path, scale):
+    """All word sequences that fit into five frames, by definition and by search."""
+    network, graph = network_of(), bigram_graph(tmp_path)
+    features, lengths = features_of(5)
+    by_tokens = everything(network, features[0])
+    expected: dict[tuple[str, ...], tuple[float, float]] = {}
+    for count in range(6):
+        for words in itertools.product(("ab", "b", "cab"), repeat=count):
+            if math.isinf(bigram_score(words)):
+                continue  # cab cab, which only a back-off would allow
+            fusion = scale * bigram_score(words)
+            readings = itertools.product(*(LEXICON.pronunciations(word) for word in words))
+            ids = [tuple(TOKENS.index(t) for phones in r for t in phones) for r in readings]
+            scores = [by_tokens[tokens] for tokens in ids if tokens in by_tokens]
+            if scores:
+                total = float(np.logaddexp.reduce([score for score, _ in scores]))
+                expected[words] = fusion + total, fusion + max(score for _, score in scores)
+    options = TransducerOptions("graph", graph_scale=scale, **NO_BEAM)
+    lattice = Decoder(network, graph, options).search(features, lengths)
+    # Without weights a back-off is no worse than the bigram, and so counts as another path.
+    for forward in (False, True) if scale else (False,):
+        ranked = [
+            path
+            for path in lattice.nbest(10 * len(expected), forward)[0]
+            if ("cab", "cab") not in itertools.pairwise(path.words)
+        ]
+        assert {path.words for path in ranked} == set(expected)
+        for path in ranked:
+            score = expected[path.words][0 if forward else 1]
+            assert path.score == pytest.approx(score, abs=2e-3)
+            assert path.graph_score == pytest.approx(scale * bigram_score(path.words), abs=2e-3)
+
+
+def test_the_ngram_changes_what_is_heard(tmp_path):
+    network, graph = network_of(), bigram_graph(tmp_path)
+    features, lengths = features_of(9)
+    texts = {
+        scale: Decoder(network, graph, TransducerOptions("graph", graph_scale=scale))
+        .search(features, lengths)
+        .best_path()[0]
+        for scale in (0.0, 3.0)
+    }
+    assert texts[0.0].words != texts[3.0].words
+    assert bigram_score(texts[3.0].words) > bigram_score(texts[0.0].words)
+    assert texts[3.0].acoustic_score < texts[0.0].acoustic_score
+
+
+def test_an_ngram_over_tokens_is_fused(tmp_path):
+    """The same with tokens as words: shallow fusion without a lexicon."""
+    network = network_of(tokens=TOKENS[:3])
+    features, lengths = features_of(4)
+    lexicon = token_lexicon(TOKENS[:3])
+    model = lm.estimate(["a b a b", "a b", "b a b"], order=1)
+    model.write(tmp_path / "unigram.arpa")
+    G = lm.read_arpa(tmp_path / "unigram.arpa", lexicon.words)
+    graph = compile_hlg(topology.transducer(3), lexicon, G)
+    unigram = {
+        word: float(model.log_prob(np.array([[model.word_ids[word]]]))[0])
+        for word in ("a", "b", "</s>")
+    }
+    expected = {
+        tokens: best + 0.5 * (sum(unigram[TOKENS[k]] for k in tokens) + unigram["</s>"])
+        for tokens, (_, best) in everything(network, features[0]).items()
+    }
+    options = TransducerOptions("graph", graph_scale=0.5, **NO_BEAM)
+    for path in Decoder(network, graph, options).search(features, lengths).nbest(31)[0]:
+        assert path.score == pytest.approx(expected[ids_of(network, path)], abs=1e-3)
+
+
+def test_a_grammar_is_respected():
+    network = network_of()
+    G = grammar.compile("cab b", LEXICON.words)
+    graph = compile_hlg(topology.transducer(len(TOKENS)), LEXICON, G)
+    features, lengths = features_of(12, 4, 3)
+    lattice = Decoder(network, graph).search(features, lengths)
+    assert [path.text for path in lattice.best_path()] == ["cab b", "cab b", ""]
+    assert lattice.is_empty(2)  # four tokens do not fit into three frames
+    assert [word.text for word in lattice.words()[0]] == ["cab", "b"]
+    for word in lattice.words()[0]:
+        assert 0 <= word.start < word.end <= 12 * 0.03 + 1e-9
+        assert word.confidence == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=lambda options: options.search)
+def test_a_batch_gives_what_its_utterances_give(options, tmp_path):
+    network = network_of(seed=3)
+    graph = bigram_graph(tmp_path) if options.search == "graph" else None
+    decoder = Decoder(network, graph, options)
+    inputs, lengths = 3 * torch.randn(4, 70, 4), torch.tensor([70, 12, 0, 41])
+    together = decoder.decode(inputs, lengths)
+    assert together.is_empty(2)
+    for row, length in enumerate(lengths.tolist()):
+        alone = decoder.decode(inputs[row : row + 1, :length], lengths[row : row + 1])
+        for a, b in zip(alone.best_path(), [together.best_path()[row]], strict=True):
+            assert (a.words, a.tokens) == (b.words, b.tokens)
+            assert a.score == pytest.approx(b.score, abs=1e-3)
+        for a, b in zip(alone.words()[0], together.words()[row], strict=True):
+            assert (a.text, a.start, a.end) == (b.text, b.start, b.end)
+        if length:
+            total = together.forward_score()[row].item()
+            assert alone.forward_score().item() == pytest.approx(total, abs=1e-3)
+
+
+def test_tokens_have_the_frames_in_which_they_are_said():
+    network = network_of()
+    features, lengths = features_of(20)
+    for options in SEARCHES:
+        lattice = Decoder(network, options=options).search(features, lengths)
+        [path], [words] = lattice.best_path(), lattice.words()
+        table = reference.table_of(network, features[0], ids_of(network, path))
+        said = {begin: name for name, begin, end in path.tokens if end == begin + 1}
+        assert len(said) == len(path.words)
+        labels = [TOKENS.index(said.get(t, "<blk>")) for t in range(20)]
+        score = reference.alignment_score(table, labels, "modified")
+        assert path.score == pytest.approx(score, abs=1e-3)
+        assert [word.start for word in words] == pytest.approx([0.03 * t for t in sorted(said)])
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=lambda options: options.search)
+def test_a_blank_penalty_brings_more_words(options):
+    network = network_of()
+    features, lengths = features_of(40)
+    counts = []
+    for penalty in (-3.0, 0.0, 3.0):
+        changed = TransducerOptions(options.search, blank_penalty=penalty)
+        lattice = Decoder(network, options=changed).search(features, lengths)
+        counts.append(len(lattice.best_path()[0].words))
+    assert counts[0] < counts[1] < counts[2]
+
+
+def test_tokens_are_matched_by_name(tmp_path):
+    """A graph that has only some of the network's tokens, and in another order."""
+    network = network_of(tokens=("<blk>", "x", "c", "b", "a", "y"))
+    features, lengths = features_of(6)
+    graph = bigram_graph(tmp_path)
+    [path] = Decoder(network, graph).search(features, lengths).best_path()
+    names = [name for name, _, _ in path.tokens]
+    table = reference.table_of(
+        network, features[0], [network.config.tokens.index(n) for n in names]
+    )
+    frames = {begin: network.config.tokens.index(name) for name, begin, _ in path.tokens}
+    labels = [frames.get(t, 0) for t in range(6)]
+    score = reference.alignment_score(table, labels, "modified")
+    assert path.acoustic_score == pytest.approx(score, abs=1e-3)
+    with pytest.raises(ModelError, match="lacks tokens of the graph: c"):
+        Decoder(network_of(tokens=("<blk>", "a", "b")), graph)
+
+
+def test_a_narrow_beam_is_widened_where_it_loses_every_path():
+    network = network_of()
+    G = grammar.compile("cab cab cab", LEXICON.words)
+    graph = compile_hlg(topology.transducer(len(TOKENS)), LEXICON, G)
+    features, lengths = features_of(10)
+    options = TransducerOptions("graph", search_beam=6.0, max_active=3, max_contexts=3)
+    first = Decoder(network, graph, options)
+    assert first._search._search(features, [10], options) == [None]
+    assert first.search(features, lengths).best_path()[0].text == "cab cab cab"
+
+
+def test_graphs_and_networks_that_do_not_fit(tmp_path):
+    network = network_of()
+    with pytest.raises(GraphError, match=r"\[topology\] kind = \"transducer\""):
+        Decoder(network, compile_hlg(topology.ctc(len(TOKENS)), LEXICON))
+    with pytest.raises(ModelError, match="use a stateless prediction network"):
+        Decoder(network_of("lstm"), bigram_graph(tmp_path))
+    with pytest.raises(OptionError, match="follows no graph"):
+        Decoder(network, bigram_graph(tmp_path), TransducerOptions("beam"))
+    for wrong in ({"search": "wide"}, {"beam_size": 0}, {"graph_scale": -1.0}):
+        with pytest.raises(OptionError):
+            TransducerOptions(**wrong)
+
+
+def test_a_saved_graph_searches_alike(tmp_path):
+    network, graph = network_of(), bigram_graph(tmp_path)
+    features, lengths = features_of(15)
+    graph.save(tmp_path / "graph")
+    paths = [
+        Decoder(network, g).search(features, lengths).best_path()[0]
+        for g in (graph, DecodingGraph.load(tmp_path / "graph"))
+    ]
+    assert paths[0] == paths[1]
+
+
+def all_readings(tokens, spellings):
+    """Every way to take words out of a token sequence: words and tokens left out."""
+    if not tokens:
+        yield (), 0
+        return
+    for words, left_out in all_readings(tokens[1:], spellings):
+        yield words, left_out + 1
+    for word, spelling in spellings:
+        if tokens[: len(spelling)] == spelling:
+            for words, left_out in all_readings(tokens[len(spelling) :], spellings):
+                yield (word, *words), left_out
+
+
+def test_words_are_read_off_tokens_with_the_fewest_left_out():
+    speller = Speller(LEXICON)
+    spellings = [(entry.word, entry.phones) for entry in LEXICON.entries]
+    for length in range(7):
+        for tokens in itertools.product("abc", repeat=length):
+            found = speller.words(tokens)
+            words, left_out = min(
+                all_readings(tokens, spellings), key=lambda reading: (reading[1], len(reading[0]))
+            )
+            covered = sum(end - begin for _, begin, end in found)
+            assert length - covered == left_out
+            assert len(found) == len(words)
+            for word, begin, end in found:
+                assert tokens[begin:end] in LEXICON.pronunciations(word)
+
+
+def test_transcripts_of_tokens_and_of_words(tmp_path):
+    network = network_of()
+    features, lengths = features_of(25, 0)
+    ids, durations = ["first", "second"], [0.75, 0.0]
+    greedy = Decoder(network, options=TransducerOptions("greedy")).search(features, lengths)
+    [spelled, nothing] = transcripts(greedy, ids, durations, LEXICON)
+    names = [name for name, _, _ in greedy.best_path()[0].tokens]
+    assert spelled.text == " ".join(word for word, _, _ in Speller(LEXICON).words(names))
+    assert (spelled.id, spelled.duration) == ("first", 0.75)
+    assert (nothing.text, nothing.words) == ("", [])
+    starts = [word.start for word in spelled.words]
+    assert starts == sorted(starts)
+    with_graph = Decoder(network, bigram_graph(tmp_path)).search(features, lengths)
+    [heard, _] = transcripts(with_graph, ids, durations)
+    assert heard.text == with_graph.best_path()[0].text
+    assert [word.text for word in heard.words] == heard.text.split()
+    [summed, _] = transcripts(with_graph, ids, durations, forward=True)
+    assert summed.score >= heard.score
