@@ -120,7 +120,7 @@ _pocketsphinx_decoder = None  # one in every process
 
 
 def _pocketsphinx(wavs: Path, threads: int) -> Iterator[tuple[str, str]]:
-    """pocketsphinx with the model that it brings, recordings side by side."""
+    """Pocketsphinx with the model that it brings, recordings side by side."""
     with ProcessPoolExecutor(threads) as pool:
         yield from pool.map(_pocketsphinx_one, list(recordings([wavs])))
 

@@ -315,7 +315,7 @@ def _shared(tokens, begin, p, q):
 
 @njit(nogil=True, cache=True)
 def _sum(words, scores, begin, end):
-    """log Σ exp of some arcs' scores, and their word if all have the same."""
+    """Log Σ exp of some arcs' scores, and their word if all have the same."""
     said, best = words[begin], scores[begin]
     for k in range(begin + 1, end):
         best = max(best, scores[k])

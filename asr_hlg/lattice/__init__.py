@@ -108,7 +108,7 @@ class Lattice:
         ]
 
     def forward_score(self) -> torch.Tensor:
-        """log P(A) under the graph: the sum over all paths of the lattice.
+        """Log P(A) under the graph: the sum over all paths of the lattice.
 
         Returns
         -------

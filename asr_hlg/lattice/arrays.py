@@ -146,7 +146,7 @@ class FrameArcs:
         return kernels.best_path(self.src, self.dst, self.score, self.num_states)
 
     def forward_score(self) -> float:
-        """log Σ over all paths."""
+        """Log Σ over all paths."""
         return float(kernels.forward(self.src, self.dst, self.score, self.num_states, True)[-1])
 
     def closest(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

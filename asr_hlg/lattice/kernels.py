@@ -252,7 +252,7 @@ def _spell(parents, labels, node):
 
 @njit(cache=True)
 def sum_over_alignments(src, dst, word, score, num_states, words):
-    """log Σ over the paths that spell a word sequence."""
+    """Log Σ over the paths that spell a word sequence."""
     length = len(words)
     alpha = np.full((num_states, length + 1), -np.inf)
     alpha[0, 0] = 0.0

@@ -84,7 +84,7 @@ def _perplexity_change(model: ArpaModel, n: int) -> np.ndarray:
 
 
 def _log_joint(model: ArpaModel, n: int) -> np.ndarray:
-    """log P(h) of the n-grams of order n, by the chain rule."""
+    """Log P(h) of the n-grams of order n, by the chain rule."""
     result = model.orders[0].log_prob.copy()
     if BOS in model.word_ids and EOS in model.word_ids:
         # as many sentences begin as end, and P(<s>) is zero since it is never predicted

@@ -69,7 +69,7 @@ class FrameGraph:
         raise OptionError("no path of the graph ends")
 
     def path_sum(self, log_probs: np.ndarray, gradient: bool) -> tuple[float, np.ndarray | None]:
-        """log Σ over paths of exp(score), and its gradient if asked for.
+        """Log Σ over paths of exp(score), and its gradient if asked for.
 
         Parameters
         ----------
@@ -175,7 +175,7 @@ def sentence(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
 
 
 def compose(left: Arcs, right: Arcs) -> Arcs:
-    """left ∘ right, where right has no input epsilons; dead ends are gone."""
+    """Left ∘ right, where right has no input epsilons; dead ends are gone."""
     parts = (k2.arc_sort(part) for part in (left.to_k2(), _with_dead_end(right)))
     return Arcs.from_k2(k2.connect(k2.compose(*parts)))
 

@@ -14,7 +14,7 @@ from asr_hlg.losses.graphs import FrameGraph
 def path_sum(
     scores: torch.Tensor, lengths: torch.Tensor, graphs: Sequence[FrameGraph]
 ) -> torch.Tensor:
-    """log Σ over the paths of each utterance's graph of exp(its graph and frame scores).
+    """Log Σ over the paths of each utterance's graph of exp(its graph and frame scores).
 
     Computed in float64 on the CPU, whatever the dtype and the device of ``scores``.
     ``k2.intersect_dense`` and ``get_tot_scores`` do the same for float32 scores; on the graphs of

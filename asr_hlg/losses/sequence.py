@@ -74,7 +74,7 @@ class SequenceLoss(nn.Module):
     def log_likelihood(
         self, scores: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]
     ) -> torch.Tensor:
-        """log Σ over all readings and alignments of each transcript; ``(B,)``, natural logs."""
+        """Log Σ over all readings and alignments of each transcript; ``(B,)``, natural logs."""
         if scores.shape[-1] != self.graphs.num_columns:
             raise OptionError(
                 f"the network has {scores.shape[-1]} outputs, the topology reads "

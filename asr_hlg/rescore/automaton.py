@@ -87,7 +87,7 @@ def log_end(model, state):
 
 @njit(cache=True)
 def log_prob(model, words):
-    """log P of a whole sentence."""
+    """Log P of a whole sentence."""
     state, total = np.int64(0), 0.0
     for word in words:
         state, score = step(model, state, word)

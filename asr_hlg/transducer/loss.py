@@ -77,7 +77,7 @@ class Targets:
         return tuple(self.tokens.shape)  # type: ignore[return-value]
 
     def alignable(self) -> Tensor:
-        """bool ``(B,)``: which utterances have an alignment."""
+        """Bool ``(B,)``: which utterances have an alignment."""
         if self.lattice == "modified":
             return self.num_tokens <= self.num_frames
         return (self.num_frames > 0) | (self.num_tokens == 0)

@@ -74,7 +74,8 @@ def test_network_equals_the_engine_on_real_speech(ipa):
 
 def test_columns_are_blank_silence_and_phones(model):
     assert model.tokens == ("<blk>", "SIL", *ARPABET)
-    assert list(model.tokens[2:]) == sorted(model.tokens[2:]) and len(model.tokens) == 41
+    assert list(model.tokens[2:]) == sorted(model.tokens[2:])
+    assert len(model.tokens) == 41
     assert (model.frame_shift, model.sample_rate) == (0.02, 16000)
     assert model.device == torch.device("cpu")
 
@@ -120,7 +121,8 @@ def test_examples_are_heard_as_their_phones(model):
 def test_a_batch_equals_its_utterances(model):
     waveforms = read(EXAMPLES[:4])
     batch = model.posteriors(waveforms, 16000)
-    assert batch.log_probs.dtype == torch.float32 and batch.lengths.dtype == torch.int32
+    assert batch.log_probs.dtype == torch.float32
+    assert batch.lengths.dtype == torch.int32
     for k, waveform in enumerate(waveforms):
         single = model.posteriors([waveform], 16000)
         assert batch.lengths[k] == single.lengths[0] == len(waveform) // 160 // 2 + 1
@@ -180,7 +182,7 @@ def test_other_sample_rates_are_converted(model):
 
 
 @pytest.mark.parametrize(
-    "waveforms, reason",
+    ("waveforms", "reason"),
     [
         ([], "no waveforms"),
         ([torch.zeros(0)], "waveform 0 is empty"),
@@ -222,10 +224,12 @@ def test_windows_cover_every_frame_once(model, monkeypatch, seconds):
     monkeypatch.setattr(model, "WINDOW", 6)
     samples = round(seconds * 16000)
     windows = model._windows(samples)
-    assert windows[0][2] == 0 and windows[-1][3] == samples // 320 + 1
+    assert windows[0][2] == 0
+    assert windows[-1][3] == samples // 320 + 1
     assert [w[3] for w in windows[:-1]] == [w[2] for w in windows[1:]]
     for start, end, first, last in windows:
-        assert start % 320 == 0 and 0 <= start < end <= samples
+        assert start % 320 == 0
+        assert 0 <= start < end <= samples
         # The network returns at least the frames that are kept.
         assert start // 320 <= first < last <= start // 320 + (end - start) // 320 + 1
 
@@ -329,11 +333,12 @@ def test_energies_are_those_of_a_sine():
     peak = (0.5 * 200 / 2) ** 2
     expected = torch.tensor([peak / 4, peak, peak / 4])
     torch.testing.assert_close(power[24:27], expected, rtol=1e-4, atol=0)
-    assert power[:24].max() < 1e-3 and power[27:].max() < 1e-3
+    assert power[:24].max() < 1e-3
+    assert power[27:].max() < 1e-3
 
 
 @pytest.mark.parametrize(
-    "fields, reason",
+    ("fields", "reason"),
     [
         ({"dim": 10, "num_heads": 4}, "heads"),
         ({"kernel": 30}, "odd"),

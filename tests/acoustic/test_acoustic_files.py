@@ -49,7 +49,8 @@ def expected(model: Conformer, waveforms) -> Posteriors:
 
 
 def same(ours, theirs, tolerance: float) -> None:
-    assert ours.tokens == theirs.tokens and ours.frame_shift == theirs.frame_shift
+    assert ours.tokens == theirs.tokens
+    assert ours.frame_shift == theirs.frame_shift
     assert ours.lengths.tolist() == theirs.lengths.tolist()
     for a, b, length in zip(ours.log_probs, theirs.log_probs, ours.lengths, strict=True):
         torch.testing.assert_close(a[:length], b[:length], atol=tolerance, rtol=0)
@@ -88,7 +89,8 @@ def test_an_adapted_pretrained_model_loads_wherever_the_original_does(tmp_path):
         original.network.projection.bias[0] += 1.0
     original.network.save(tmp_path / "adapted.npz")
     adapted = acoustic.load(str(tmp_path / "adapted.npz"))
-    assert adapted.tokens == original.tokens and adapted.frame_shift == original.frame_shift
+    assert adapted.tokens == original.tokens
+    assert adapted.frame_shift == original.frame_shift
     same(adapted.posteriors(noise(8000), 16000), original.posteriors(noise(8000), 16000), 0.0)
 
 
@@ -180,7 +182,7 @@ class Alone(torch.nn.Module):
         return waveforms
 
 
-@pytest.mark.parametrize("module, reason", [(Wrong(), "scores of shape"), (Alone(), "take or")])
+@pytest.mark.parametrize(("module", "reason"), [(Wrong(), "scores of shape"), (Alone(), "take or")])
 def test_models_with_other_inputs_or_outputs_are_errors(tmp_path, module, reason):
     path = describe(tmp_path / "m.pt")
     torch.jit.script(module).save(str(path))
@@ -263,7 +265,8 @@ def test_precomputed_posteriors_are_looked_up(tmp_path, matrices, kind):
     for order in (["utt-1", "utt-2"], ["utt-2", "utt-1"], ["utt-2"]):
         posteriors = model.posteriors_for(order)
         assert posteriors.lengths.tolist() == [len(matrices[key]) for key in order]
-        assert posteriors.frame_shift == 0.02 and posteriors.tokens == TOKENS
+        assert posteriors.frame_shift == 0.02
+        assert posteriors.tokens == TOKENS
         for row, key in zip(posteriors.log_probs, order, strict=True):
             np.testing.assert_array_equal(row[: len(matrices[key])], matrices[key])
     with pytest.raises(ModelError, match="no utterance 'utt-3'"):
@@ -273,7 +276,7 @@ def test_precomputed_posteriors_are_looked_up(tmp_path, matrices, kind):
 
 
 @pytest.mark.parametrize("kind", ["npz", "ark"])
-@pytest.mark.parametrize("value, reason", [(np.nan, "no log-prob"), (np.inf, "no log-prob")])
+@pytest.mark.parametrize(("value", "reason"), [(np.nan, "no log-prob"), (np.inf, "no log-prob")])
 def test_values_that_are_no_log_probabilities_are_errors(tmp_path, matrices, kind, value, reason):
     matrices["utt-1"][2, 2] = value
     model = acoustic.load(stored(tmp_path, kind, matrices))
@@ -355,7 +358,7 @@ def test_tokens_may_be_a_table_or_an_argument(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "fields, reason",
+    ("fields", "reason"),
     [
         ({"tokens": None}, "lacks 'tokens'"),
         ({"frame_shift": None}, "lacks 'frame_shift'"),

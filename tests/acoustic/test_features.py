@@ -65,10 +65,12 @@ def test_energies_are_as_kaldi_defines_them(monkeypatch, library, options):
     [waveform] = speech(1)
     [energies] = fbank([waveform], 16000, options)
     expected = by_definition(waveform.numpy(), options)
-    assert energies.shape == expected.shape and energies.dtype == torch.float32
+    assert energies.shape == expected.shape
+    assert energies.dtype == torch.float32
     error = np.abs(energies.numpy() - expected)
     # Single precision shows in the quietest bands only.
-    assert error.mean() < 1e-4 and np.quantile(error, 0.99) < 1e-3
+    assert error.mean() < 1e-4
+    assert np.quantile(error, 0.99) < 1e-3
 
 
 @needs_kaldifeat
@@ -110,7 +112,7 @@ def test_nothing_is_random_and_snipped_frames_are_inside(monkeypatch, library):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize("length, snip", [(0, False), (100, False), (399, True)])
+@pytest.mark.parametrize(("length", "snip"), [(0, False), (100, False), (399, True)])
 def test_too_short_for_a_frame_is_an_error(monkeypatch, library, length, snip):
     monkeypatch.setattr(features, "backend", lambda: library)
     with pytest.raises(AudioError, match=f"waveform 1 has {length} samples"):

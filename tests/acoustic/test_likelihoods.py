@@ -28,7 +28,8 @@ def test_nothing_asked_for_changes_nothing():
     given_ = posteriors([[0.5, 0.25, 0.25]])
     scaled = scale(given_)
     torch.testing.assert_close(scaled.log_probs, given_.log_probs)
-    assert scaled.tokens == given_.tokens and scaled.frame_shift == 0.02
+    assert scaled.tokens == given_.tokens
+    assert scaled.frame_shift == 0.02
 
 
 def test_priors_are_divided_out():

@@ -71,7 +71,8 @@ def test_padding_never_changes_a_result(kind):
 def test_log_probabilities_are_normalised_and_lengths_are_exact(kind):
     network = small(kind)
     log_probs, lengths = run(network, inputs(network, 5, 2))
-    assert log_probs.dtype == torch.float32 and lengths.dtype == torch.int64
+    assert log_probs.dtype == torch.float32
+    assert lengths.dtype == torch.int64
     torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(log_probs.shape[:2]))
     shift = network.config.frame_shift
     for tenths, length in zip((5, 2), lengths.tolist(), strict=True):
@@ -110,7 +111,8 @@ def test_the_encoder_is_what_a_linear_layer_makes_scores_of(kind):
         again = last(features).log_softmax(-1)
     assert features.shape[2] == network.encoder_dim
     log_probs, expected = run(network, rows)
-    assert torch.equal(again, log_probs) and torch.equal(frames, expected)
+    assert torch.equal(again, log_probs)
+    assert torch.equal(frames, expected)
 
 
 @pytest.mark.parametrize("kind", SMALL)
@@ -242,12 +244,14 @@ def test_augmentation_is_for_training_only(kind, tmp_path):
         return torch.zeros_like(features)
 
     network.augment = mask
-    assert torch.equal(run(network, rows)[0], plain) and not calls
+    assert torch.equal(run(network, rows)[0], plain)
+    assert not calls
     masked, _ = run(network.train(), rows)
     assert not torch.allclose(masked, plain, atol=1e-3)
     assert calls == [((2, 41, 80 if kind == "conformer" else 20), [41, 21])]
     nets.export(network, tmp_path / "m.pt")
-    assert network.augment is mask and network.training
+    assert network.augment is mask
+    assert network.training
     ours = acoustic.load(tmp_path / "m.pt")._run(
         pad_sequence(rows, True), torch.tensor([len(row) for row in rows])
     )[0]
@@ -263,14 +267,16 @@ def test_what_is_saved_loads_as_it_was(kind, tmp_path):
     network.priors = torch.tensor([0.7, 0.1, 0.15, 0.05])
     network.save(tmp_path / "m.npz")
     loaded = nets.load(tmp_path / "m.npz").eval()
-    assert type(loaded) is type(network) and loaded.config == network.config
+    assert type(loaded) is type(network)
+    assert loaded.config == network.config
     rows = inputs(network, 4, 2)
     assert torch.equal(run(loaded, rows)[0], run(network, rows)[0])
     assert torch.equal(loaded.priors, network.priors)
     model = acoustic.load(tmp_path / "m.npz")
     posteriors = model.posteriors([0.1 * torch.randn(8000)], 16000)
     assert torch.equal(posteriors.priors, network.priors)
-    assert posteriors.tokens == TOKENS and posteriors.frame_shift == network.config.frame_shift
+    assert posteriors.tokens == TOKENS
+    assert posteriors.frame_shift == network.config.frame_shift
 
 
 def test_a_network_without_priors_has_none(tmp_path):
@@ -319,7 +325,8 @@ def test_exports_give_the_same_posteriors(kind, suffix, tmp_path):
             torch.testing.assert_close(
                 row[: lengths[k]], log_probs[k, : lengths[k]], atol=1e-4, rtol=0
             )
-    assert ours.tokens == TOKENS and ours.frame_shift == network.config.frame_shift
+    assert ours.tokens == TOKENS
+    assert ours.frame_shift == network.config.frame_shift
     torch.testing.assert_close(ours.priors, network.priors)
 
 
@@ -367,7 +374,7 @@ def test_files_with_a_broken_configuration_are_errors(tmp_path, config):
 
 
 @pytest.mark.parametrize(
-    "kind, fields",
+    ("kind", "fields"),
     [
         ("tdnn", {"dim": 10**6}),
         ("tdnn", {"dilations": [1] * 3000}),
@@ -449,7 +456,7 @@ def test_descriptions_give_size_and_frame_rate():
 
 
 @pytest.mark.parametrize(
-    "kind, fields, reason",
+    ("kind", "fields", "reason"),
     [
         ("tdn", {}, "unknown kind of network 'tdn' .*did you mean tdnn"),
         ("zzz", {}, "known: cnn, cnn_lstm, blstm, tdnn, conformer"),

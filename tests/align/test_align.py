@@ -286,7 +286,8 @@ def test_recordings_that_fail_do_not_stop_the_others(folder, sounds):
     (done,) = alignments
     assert (done.id, done.text, done.duration) == ("two", "cat cat", 1.0)
     assert set(failed) == {"short", "odd", "stray"}
-    assert "too few" in failed["short"] and "7" in failed["odd"]
+    assert "too few" in failed["short"]
+    assert "7" in failed["odd"]
     assert "no transcript" in failed["stray"]
     with pytest.raises(LexiconError):
         list(
@@ -323,7 +324,8 @@ def test_command_line(folder, sounds, monkeypatch, capsys):
     assert cli.main([*one, "--format", "json", "--phones"]) == 1
     assert cli.main([*one[:2], *given[2:], "--no-g2p"]) == 1  # "Cat" is not in the lexicon
     errors = capsys.readouterr().err
-    assert "--phones is for CTM" in errors and "no pronunciation for Cat" in errors
+    assert "--phones is for CTM" in errors
+    assert "no pronunciation for Cat" in errors
 
 
 @pytest.mark.real

@@ -34,7 +34,8 @@ def test_flat_start_gives_every_state_its_share():
     uneven = flat_start(make_lexicon(), "at", 11, NUM_STATES).tolist()
     states = [1, 2, 3, 4, 7, 8, 1, 2]
     runs = [k for i, k in enumerate(uneven) if i == 0 or uneven[i - 1] != k]
-    assert runs == states and len(uneven) == 11
+    assert runs == states
+    assert len(uneven) == 11
 
 
 def test_flat_start_leaves_silence_out_where_there_is_none_or_no_room():
@@ -206,9 +207,11 @@ def test_the_full_sum_finds_the_states_if_priors_follow_the_network(follow):
     spoken = torch.cat([frames[row, :length] for row, length in enumerate(lengths)])
     share_of_one_state = spoken.exp().mean(dim=0).max()
     if follow:
-        assert speech.agreement(labels) > 0.6 and share_of_one_state < 0.4
+        assert speech.agreement(labels) > 0.6
+        assert share_of_one_state < 0.4
     else:
-        assert speech.agreement(labels) < 0.4 and share_of_one_state > 0.6
+        assert speech.agreement(labels) < 0.4
+        assert share_of_one_state > 0.6
 
 
 def test_an_utterance_that_cannot_be_aligned_is_named_and_the_others_go_on():
@@ -225,6 +228,7 @@ def test_an_utterance_that_cannot_be_aligned_is_named_and_the_others_go_on():
     failed = {}
     labels = realign(aligner, utterances, lambda id, error: failed.update({id: str(error)}))
     assert labels.keys() == {"u0", "u2"}
-    assert failed.keys() == {"u1"} and "too few" in failed["u1"]
+    assert failed.keys() == {"u1"}
+    assert "too few" in failed["u1"]
     with pytest.raises(AsrHlgError, match="too few"):
         realign(aligner, utterances)

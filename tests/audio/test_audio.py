@@ -49,7 +49,8 @@ def fault(inputs, channel: int | None = None) -> str:
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
 def test_lossless_files_come_back_as_written(tmp_path, suffix):
     samples = only(write(tmp_path / f"a{suffix}")).load(RATE)
-    assert samples.dtype == torch.float32 and samples.ndim == 1
+    assert samples.dtype == torch.float32
+    assert samples.ndim == 1
     np.testing.assert_allclose(samples, tone(), atol=1 / 32768)
 
 
@@ -139,7 +140,7 @@ def test_wav_from_a_pipe_has_no_length_but_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, reason",
+    ("content", "reason"),
     [
         (b"", "empty"),
         (b"hello, this is text", "cannot be read"),
@@ -386,11 +387,12 @@ def test_manifests_never_run_or_fetch_anything(tmp_path, manifest):
     for recording in found:
         with pytest.raises(AudioError):
             recording.load(RATE)
-    assert not trap.exists() and not Path(trap.name).exists()
+    assert not trap.exists()
+    assert not Path(trap.name).exists()
 
 
 @pytest.mark.parametrize(
-    "line, reason",
+    ("line", "reason"),
     [
         ("{", "not an entry"),
         ("[]", "not an entry"),
@@ -407,7 +409,8 @@ def test_malformed_manifest_lines_are_named(tmp_path, line, reason):
     path = tmp_path / "cuts.jsonl"
     path.write_text("\n" + line + "\n")
     message = fault(path)
-    assert message.startswith(f"{path}:2: ") and reason in message
+    assert message.startswith(f"{path}:2: ")
+    assert reason in message
 
 
 def test_a_manifest_that_is_cut_short_keeps_what_came_before(tmp_path, manifest):
@@ -417,7 +420,8 @@ def test_a_manifest_that_is_cut_short_keeps_what_came_before(tmp_path, manifest)
     lhotse.RecordingSet.from_recordings(many).to_file(path)
     cut(path, 0.9)
     found = list(recordings(path))
-    assert len(found) > 100 and found[0].id == "r0"
+    assert len(found) > 100
+    assert found[0].id == "r0"
     with pytest.raises(AudioError, match=r"recordings\.jsonl\.gz"):
         found[-1].load(RATE)
 

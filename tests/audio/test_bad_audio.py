@@ -90,7 +90,8 @@ def test_the_command_answers_for_each(toy, tmp_path):
     assert transcribed == {name for name, bad in CORPUS.items() if not bad.answer}
     for name, bad in CORPUS.items():
         if bad.answer:
-            assert bad.answer in failed[name] and "\n" not in failed[name]
+            assert bad.answer in failed[name]
+            assert "\n" not in failed[name]
 
 
 def test_ten_hours_are_heard_in_little_memory(tmp_path):

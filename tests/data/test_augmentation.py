@@ -52,7 +52,8 @@ def test_volume_is_one_factor_within_its_range():
         factor = float(samples @ original / (original @ original))
         torch.testing.assert_close(samples, factor * original)
         factors.append(factor)
-    assert 0.25 <= min(factors) < 0.4 and 0.7 < max(factors) <= 1.0
+    assert 0.25 <= min(factors) < 0.4
+    assert 0.7 < max(factors) <= 1.0
     # Even in decibels: half of them above the middle of 12 dB.
     assert 10 <= sum(factor > 0.5 for factor in factors) <= 30
 
@@ -85,7 +86,8 @@ def test_noises_have_their_colours():
     white, pink = noises(RATE)
     for cut, slope in ((white, 0.0), (pink, -3.01)):
         samples = cut.load_audio()[0]
-        assert np.abs(samples).max() < 1.5 and samples.std() == pytest.approx(0.25, rel=0.01)
+        assert np.abs(samples).max() < 1.5
+        assert samples.std() == pytest.approx(0.25, rel=0.01)
         power = np.abs(np.fft.rfft(samples)) ** 2
         octaves = [
             10 * math.log10(power[first : 2 * first].mean())
@@ -97,7 +99,8 @@ def test_noises_have_their_colours():
 def test_joined_cuts_are_one_after_the_other():
     cuts = make_cuts([0.3, 0.2, 0.4])
     cut = joined(list(cuts))
-    assert cut.id == "c0+c1+c2" and data.text_of(cut) == "word 0 word 1 word 2"
+    assert cut.id == "c0+c1+c2"
+    assert data.text_of(cut) == "word 0 word 1 word 2"
     expected = np.concatenate([sound(0.3, 0), sound(0.2, 1), sound(0.4, 2)])
     np.testing.assert_allclose(cut.load_audio()[0], expected, atol=1e-6)
 
@@ -168,7 +171,8 @@ def test_spec_augment_masks_within_its_limits_and_leaves_the_rest():
                 assert torch.allclose(filling, original[:length].mean(), atol=1e-6)
             masked_in_time += int(frames.sum())
             masked_in_frequency += int(bands.sum())
-    assert masked_in_time and masked_in_frequency
+    assert masked_in_time
+    assert masked_in_frequency
     assert torch.equal(result[5], features[5])  # too short for a mask
 
 
@@ -179,7 +183,8 @@ def test_spec_augment_repeats_with_the_seed_and_spares_its_share():
     for seed in (1, 1, 2):
         seeded(seed)
         results.append(spec_augment(features, lengths))
-    assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
     spared = sum(bool((r == f).all()) for r, f in zip(results[0], features, strict=True))
     assert 12 <= spared <= 38
 

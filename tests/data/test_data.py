@@ -150,8 +150,10 @@ def test_a_cut_says_its_supervisions_in_their_order():
 def test_waveforms_are_those_of_the_recordings():
     cuts = make_cuts([0.5, 0.3, 0.4])
     [batch] = data.loader(cuts, None)
-    assert batch.inputs.shape == (3, 8000) and batch.inputs.dtype == torch.float32
-    assert batch.lengths.dtype == torch.int64 and batch.alignments is None
+    assert batch.inputs.shape == (3, 8000)
+    assert batch.inputs.dtype == torch.float32
+    assert batch.lengths.dtype == torch.int64
+    assert batch.alignments is None
     for name, text, row, length in zip(
         batch.ids, batch.texts, batch.inputs, batch.lengths, strict=True
     ):
@@ -241,7 +243,8 @@ def assert_equal(left, right):
     left, right = list(left), list(right)
     assert [batch.ids for batch in left] == [batch.ids for batch in right]
     for a, b in zip(left, right, strict=True):
-        assert torch.equal(a.inputs, b.inputs) and torch.equal(a.lengths, b.lengths)
+        assert torch.equal(a.inputs, b.inputs)
+        assert torch.equal(a.lengths, b.lengths)
         assert a.texts == b.texts
 
 
@@ -300,7 +303,8 @@ def test_batches_move_to_a_device(many):
     batch = next(iter(data.loader(many, None)))
     moved = batch.to("meta")
     assert moved.inputs.device.type == moved.lengths.device.type == "meta"
-    assert moved.ids == batch.ids and moved.alignments is None
+    assert moved.ids == batch.ids
+    assert moved.alignments is None
 
 
 def test_faults_are_found_before_the_first_batch(tmp_path):

@@ -98,7 +98,8 @@ def test_strings_are_one_speakers_recordings_with_pauses(recordings, prepare_fsd
                 place += heard[0]
             assert place == len(samples)
         assert len(set(speakers.values())) == 1  # an equal share each
-        assert set(lengths) <= {3, 4, 5, 6, 7} and len(lengths) > 2
+        assert set(lengths) <= {3, 4, 5, 6, 7}
+        assert len(lengths) > 2
 
 
 def test_the_seed_decides_the_strings(recordings, prepare_fsdd, tmp_path):

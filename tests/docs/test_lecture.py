@@ -22,7 +22,8 @@ def test_the_lecture_runs_and_prints_what_it_says(root, copy):
     assert script["run"](text) == text
     shown = set(re.findall(r"!\[.*?\]\((pictures/[\w.]+)\)", text))
     drawn = {f"pictures/{path.name}" for path in (copy / "docs" / "pictures").iterdir()}
-    assert len(shown) > 10 and drawn == shown
+    assert len(shown) > 10
+    assert drawn == shown
 
 
 def test_output_that_changed_is_seen(root):

@@ -136,7 +136,8 @@ def test_trellis_shows_tokens_words_and_path(tmp_path, readable_svg):
     svg = path.read_text()
     assert svg.count("stroke-dasharray") == 4
     line = re.search(r'<path d="([^"]*)"[^>]*stroke: #d62728; stroke-width: 1.5', svg)
-    assert line is not None and len(re.findall("[ML]", line[1])) == 6
+    assert line is not None
+    assert len(re.findall("[ML]", line[1])) == 6
     again = tmp_path / "again.svg"
     draw.trellis(
         log_probs, again, tokens=["<blk>", "x", "y"], alignment=[0, 1, 1, 0, 2, 2], words=words

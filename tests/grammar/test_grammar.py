@@ -182,7 +182,7 @@ def test_commands_by_hand():
 
 
 @pytest.mark.parametrize(
-    "text, expected",
+    ("text", "expected"),
     [
         ("/3/ a | b", {"a": 0.75, "b": 0.25}),
         ("/3/ a\nb", {"a": 0.75, "b": 0.25}),
@@ -214,7 +214,7 @@ def test_notation(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text, line, column, message",
+    ("text", "line", "column", "message"),
     [
         ("call (alice", 1, 12, "expected ')'"),
         ("call\ncall alice)", 2, 11, "unexpected ')'"),
@@ -366,4 +366,5 @@ def test_digit_grammars():
     assert one.num_arcs == 10
     np.testing.assert_allclose(np.exp(one.score), 0.1, rtol=1e-5)
     loop = grammar.to_arcs((LANG / "digits" / "loop.txt").read_text(), lexicon.words)
-    assert loop.num_arcs == 20 and np.isneginf(loop.final[0])
+    assert loop.num_arcs == 20
+    assert np.isneginf(loop.final[0])

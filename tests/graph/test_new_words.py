@@ -120,7 +120,8 @@ def test_words_keep_their_ids_and_get_spellings_and_names(tmp_path):
     assert extended.spellings("tack") == [("t", "ae", "k")]
     assert extended.spellings("cat") == graph.spellings("cat")
     assert extended.lexicon.pronunciations("tack") == NEW["tack"]
-    assert "tack" not in graph.words and "tack" not in graph.lexicon
+    assert "tack" not in graph.words
+    assert "tack" not in graph.lexicon
 
 
 def test_a_new_word_is_by_default_one_among_all(tmp_path):

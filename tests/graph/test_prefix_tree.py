@@ -120,7 +120,8 @@ def test_it_is_minimal_and_reads_nothing_only_to_back_off(silence):
     reads_nothing = lg.ilabel == 0
     assert (lg.olabel[reads_nothing] == 0).all()
     smallest = by_openfst(lexicon, G)
-    assert lg.num_states <= smallest.num_states and lg.num_arcs <= smallest.num_arcs
+    assert lg.num_states <= smallest.num_states
+    assert lg.num_arcs <= smallest.num_arcs
 
 
 def test_scores_come_as_early_as_shared_beginnings_allow():

@@ -102,7 +102,8 @@ def test_the_ctc_strings_of_the_definition_are_all_that_collapse_to_it(phones, n
     everything = itertools.product(range(5), repeat=num_frames)
     expected = {string for string in everything if collapse(string) == tuple(phones)}
     found = ctc_alignments(phones, num_frames)
-    assert set(found) == expected and len(found) == len(expected)
+    assert set(found) == expected
+    assert len(found) == len(expected)
 
 
 @pytest.mark.parametrize(("words", "num_frames"), [("cat", 6), ("hat", 3), ("cat and hat", 11)])
@@ -526,4 +527,5 @@ def test_compiled_graph_with_back_off_is_openfsts(topo):
 
 def test_compositions_by_hand():
     assert sorted(compositions(4, [1, 0])) == [(1, 3), (2, 2), (3, 1), (4, 0)]
-    assert list(compositions(1, [1, 1])) == [] and list(compositions(0, [])) == [()]
+    assert list(compositions(1, [1, 1])) == []
+    assert list(compositions(0, [])) == [()]

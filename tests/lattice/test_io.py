@@ -107,7 +107,8 @@ def test_text_is_what_openfst_prints(lattice, tmp_path):
     printed = kaldi_lattice((tmp_path / "a.ark").read_bytes(), "one", tmp_path).to_str()
     text = (tmp_path / "a.txt").read_text()
     key, body = text.split("\n\n")[0].split("\n", 1)
-    assert key == "one" and text.endswith("\n\n")
+    assert key == "one"
+    assert text.endswith("\n\n")
 
     def values(line: str) -> list[float]:
         fields = line.replace(",", " ").split()
@@ -126,7 +127,8 @@ def test_openfst_compiles_the_text(lattice, tmp_path):
     ok, _, words, weight = kaldifst.get_linear_symbol_sequence(kaldifst.shortest_path(fst))
     best = lattice.best_path()[0]
     table = kaldifst.SymbolTable.read_text(str(tmp_path / "words.txt"))
-    assert ok and [table.find(i) for i in words] == list(best.words)
+    assert ok
+    assert [table.find(i) for i in words] == list(best.words)
     assert weight.value == pytest.approx(-best.score, abs=1e-3)
     columns = kaldifst.SymbolTable.read_text(str(tmp_path / "columns.txt"))
     assert [columns.find(i + 1) for i in range(len(lattice.graph.columns))] == list(

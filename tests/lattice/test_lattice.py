@@ -193,7 +193,8 @@ def test_a_path_may_say_nothing(everything):
     G = grammar.compile("[cat]", lexicon.words)
     graph = compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G)
     lattice = decode(graph, random_posteriors(graph, [2]), everything)
-    assert lattice.best_path()[0].words == () and not lattice.is_empty(0)
+    assert lattice.best_path()[0].words == ()
+    assert not lattice.is_empty(0)
     assert lattice.words() == [[]]
 
 

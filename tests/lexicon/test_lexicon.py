@@ -282,7 +282,9 @@ def test_probabilities_are_not_lost_in_writing(tmp_path):
 def test_words_can_be_left_out_and_added():
     lexicon = Lexicon([("a", ("x",)), ("b", ("y",)), ("b", ("z",))], silence="SIL")
     only = lexicon.restrict(["b", "unknown"])
-    assert "a" not in only and len(only) == 2 and only.silence == "SIL"
+    assert "a" not in only
+    assert len(only) == 2
+    assert only.silence == "SIL"
     more = only.extend([("b", ("y",), 0.1), ("c", ("w",))])
     assert [entry.phones for entry in more.entries] == [("y",), ("z",), ("w",)]
     assert more.entries[0].probability == 1
@@ -301,7 +303,8 @@ def test_to_fsa_is_the_arrays_with_symbols():
     lexicon = Lexicon.read(CAT_HAT)
     for disambig in (False, True):
         fsa, arcs = lexicon.to_fsa(disambig), lexicon.arcs(disambig)
-        assert fsa.labels_sym is lexicon.tokens and fsa.aux_labels_sym is lexicon.words
+        assert fsa.labels_sym is lexicon.tokens
+        assert fsa.aux_labels_sym is lexicon.words
         back = Arcs.from_k2(fsa)
         for name in ("src", "dst", "ilabel", "olabel", "score", "final"):
             assert np.array_equal(getattr(back, name), getattr(arcs, name))

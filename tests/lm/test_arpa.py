@@ -62,7 +62,8 @@ def test_gzip(tmp_path):
     model = lm.estimate(["a b", "b"], 2)
     model.write(tmp_path / "lm.arpa.gz")
     text = gzip.decompress((tmp_path / "lm.arpa.gz").read_bytes()).decode()
-    assert text.startswith("\\data\\\nngram 1=4\n") and text.endswith("\n\\end\\\n")
+    assert text.startswith("\\data\\\nngram 1=4\n")
+    assert text.endswith("\n\\end\\\n")
     assert lm.ArpaModel.read(tmp_path / "lm.arpa.gz").counts == model.counts
 
 
@@ -95,7 +96,7 @@ def changed(line: int, text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "text, line, message",
+    ("text", "line", "message"),
     [
         (changed(2, "ngram 1=5"), 2, "the header has 5 1-grams, the file 4"),
         (changed(3, "ngram 2=2"), 3, "the header has 2 2-grams, the file 3"),
@@ -170,7 +171,8 @@ def test_damaged_files_never_crash(tmp_path_factory, data):
     except AsrHlgError:
         return
     for table in model.orders:
-        assert np.isfinite(table.log_prob).all() and np.isfinite(table.log_backoff).all()
+        assert np.isfinite(table.log_prob).all()
+        assert np.isfinite(table.log_backoff).all()
 
 
 @given(st.binary(max_size=200))

@@ -71,7 +71,8 @@ def test_scores_every_sentence_as_the_model_does(train, order, pruned):
         # suffixes and whole histories go missing
         model = lm.prune(model, 1e-2)
     arcs, dropped = lm.to_arcs(model, WORDS)
-    assert dropped.words == () and dropped.share == 0
+    assert dropped.words == ()
+    assert dropped.share == 0
     for sentence in sentences(3):
         found = longest_history_score(arcs, sentence)
         assert found == pytest.approx(sentence_log_prob(model, sentence), abs=1e-4)
@@ -135,7 +136,8 @@ def test_words_outside_the_vocabulary_are_reported(tmp_path, caplog):
     model.write(tmp_path / "lm.arpa")
     with caplog.at_level(logging.WARNING, "asr_hlg.lm"):
         lm.read_arpa(tmp_path / "lm.arpa", WORDS)
-    assert "2 1-grams, 4 2-grams, 5 3-grams" in caplog.text and "zebra" in caplog.text
+    assert "2 1-grams, 4 2-grams, 5 3-grams" in caplog.text
+    assert "zebra" in caplog.text
 
 
 def test_symbols_that_are_no_words_are_no_words():

@@ -153,7 +153,7 @@ def test_order_beyond_the_text():
 
 
 @pytest.mark.parametrize(
-    "sentences, order",
+    ("sentences", "order"),
     [
         ([], 2),
         (["", " "], 2),

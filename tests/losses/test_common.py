@@ -72,7 +72,8 @@ def test_padding_and_batching_change_nothing(name):
     assert again.tolist() == alone
     again.sum().backward()
     for i, n in enumerate(NUM_FRAMES):
-        assert torch.isfinite(padded.grad[i, :n]).all() and not padded.grad[i, n:].any()
+        assert torch.isfinite(padded.grad[i, :n]).all()
+        assert not padded.grad[i, n:].any()
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -115,7 +116,8 @@ def test_an_utterance_too_short_is_infinitely_improbable(name):
     assert found[1:].tolist() == [math.inf, math.inf]
     found.sum().backward()
     assert torch.isfinite(logits.grad).all()
-    assert logits.grad[0].any() and not logits.grad[1:].any()
+    assert logits.grad[0].any()
+    assert not logits.grad[1:].any()
 
 
 @pytest.mark.parametrize("name", ["ctc", "hmm", "lf-mmi chain"])

@@ -63,7 +63,8 @@ def test_confusions_come_most_frequent_first():
     result = score(references, {"a": "two the", "b": "a two", "c": "to"})
     assert result.confusions() == [("to", "two", 2), ("two", "to", 1)]
     listed = result.report(confusions=1)
-    assert "    2  to → two" in listed and "two → to" not in listed
+    assert "    2  to → two" in listed
+    assert "two → to" not in listed
 
 
 def test_oracle_takes_the_best_of_each_list_and_of_the_hypothesis():

@@ -102,7 +102,8 @@ def test_from_recordings_to_words(tones, tmp_path, capsys):
     arguments = ["train", str(tones / "config.toml"), "--output", str(output)]
     assert main([*arguments, "--set", "training.epochs=12"]) == 0
     said = capsys.readouterr().err
-    assert "cnn: " in said and " parameters, 4 tokens, a frame every 20 ms" in said
+    assert "cnn: " in said
+    assert " parameters, 4 tokens, a frame every 20 ms" in said
     assert "training data: 60 utterances" in said
     assert f"the model is {output / 'model.npz'}" in said
 
@@ -166,7 +167,8 @@ def test_losses(tones, tmp_path, changes, loss):
     assert result.tests["dev"].length > 0
     if loss == "HmmFullSum":  # what the loss learnt goes into the model, for decoding
         priors = acoustic.load(tmp_path).priors
-        assert priors is not None and float(priors.std()) > 0
+        assert priors is not None
+        assert float(priors.std()) > 0
 
 
 def test_cross_entropy_needs_alignments_and_counts_priors(tones, tmp_path):
@@ -231,7 +233,8 @@ def test_regularisation_is_the_divergence_from_the_older_network(tones):
     parts = prepare(_config(tones), lambda line: None)
     network, loss = parts.objective.network, parts.objective.loss
     objective = FrameObjective(network, loss, regularise=0.3).train()
-    assert objective.network.training and not objective.original.training
+    assert objective.network.training
+    assert not objective.original.training
     parts.batches.set_epoch(0)
     batch = next(iter(parts.batches))
     with torch.no_grad():
@@ -338,7 +341,8 @@ def test_errors_are_one_line(tones, tmp_path, capsys):
     arguments = ["train", str(tones / "config.toml"), "--output", str(tmp_path)]
     assert main([*arguments, "--set", "training.epoch=2"]) == 1
     error = capsys.readouterr().err
-    assert "did you mean epochs?" in error and error.count("\n") == 1
+    assert "did you mean epochs?" in error
+    assert error.count("\n") == 1
 
 
 # ---- results

@@ -272,7 +272,8 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
     lines = []
     again = trainer(folder, report=lines.append)
     again.run()
-    assert "is damaged" in lines[0] and newest.name in lines[0]
+    assert "is damaged" in lines[0]
+    assert newest.name in lines[0]
     assert lines[1].startswith(f"going on from {previous.name}")
     np.testing.assert_array_equal(weights(again.objective), weights(whole.objective))
 

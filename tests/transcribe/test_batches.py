@@ -118,7 +118,8 @@ def test_together_is_as_alone(root, english, mixed, tmp_path, engine):
         (tmp_path / name).mkdir()
     beats: list[None] = []
     results = machines[0].transcribe_together(chosen, lambda: beats.append(None))
-    assert len(results) == len(chosen) and len(beats) >= 3
+    assert len(results) == len(chosen)
+    assert len(beats) >= 3
     for recording, result in zip(chosen, results, strict=True):
         if recording.id in ("silent", "broken"):
             assert isinstance(result, AudioError)

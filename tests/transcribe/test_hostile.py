@@ -210,7 +210,8 @@ def test_temporary_files_are_private(tmp_path, monkeypatch):
         build(Recipe.read(tmp_path / "toy.toml"))
     finally:
         os.umask(before)
-    assert modes and set(modes) == {0o700}
+    assert modes
+    assert set(modes) == {0o700}
     assert not list((tmp_path / "temporary").iterdir())
 
 
@@ -287,4 +288,5 @@ def test_transcribing_needs_no_network(tmp_path, root):
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.splitlines()) == 2
     lines = calls.read_text().splitlines()
-    assert lines.count("started") >= 3 and set(lines) == {"started"}
+    assert lines.count("started") >= 3
+    assert set(lines) == {"started"}

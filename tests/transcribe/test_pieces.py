@@ -51,7 +51,8 @@ def test_without_a_pause_the_surest_blank_is_cut():
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=300), st.integers(1, 60))
 def test_pieces_cover_the_recording_and_fit(quiet, limit):
     pieces = cut(posteriors_of(quiet), max_seconds=limit)
-    assert pieces[0][0] == 0 and pieces[-1][1] == len(quiet)
+    assert pieces[0][0] == 0
+    assert pieces[-1][1] == len(quiet)
     for (_, end), (begin, _) in itertools.pairwise(pieces):
         assert end == begin
     assert all(0 < end - begin <= limit for begin, end in pieces)
@@ -85,7 +86,8 @@ def test_models_without_blank_or_silence_are_cut_too():
     log_probs = torch.from_numpy(np.log(np.full((1, 50, 2), 0.5, dtype=np.float32)))
     posteriors = Posteriors(log_probs, torch.tensor([50], dtype=torch.int32), 1.0, ("a", "b"))
     pieces = cut(posteriors, max_seconds=20)
-    assert pieces[-1][1] == 50 and all(e - b <= 20 for b, e in pieces)
+    assert pieces[-1][1] == 50
+    assert all(e - b <= 20 for b, e in pieces)
 
 
 def test_an_empty_utterance_is_one_empty_piece():

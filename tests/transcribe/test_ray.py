@@ -107,7 +107,7 @@ def test_an_actor_that_cannot_start_ends_the_job_with_its_reason(ray, english, r
         list(workers.run(recordings(digits)))
 
 
-@pytest.mark.parametrize("job, number", [(Job("no/such/graph"), 1), (Job("unread"), 0)])
+@pytest.mark.parametrize(("job", "number"), [(Job("no/such/graph"), 1), (Job("unread"), 0)])
 def test_mistakes_show_before_there_is_a_cluster(job, number):
     with pytest.raises(AsrHlgError, match=r"no/such/graph|at least 1"):
         RayWorkers(job, number)

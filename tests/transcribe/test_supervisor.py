@@ -88,10 +88,12 @@ def test_what_fails_twice_is_reported_and_the_others_go_on():
     assert list(found) == tasks
     for fault, reason in FAULTS.items():
         assert isinstance(found[fault, fault], WorkerError)
-        assert reason in str(found[fault, fault]) and "second time" in str(found[fault, fault])
+        assert reason in str(found[fault, fault])
+        assert "second time" in str(found[fault, fault])
     assert isinstance(found["refuse", 9], AudioError)  # final at once, with its place
     assert found["refuse", 9].path == "a.wav"
-    assert found["ok", 0][0] == 0 and found["ok", 10][0] == 10
+    assert found["ok", 0][0] == 0
+    assert found["ok", 10][0] == 10
 
 
 def test_what_fails_once_is_done_by_a_fresh_process(tmp_path):

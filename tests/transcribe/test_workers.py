@@ -112,7 +112,8 @@ def test_a_broken_model_stops_nothing(cat_hat, tmp_path, batch):
         assert isinstance(results[well], Transcript), results[well]
     for name, reason in {"1000": "died of SIGSEGV", "1001": "allocate"}.items():
         assert isinstance(results[name], WorkerError)
-        assert reason in str(results[name]) and "second time" in str(results[name])
+        assert reason in str(results[name])
+        assert "second time" in str(results[name])
     assert isinstance(results["empty"], AudioError)
 
 
@@ -153,7 +154,9 @@ def test_beams_narrow_until_the_memory_suffices(cat_hat, tmp_path, monkeypatch):
     found = machine.transcribe_one(*recordings([sound(tmp_path, 800)]))
     assert [round(options.search_beam, 2) for options in tried] == [10, 8, 6.4]
     assert [options.max_active for options in tried] == [10_000, 2_500, 625]
-    assert found.notes and "from 0.0 s on" in found.notes[0] and "beam 6.4" in found.notes[0]
+    assert found.notes
+    assert "from 0.0 s on" in found.notes[0]
+    assert "beam 6.4" in found.notes[0]
     enough = 0.0
     with pytest.raises(WorkerError, match="--max-memory"):
         machine.transcribe_one(*recordings([sound(tmp_path, 801)]))

@@ -21,7 +21,7 @@ def clipped_relu(x: Tensor) -> Tensor:
 
 
 def padding(lengths: Tensor, frames: int) -> Tensor:
-    """bool ``(B, frames, 1)``: true past an utterance's end."""
+    """Bool ``(B, frames, 1)``: true past an utterance's end."""
     position = torch.arange(frames, device=lengths.device)
     return (position >= lengths[:, None])[..., None]
 
