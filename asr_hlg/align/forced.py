@@ -22,8 +22,7 @@ import k2
 import numpy as np
 import torch
 
-from asr_hlg.acoustic import AcousticModel
-from asr_hlg.acoustic import likelihoods as hybrid
+from asr_hlg.acoustic import AcousticModel, likelihoods
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import Recording
 from asr_hlg.errors import AsrHlgError, GraphError, LexiconError
@@ -206,8 +205,8 @@ class Aligner:
         AsrHlgError
             If the recording is too short for its words.
         """
-        mapped = hybrid.map_tokens(posteriors, self.columns)
-        scores = hybrid.scale(mapped, mapped.priors, floor=_OPTIONS.floor)
+        mapped = likelihoods.map_tokens(posteriors, self.columns)
+        scores = likelihoods.scale(mapped, mapped.priors, floor=_OPTIONS.floor)
         num_frames = int(posteriors.lengths[0])
         frames = scores.log_probs[0, :num_frames].to("cpu", torch.float64)
         labels, score = self._graphs.of(text).best_path(frames.numpy())

@@ -10,7 +10,7 @@ turns, each better than the one before::
     labels = {cut.id: flat_start(lexicon, text(cut), num_frames(cut)) for cut in cuts}
     for _ in range(4):
         ...                                        # train with losses.CrossEntropy on labels
-        priors = hybrid.count_priors(labels.values(), len(columns))
+        priors = likelihoods.count_priors(labels.values(), len(columns))
         transitions = topology.estimate_transitions(labels.values(), transitions)
         H = topology.hmm(num_phones, transitions=transitions)
         labels, before = realign(Aligner(H, lexicon), posteriors_with(priors)), labels

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from asr_hlg.acoustic import AcousticModel
-from asr_hlg.acoustic import likelihoods as hybrid
+from asr_hlg.acoustic import AcousticModel, likelihoods
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import Recording
 from asr_hlg.fst.arcs import Arcs
@@ -131,7 +130,7 @@ def listen(
     for recording in tqdm(recordings, desc="acoustic model"):
         samples = recording.load(model.sample_rate)
         posteriors = model.posteriors([samples], model.sample_rate)
-        found[recording.id] = hybrid.map_tokens(posteriors, columns)
+        found[recording.id] = likelihoods.map_tokens(posteriors, columns)
     return found
 
 
@@ -162,7 +161,7 @@ def _faster_decoder(graph: DecodingGraph) -> Engine:
     texts = [" ".join(names[word] for word in saying) for saying in sayings]
 
     def search(posteriors: Posteriors, options: SearchOptions) -> str:
-        scaled = hybrid.scale(
+        scaled = likelihoods.scale(
             posteriors,
             acoustic_scale=options.acoustic_scale,
             blank_penalty=options.blank_penalty,

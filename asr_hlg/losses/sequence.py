@@ -156,7 +156,7 @@ class HmmFullSum(SequenceLoss):
             self.set_priors(priors)
 
     def set_priors(self, priors: torch.Tensor) -> None:
-        """Use other priors from now on, such as `hybrid.count_priors` of new alignments."""
+        """Use other priors from now on, such as `likelihoods.count_priors` of new alignments."""
         if priors.shape != self.priors.shape or not bool((priors > 0).all()):
             raise OptionError(f"priors must be {len(self.priors)} positive numbers")
         self.priors.copy_(priors)

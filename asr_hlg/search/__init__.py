@@ -11,7 +11,7 @@ Two engines do the same: :mod:`~asr_hlg.search.token_passing` on the CPU, for CT
 
 from __future__ import annotations
 
-from asr_hlg.acoustic import likelihoods as hybrid
+from asr_hlg.acoustic import likelihoods
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph
@@ -51,8 +51,8 @@ def decode(
         If the engine that ``options`` name cannot search this graph.
     """
     options = options or graph.search_options()
-    mapped = hybrid.map_tokens(posteriors, graph.columns)
-    scores = hybrid.scale(
+    mapped = likelihoods.map_tokens(posteriors, graph.columns)
+    scores = likelihoods.scale(
         mapped,
         priors=mapped.priors,
         prior_scale=options.prior_scale,

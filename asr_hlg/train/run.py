@@ -15,8 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from asr_hlg import data
-from asr_hlg.acoustic import hama, nets
-from asr_hlg.acoustic import likelihoods as hybrid
+from asr_hlg.acoustic import hama, likelihoods, nets
 from asr_hlg.acoustic.network import FbankNetwork, Network
 from asr_hlg.data import FrameLabels, Loader, SpecAugment
 from asr_hlg.errors import OptionError
@@ -134,7 +133,7 @@ def prepare(config: TrainingConfig, report: Say) -> Parts:
         )
     else:
         labels = checks.alignments(network, train_cuts)
-        network.priors = hybrid.count_priors(
+        network.priors = likelihoods.count_priors(
             [row.tolist() for row in labels], len(network.config.tokens)
         )
     batches = _batches(config, network, loss, train_cuts)

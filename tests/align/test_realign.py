@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from asr_hlg.acoustic import likelihoods as hybrid
+from asr_hlg.acoustic import likelihoods
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.align.forced import Aligner
 from asr_hlg.align.realign import flat_start, realign, share_changed
@@ -130,7 +130,7 @@ class Recordings:
 def test_the_true_states_are_found_by_a_network_that_knows_them():
     speech = Recordings(seed=0, number=60)
     table = speech.best_network(speech.states)
-    priors = hybrid.count_priors(speech.states.values(), speech.num_pdfs + 1)
+    priors = likelihoods.count_priors(speech.states.values(), speech.num_pdfs + 1)
     transitions = topology.estimate_transitions(speech.states.values(), speech.transitions)
     np.testing.assert_allclose(transitions, speech.transitions, atol=0.1)
     aligner = Aligner(topology.hmm(4, transitions=transitions, num_states=2), speech.lexicon)
@@ -153,7 +153,7 @@ def test_turns_of_training_and_alignment_find_the_states(seed):
     changes = []
     for _ in range(8):
         table = speech.best_network(labels)
-        priors = hybrid.count_priors(labels.values(), speech.num_pdfs + 1)
+        priors = likelihoods.count_priors(labels.values(), speech.num_pdfs + 1)
         transitions = topology.estimate_transitions(labels.values(), prior)
         aligner = Aligner(topology.hmm(4, NUM_STATES, transitions=transitions), speech.lexicon)
         heard = ((i, speech.posteriors(i, table, priors), text) for i, text in speech.texts.items())
@@ -217,7 +217,7 @@ def test_the_full_sum_finds_the_states_if_priors_follow_the_network(follow):
 def test_an_utterance_that_cannot_be_aligned_is_named_and_the_others_go_on():
     speech = Recordings(seed=0, number=3)
     table = speech.best_network(speech.states)
-    priors = hybrid.count_priors(speech.states.values(), speech.num_pdfs + 1)
+    priors = likelihoods.count_priors(speech.states.values(), speech.num_pdfs + 1)
     aligner = Aligner(topology.hmm(4, NUM_STATES), speech.lexicon)
     long = " ".join(["tack"] * 30)
     utterances = [

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_hlg.acoustic import likelihoods as hybrid
+from asr_hlg.acoustic import likelihoods
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
@@ -284,7 +284,7 @@ def test_hybrid_scaling_turns_posteriors_into_likelihoods():
     assert posterior.sum(dim=1).numpy() == pytest.approx(np.ones(8))
 
     given = Posteriors(posterior.log()[None], torch.tensor([8], dtype=torch.int32), 0.01, COLUMNS)
-    scaled = hybrid.scale(given, torch.from_numpy(prior)).log_probs[0]
+    scaled = likelihoods.scale(given, torch.from_numpy(prior)).log_probs[0]
     true = torch.from_numpy(likelihood[:, frames].T).log()
     constant = torch.from_numpy(np.log(evidence[frames]))
     assert (true - scaled).numpy() == pytest.approx(np.tile(constant[:, None], (1, 7)))

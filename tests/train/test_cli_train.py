@@ -13,8 +13,7 @@ import torch
 from lhotse import CutSet
 
 from asr_hlg import acoustic, data
-from asr_hlg.acoustic import likelihoods as hybrid
-from asr_hlg.acoustic import nets
+from asr_hlg.acoustic import likelihoods, nets
 from asr_hlg.cli import main
 from asr_hlg.errors import AsrHlgError, DataError, LexiconError, OptionError, TrainingError
 from asr_hlg.losses import CrossEntropy
@@ -186,7 +185,7 @@ def test_cross_entropy_needs_alignments_and_counts_priors(tones, tmp_path):
     source = f'data.train=["{tmp_path / "cuts.jsonl.gz"}"]'
     parts = prepare(_config(tones, *changes, source), lambda line: None)
     assert isinstance(parts.objective.loss, CrossEntropy)
-    expected = hybrid.count_priors(
+    expected = likelihoods.count_priors(
         [row.tolist() for row in checks.alignments(parts.objective.network, CutSet(cuts))], 4
     )
     torch.testing.assert_close(parts.objective.network.priors, expected)

@@ -9,8 +9,7 @@ import pytest
 import soundfile
 
 from asr_hlg import data
-from asr_hlg.acoustic import likelihoods as hybrid
-from asr_hlg.acoustic import nets
+from asr_hlg.acoustic import likelihoods, nets
 from asr_hlg.errors import DataError, OptionError
 from asr_hlg.train.config import TrainingConfig
 from asr_hlg.train.result import Result
@@ -59,7 +58,7 @@ def test_rounds_of_alignment_and_training(tones, tmp_path):
         return data.frame_labels(cut, columns, network.config.frame_shift, frames).tolist()
 
     # What the recipe's model divides by is what the last alignment counted.
-    counted = hybrid.count_priors([labels(cut) for cut in cuts[1]], len(columns))
+    counted = likelihoods.count_priors([labels(cut) for cut in cuts[1]], len(columns))
     np.testing.assert_allclose(network.priors, counted, rtol=1e-5)
     # A tone lasts a quarter of a second: alignment must find where the words change. The middle
     # of every tone belongs to its word, which evenly divided silence at the ends does not give.
