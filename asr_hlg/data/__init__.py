@@ -10,11 +10,11 @@
 The same seed gives the same batches, in however many processes, from the start or from the middle.
 """
 
-from asr_hlg.data.alignment import UNALIGNED, FrameLabels, frame_labels, with_alignment
+from asr_hlg.data.alignment import FrameLabels, frame_labels, with_alignment
 from asr_hlg.data.augmentation import Augmentation, SpecAugment, SpecAugmentOptions
 from asr_hlg.data.batches import Batch, Loader, LoaderOptions, loader
 from asr_hlg.data.sources import cuts, text_of
-from asr_hlg.data.stored import store_fbank
+from asr_hlg.losses import UNALIGNED
 
 __all__ = [
     "UNALIGNED",
@@ -28,7 +28,6 @@ __all__ = [
     "cuts",
     "frame_labels",
     "loader",
-    "store_fbank",
     "text_of",
     "with_alignment",
 ]

@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
+from asr_hlg.acoustic import features
 from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.data.alignment import FrameLabels, frame_labels, from_zero
 from asr_hlg.data.augmentation import Augmentation, in_memory
 from asr_hlg.data.augmentation import noises as generated_noises
 from asr_hlg.data.sources import samples_of, text_of
-from asr_hlg.data.stored import computed_fbank, is_stored, stored_fbank
 from asr_hlg.errors import AsrHlgError, DataError, OptionError
 
 _BUFFER = 20_000
@@ -152,7 +152,7 @@ def loader(
     utterances = _Utterances(
         fbank, sample_rate, augmentation, options.seed, labels, list(noises or ())
     )
-    cuts = _held(cuts, utterances, options.memory)
+    cuts = _held(cuts, sample_rate, options.memory)
     return Loader(cuts, utterances, options, rank, world_size)
 
 
@@ -295,19 +295,18 @@ class _Utterances(Dataset):
             alignments=self._alignments(cuts, lengths),
         )
 
-    def reads_stored(self, cut: Cut) -> bool:
-        """Whether the input for a cut is not computed from its sound."""
-        plain = self.augmentation == Augmentation()
-        return plain and self.fbank is not None and is_stored(cut, self.fbank, self.sample_rate)
-
     def _input(self, cut: Cut) -> Tensor:
-        if self.reads_stored(cut):
-            return stored_fbank(cut)
         coloured = self.augmentation.coloured(cut, self.noises, self.seed, self.epoch)
         waveform = samples_of(coloured, self.sample_rate).clamp_(-1, 1)
         if self.fbank is None:
             return waveform
-        return computed_fbank(cut, waveform, self.fbank, self.sample_rate)
+        try:
+            return features.fbank([waveform], self.sample_rate, self.fbank)[0]
+        except AsrHlgError:
+            raise DataError(
+                f"cut {cut.id!r} has {len(waveform)} samples, too few for a frame",
+                remedy="leave it out of the training data",
+            ) from None
 
     def _alignments(self, cuts: list[Cut], lengths: Tensor) -> tuple[Tensor, ...] | None:
         if self.labels is None:
@@ -319,24 +318,18 @@ class _Utterances(Dataset):
         )
 
 
-def _held(cuts: CutSet, utterances: _Utterances, gibibytes: float) -> CutSet:
-    """The cuts with the sound that they need in memory, if it is not too much; resampled anyway."""
-    sample_rate = utterances.sample_rate
+def _held(cuts: CutSet, sample_rate: int, gibibytes: float) -> CutSet:
+    """The cuts with their sound in memory, if it fits; resampled in either case."""
     left = gibibytes * 2**30 / (4 * sample_rate)
     empty = True
     for cut in cuts:
         empty = False
-        if not utterances.reads_stored(cut):
-            left -= cut.duration
+        left -= cut.duration
         if left < 0:
-            break
+            return cuts.resample(sample_rate)
     if empty:
         raise DataError("the cut set is empty", remedy="check the manifest and how it is filtered")
-    if left < 0:
-        return cuts.resample(sample_rate)
-    return CutSet(
-        [cut if utterances.reads_stored(cut) else _in_memory(cut, sample_rate) for cut in cuts]
-    )
+    return CutSet([_in_memory(cut, sample_rate) for cut in cuts])
 
 
 def _in_memory(cut: Cut, sample_rate: int) -> Cut:

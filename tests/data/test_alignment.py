@@ -13,7 +13,7 @@ from asr_hlg import data
 from asr_hlg.data import UNALIGNED, Augmentation, FrameLabels, LoaderOptions
 from asr_hlg.data.augmentation import joined
 from asr_hlg.errors import DataError
-from tests.data.test_data import make_cuts
+from tests.support.corpora import make_cuts
 
 NAMES = ("sil", "a", "b", "c")
 COLUMNS = {name: column for column, name in enumerate(NAMES)}

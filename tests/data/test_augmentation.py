@@ -14,7 +14,7 @@ from asr_hlg import data
 from asr_hlg.data import Augmentation, LoaderOptions, SpecAugment, SpecAugmentOptions
 from asr_hlg.data.augmentation import in_memory, joined, noises
 from asr_hlg.errors import OptionError
-from tests.data.test_data import RATE, make_cuts, sound
+from tests.support.corpora import RATE, make_cuts, sound
 
 
 def by_id(cuts, augmentation, **options):

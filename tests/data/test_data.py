@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import lhotse
 import numpy as np
@@ -12,36 +11,15 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lhotse import CutSet, MonoCut, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse import CutSet, RecordingSet, SupervisionSegment, SupervisionSet
 
 from asr_hlg import audio, data
 from asr_hlg.acoustic.features import FbankOptions, fbank
 from asr_hlg.data import Augmentation, LoaderOptions
 from asr_hlg.errors import DataError, OptionError
+from tests.support.corpora import RATE, assert_equal, make_cuts, sound, write_wavs
 
-RATE = 16000
 VARIED = Augmentation((0.9, 1.0, 1.1), volumes=(0.3, 2.0), noise=0.5, join=0.3)
-
-
-def sound(seconds: float, seed: int = 0, rate: int = RATE) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * rate)).astype("float32")
-
-
-def make_cuts(durations, rate: int = RATE) -> CutSet:
-    """Cuts c0, c1, … of noise, held in memory; cut n says "word n"."""
-    found = []
-    for number, duration in enumerate(durations):
-        name = f"c{number}"
-        recording = data.augmentation.in_memory(name, sound(duration, number, rate), rate)
-        spoken = SupervisionSegment(name, name, 0.0, recording.duration, text=f"word {number}")
-        found.append(MonoCut(name, 0.0, recording.duration, 0, [spoken], recording=recording))
-    return CutSet(found)
-
-
-def write_wavs(folder: Path, *names: str, rate: int = RATE) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate(names):
-        soundfile.write(folder / f"{name}.wav", sound(0.3 + 0.1 * number, number, rate), rate)
 
 
 def said(cuts: CutSet) -> dict[str, str]:
@@ -239,15 +217,6 @@ def test_processes_share_the_batches_of_one():
             assert torch.equal(alone[name][1], shared[name][1])
 
 
-def assert_equal(left, right):
-    left, right = list(left), list(right)
-    assert [batch.ids for batch in left] == [batch.ids for batch in right]
-    for a, b in zip(left, right, strict=True):
-        assert torch.equal(a.inputs, b.inputs)
-        assert torch.equal(a.lengths, b.lengths)
-        assert a.texts == b.texts
-
-
 @pytest.fixture
 def many():
     return make_cuts(np.linspace(0.1, 0.5, 40))
@@ -329,3 +298,12 @@ def test_faults_are_found_before_the_first_batch(tmp_path):
         with pytest.raises(DataError, match=r"'a'.*leave it out") as caught:
             list(streamed)
         assert "Traceback" not in str(caught.value)
+
+
+def test_a_cut_too_short_for_a_frame_is_named():
+    cuts = make_cuts([0.2, 0.005])
+    fbank_options = FbankOptions(num_filters=20)
+    with pytest.raises(DataError, match=r"'c1' has 80 samples.*leave it out"):
+        list(data.loader(cuts, fbank_options))
+    assert len(next(iter(data.loader(cuts, None))).ids) == 2
+    assert torch.is_tensor(next(iter(data.loader(cuts.subset(first=1), fbank_options))).inputs)

@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from lhotse import CutSet
 
@@ -22,70 +21,16 @@ from asr_hlg.train import FrameObjective, checks
 from asr_hlg.train.config import TrainingConfig
 from asr_hlg.train.result import Result
 from asr_hlg.train.run import prepare, train
-
-RATE = 8000
-TONES = {"low": 400, "high": 1600, "off": 2800}
-
-RECIPE = """
-[topology]
-kind = "ctc"
-[lexicon]
-files = ["lexicon.txt"]
-"""
-
-CONFIG = """
-graph = "tones.toml"
-[data]
-train = ["train"]
-dev = ["dev"]
-[network]
-kind = "cnn"
-sample_rate = 8000
-fbank = {num_filters = 20, high_freq = 3800.0}
-channels = 4
-dim = 64
-dropout = 0.0
-[loss]
-kind = "ctc"
-[loader]
-max_duration = 4.0
-[optimiser]
-learning_rate = 3e-3
-[training]
-epochs = 6
-average = 2
-[[test]]
-name = "other"
-cuts = ["dev"]
-"""
-
-
-def _corpus(folder, count, seed):
-    """Words that are tones, in noise."""
-    generator = np.random.default_rng(seed)
-    folder.mkdir()
-    lines = []
-    for number in range(count):
-        words = generator.choice(list(TONES), size=generator.integers(1, 4))
-        time = np.arange(RATE // 4) / RATE
-        sound = [
-            part
-            for word in words
-            for part in (0.3 * np.sin(2 * np.pi * TONES[word] * time), np.zeros(RATE // 10))
-        ]
-        samples = np.concatenate(sound)
-        samples += 0.01 * generator.normal(size=len(samples))
-        soundfile.write(folder / f"{seed}-{number}.wav", samples, RATE)
-        lines.append(f"{seed}-{number} {' '.join(words)}\n")
-    (folder / "text").write_text("".join(lines))
+from tests.support.corpora import write_tones
+from tests.support.tone_training import CONFIG, RECIPE
 
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
     """A folder with a corpus, a recipe and a config; tests write only below new names."""
     folder = tmp_path_factory.mktemp("tones")
-    _corpus(folder / "train", 60, 1)
-    _corpus(folder / "dev", 10, 2)
+    write_tones(folder / "train", 60, 1)
+    write_tones(folder / "dev", 10, 2)
     (folder / "lexicon.txt").write_text("low L\nhigh H\noff F\n")
     (folder / "tones.toml").write_text(RECIPE)
     (folder / "config.toml").write_text(CONFIG)
@@ -260,7 +205,7 @@ def test_regularisation_is_the_divergence_from_the_older_network(tones):
 
 
 def test_words_that_the_lexicon_lacks(tones, tmp_path):
-    _corpus(tmp_path / "odd", 3, 7)
+    write_tones(tmp_path / "odd", 3, 7)
     text = (tmp_path / "odd" / "text").read_text().splitlines()
     (tmp_path / "odd" / "text").write_text("\n".join([*text[:2], "7-2 low loud"]) + "\n")
     with pytest.raises(LexiconError, match=r"7-2: .*loud.*add the words to the lexicon"):
@@ -268,7 +213,7 @@ def test_words_that_the_lexicon_lacks(tones, tmp_path):
 
 
 def test_utterances_too_short_for_their_transcript(tones, tmp_path):
-    _corpus(tmp_path / "odd", 3, 7)
+    write_tones(tmp_path / "odd", 3, 7)
     text = (tmp_path / "odd" / "text").read_text().splitlines()
     (tmp_path / "odd" / "text").write_text("\n".join([*text[:2], "7-2 " + "low " * 60]) + "\n")
     source = f'data.train=["{tmp_path / "odd"}"]'

@@ -14,7 +14,8 @@ from asr_hlg.errors import DataError, OptionError
 from asr_hlg.train.config import TrainingConfig
 from asr_hlg.train.result import Result
 from asr_hlg.train.run import train
-from tests.train.test_cli_train import CONFIG, RATE, _corpus
+from tests.support.corpora import TONE_RATE, write_tones
+from tests.support.tone_training import CONFIG
 
 RECIPE = """
 [topology]
@@ -29,8 +30,8 @@ silence = "SIL"
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hybrid")
-    _corpus(folder / "train", 40, 1)
-    _corpus(folder / "dev", 10, 2)
+    write_tones(folder / "train", 40, 1)
+    write_tones(folder / "dev", 10, 2)
     (folder / "lexicon.txt").write_text("low L\nhigh H\noff F\n")
     (folder / "tones.toml").write_text(RECIPE)
     (folder / "ctc.toml").write_text(RECIPE.replace('"hmm"\nnum_states = 2', '"ctc"'))
@@ -110,7 +111,7 @@ def test_what_does_not_go_together(tones, tmp_path):
 def test_utterances_too_short_for_their_states_are_named(tones, tmp_path):
     short = tmp_path / "short"
     short.mkdir()
-    soundfile.write(short / "brief.wav", 0.1 * np.ones(RATE // 20), RATE)
+    soundfile.write(short / "brief.wav", 0.1 * np.ones(TONE_RATE // 20), TONE_RATE)
     (short / "text").write_text("brief low high off\n")
     changes = [f'data.train=["train", "{short}"]', "hybrid.rounds=[1]"]
     with pytest.raises(DataError, match=r"brief: \d+ frames"):
