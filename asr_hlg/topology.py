@@ -1,5 +1,15 @@
-"""The topologies H of :mod:`asr_hlg.graph.topology`, under their public name."""
+"""Public name of the topologies H in :mod:`asr_hlg.graph.topology`."""
 
 from __future__ import annotations
 
-from asr_hlg.graph.topology import *  # noqa: F403
+from asr_hlg.graph.topology import (
+    chain,
+    column_names,
+    ctc,
+    hmm,
+    is_ctc,
+    left_to_right,
+    transducer,
+)
+
+__all__ = ["chain", "column_names", "ctc", "hmm", "is_ctc", "left_to_right", "transducer"]

@@ -11,7 +11,6 @@ turns, each better than the one before::
     for _ in range(4):
         ...                                        # train with losses.CrossEntropy on labels
         priors = likelihoods.count_priors(labels.values(), len(columns))
-        transitions = topology.estimate_transitions(labels.values(), transitions)
         H = topology.hmm(num_phones, transitions=transitions)
         labels, before = realign(Aligner(H, lexicon), posteriors_with(priors)), labels
         if share_changed(before, labels) < 0.01:

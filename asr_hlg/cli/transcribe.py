@@ -17,7 +17,8 @@ from typing import Any
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.cli.progress import Progress, Results
 from asr_hlg.errors import OptionError
-from asr_hlg.graph.store import acoustic_model, file_hash, read_meta
+from asr_hlg.files import file_hash
+from asr_hlg.graph.store import acoustic_model, read_meta
 from asr_hlg.output import text
 from asr_hlg.output import writers as output
 from asr_hlg.output.transcript import Transcript

@@ -15,6 +15,7 @@ import numpy as np
 
 from asr_hlg import grammar, lm
 from asr_hlg.errors import GraphError, LexiconError
+from asr_hlg.files import file_hash, save_array
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import Stage, compile_lg, finish, hlg, store, topology
 from asr_hlg.graph.explain import explain
@@ -144,7 +145,7 @@ def _lg(
     (folder / "lg").mkdir(parents=True, exist_ok=True)
     (folder / "lg" / "key").unlink(missing_ok=True)
     for name in _COLUMNS:
-        store.save_array(folder / "lg" / f"{name}.npy", getattr(lg, name))
+        save_array(folder / "lg" / f"{name}.npy", getattr(lg, name))
     (folder / "lg" / "key").write_text(key + "\n")
     return lexicon, lg
 
@@ -232,7 +233,7 @@ def _sources(recipe: Recipe) -> dict[str, dict[str, Any]]:
     names = [*recipe.lexicon.files, *([section.file] if section else [])]
     paths = {name: recipe.resolve(name) for name in names}
     return {
-        name: {"sha256": store.file_hash(path), "bytes": path.stat().st_size}
+        name: {"sha256": file_hash(path), "bytes": path.stat().st_size}
         for name, path in paths.items()
     }
 

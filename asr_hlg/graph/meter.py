@@ -66,8 +66,8 @@ class Meter:
                 raise
             raise GraphError(
                 f"stage '{name}' would need more than {self.max_memory:g} GB",
-                remedy="prune the language model harder ([lm] prune = 1e-6, say), lower its order "
-                "([lm] max_order), shorten the lexicon, or raise --max-memory",
+                remedy="prune the language model harder ([lm] prune = 1e-6, say), estimate it "
+                "with a lower order, shorten the lexicon, or raise --max-memory",
             ) from error
         done = Stage(name, size.states, size.arcs, time.monotonic() - begin, _peak_mb())
         self.stages.append(done)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -30,6 +29,7 @@ import numpy as np
 import torch
 
 from asr_hlg.errors import GraphError
+from asr_hlg.files import file_hash, save_array, write_json
 from asr_hlg.fst import symbols
 from asr_hlg.graph import checks, hlg
 from asr_hlg.graph.packed import PackedLg
@@ -288,26 +288,3 @@ def _check_meta(meta: dict[str, Any]) -> None:
         if not isinstance(recipe.get(name, {}), dict | None):
             raise ValueError(f"[{name}] is a table")
     section(TopologySection, recipe.get("topology") or {}, "topology", error=GraphError)
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write a ``.npy`` file in the place of an old one, which a running decoder may have mapped."""
-    part = path.with_name("part-" + path.name)
-    np.save(part, array)
-    os.replace(part, path)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file so that it is there whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()

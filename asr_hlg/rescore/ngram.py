@@ -26,6 +26,7 @@ import numpy as np
 
 from asr_hlg import lm
 from asr_hlg.errors import GraphError, OptionError
+from asr_hlg.files import file_hash
 from asr_hlg.fst import symbols
 from asr_hlg.graph import store
 from asr_hlg.graph.recipe import LexiconSection, LmSection, Recipe
@@ -242,7 +243,7 @@ def _first_pass_file(folder: FilePath, meta: Mapping[str, Any]) -> FilePath:
     section = LmSection(**meta["recipe"]["lm"])
     recipe = Recipe(folder.parent / meta["recipe"]["path"], LexiconSection(), lm=section)
     path = recipe.resolve(section.file)
-    if store.file_hash(path) != meta["sources"][section.file]["sha256"]:
+    if file_hash(path) != meta["sources"][section.file]["sha256"]:
         raise GraphError(
             "is not the language model that the graph was compiled with",
             path=path,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from asr_hlg.errors import TrainingError
-from asr_hlg.graph import store
+from asr_hlg.files import write_json
 from asr_hlg.output.scoring import Errors
 from asr_hlg.versions import installed
 
@@ -67,7 +67,7 @@ class Result:
         path = folder / NAME
         content = asdict(self)
         content["tests"] = {name: _with_rate(errors) for name, errors in self.tests.items()}
-        store.write_json(path, content)
+        write_json(path, content)
         return path
 
     @staticmethod

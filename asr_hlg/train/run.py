@@ -19,11 +19,11 @@ from asr_hlg.acoustic import hama, likelihoods, nets
 from asr_hlg.acoustic.network import FbankNetwork, Network
 from asr_hlg.data import FrameLabels, Loader, SpecAugment
 from asr_hlg.errors import OptionError
+from asr_hlg.files import write_json
 from asr_hlg.fst import symbols
 from asr_hlg.graph import DecodingGraph, topology
 from asr_hlg.graph.build import Report, build, make_topology, read_lexicon
 from asr_hlg.graph.recipe import Recipe
-from asr_hlg.graph.store import write_json
 from asr_hlg.lexicon import Lexicon, g2p
 from asr_hlg.losses import CrossEntropy, Ctc, HmmFullSum, LfMmi, phone_bigram
 from asr_hlg.losses.sequence import SequenceLoss

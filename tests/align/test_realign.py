@@ -14,6 +14,7 @@ from asr_hlg.errors import AsrHlgError, DataError, LexiconError
 from asr_hlg.graph import topology
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.losses import HmmFullSum
+from tests.support.topologies import estimate_transitions
 
 NUM_STATES = 2
 
@@ -49,7 +50,7 @@ def test_flat_start_is_a_path_of_the_topology():
     lexicon = make_lexicon()
     prior = np.tile(topology.left_to_right(NUM_STATES), (4, 1, 1))
     labels = [flat_start(lexicon, text, 230, NUM_STATES) for text in ("cat at", "tack")]
-    counted = topology.estimate_transitions(labels, prior)  # which refuses what is none
+    counted = estimate_transitions(labels, prior)  # which refuses what is none
     assert (counted[:, :, :NUM_STATES].sum(axis=2) > 0.9).all()
 
 
@@ -131,7 +132,7 @@ def test_the_true_states_are_found_by_a_network_that_knows_them():
     speech = Recordings(seed=0, number=60)
     table = speech.best_network(speech.states)
     priors = likelihoods.count_priors(speech.states.values(), speech.num_pdfs + 1)
-    transitions = topology.estimate_transitions(speech.states.values(), speech.transitions)
+    transitions = estimate_transitions(speech.states.values(), speech.transitions)
     np.testing.assert_allclose(transitions, speech.transitions, atol=0.1)
     aligner = Aligner(topology.hmm(4, transitions=transitions, num_states=2), speech.lexicon)
     labels = realign(
@@ -154,7 +155,7 @@ def test_turns_of_training_and_alignment_find_the_states(seed):
     for _ in range(8):
         table = speech.best_network(labels)
         priors = likelihoods.count_priors(labels.values(), speech.num_pdfs + 1)
-        transitions = topology.estimate_transitions(labels.values(), prior)
+        transitions = estimate_transitions(labels.values(), prior)
         aligner = Aligner(topology.hmm(4, NUM_STATES, transitions=transitions), speech.lexicon)
         heard = ((i, speech.posteriors(i, table, priors), text) for i, text in speech.texts.items())
         after = realign(aligner, heard, lambda id, error: failed.update({id: error}))

@@ -11,6 +11,7 @@ from random import Random
 import torch
 
 from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.files import file_hash
 from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.graph.adapt.new_words import with_words
 from asr_hlg.graph.build import build
@@ -91,7 +92,7 @@ def _vouch(path: Path) -> None:
     try:
         meta = json.loads(path.read_bytes())
         for name, entry in meta["files"].items():
-            entry["sha256"] = store.file_hash(path.parent / name)
+            entry["sha256"] = file_hash(path.parent / name)
         del meta["sha256"]
         store.write_meta(path.parent, meta)
     except (ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError):

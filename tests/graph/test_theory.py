@@ -34,6 +34,7 @@ from tests.support.brute_force import (
     random_string,
     transductions,
 )
+from tests.support.topologies import to_openfst
 
 LEXICON = Lexicon.read(Path(__file__).resolve().parents[2] / "lang/cat_hat/lexicon.txt")
 COLUMNS = tuple(symbols.names(LEXICON.tokens)[: LEXICON.num_tokens])
@@ -425,7 +426,7 @@ def test_best_path_is_the_argmax_for_any_lexicon_and_bigram(lexicon, topo, num_f
 
 def openfst_hlg(H, lexicon, G):
     """H∘L∘G by kaldifst, composed and nothing else; input labels are moved up by one."""
-    up = kaldifst.compile(topology.to_openfst(H, label_offset=1))
+    up = kaldifst.compile(to_openfst(H, label_offset=1))
     lg = openfst_compose(lexicon.arcs().to_openfst(), G.to_openfst())
     return Arcs.from_openfst(openfst_compose(up, lg))
 

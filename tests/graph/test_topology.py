@@ -15,6 +15,7 @@ from asr_hlg.errors import OptionError
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import topology
 from tests.support.brute_force import collapse, log_sum, transductions
+from tests.support.topologies import to_openfst
 
 
 def strings(labels, longest):
@@ -161,54 +162,6 @@ def test_chain_is_an_hmm_whose_second_state_repeats():
     assert_reads_like(topology.chain(2), 4, matrix, 4)
 
 
-def test_transitions_counted_by_hand():
-    prior = np.tile(topology.left_to_right(2, 0.5), (2, 1, 1))
-    # Phone 1 has pdfs 1 and 2, phone 2 has 3 and 4; phone 1 is said twice in the second.
-    alignments = [[1, 1, 1, 2, 3, 4, 4], [1, 2, 1, 2, 2]]
-    got = topology.estimate_transitions(alignments, prior, weight=1.0)
-    first = [[(2 + 0.5) / 6, (3 + 0.5) / 6, 0], [0, (1 + 0.5) / 5, (3 + 0.5) / 5]]
-    second = [[0.5 / 2, 1.5 / 2, 0], [0, 1.5 / 3, 1.5 / 3]]
-    assert got == pytest.approx(np.array([first, second]))
-
-
-def test_transitions_are_learnt_back_from_samples():
-    random = np.random.default_rng(5)
-    truth = np.array([topology.left_to_right(3, 0.8, 0.1), topology.left_to_right(3, 0.3)])
-    truth[1, 0] = [0.3, 0.6, 0.1, 0.0]
-    alignments = []
-    for _ in range(3000):
-        phone, state, pdfs = int(random.integers(2)), 0, []
-        while state < 3:
-            pdfs.append(1 + 3 * phone + state)
-            state = int(random.choice(4, p=truth[phone, state]))
-        alignments.append(pdfs)
-    prior = np.where(truth > 0, 1.0, 0.0)
-    prior /= prior.sum(axis=2, keepdims=True)
-    assert topology.estimate_transitions(alignments, prior) == pytest.approx(truth, abs=0.03)
-
-
-def test_what_was_learnt_makes_a_topology():
-    prior = np.tile(topology.left_to_right(2), (1, 1, 1))
-    learnt = topology.estimate_transitions([[1, 1, 1, 2]], prior)
-    score = transductions(topology.hmm(1, 2, transitions=learnt), (1, 1, 2))[(1,)]
-    stay, go, end = 2.5 / 4, 1.5 / 4, 1.5 / 2
-    assert score == [pytest.approx(math.log(stay * go * end), abs=1e-6)]
-
-
-@pytest.mark.parametrize(
-    ("alignment", "message"),
-    [
-        ([1, 3], "alignment 1, frame 0: phone 1 goes from state 0 to state 2"),
-        ([1, 2, 1], "frame 1: phone 1 goes from state 1 to the end"),
-        ([1, 2, 3, 7], "outside 1..6"),
-    ],
-)
-def test_an_alignment_that_the_topology_forbids(alignment, message):
-    prior = np.tile(topology.left_to_right(3), (2, 1, 1))
-    with pytest.raises(OptionError, match=message):
-        topology.estimate_transitions([alignment], prior)
-
-
 @pytest.mark.parametrize(
     ("H", "offset"),
     [
@@ -219,7 +172,7 @@ def test_an_alignment_that_the_topology_forbids(alignment, message):
     ],
 )
 def test_openfst_reads_the_text(H, offset):
-    theirs = Arcs.from_openfst(kaldifst.compile(topology.to_openfst(H, offset)))
+    theirs = Arcs.from_openfst(kaldifst.compile(to_openfst(H, offset)))
     accepted = 0
     for string in strings(range(H.num_tokens), 4):
         expected = transductions(H, string)
@@ -265,8 +218,6 @@ def accepts_length(graph, length):
         lambda: topology.hmm(2, 1, transitions=np.full((1, 1, 2), 0.5)),
         lambda: topology.chain(0),
         lambda: topology.chain(1, self_loop=0.0),
-        lambda: topology.estimate_transitions([], np.ones((1, 1, 2)) / 2, weight=0),
-        lambda: topology.estimate_transitions([], np.ones((2, 2))),
     ],
 )
 def test_impossible_options(call):
