@@ -34,7 +34,7 @@ from asr_hlg.graph.recipe import TopologySection
 from asr_hlg.lattice.path import Segment, word_spans
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
-from asr_hlg.losses.graphs import TranscriptGraphs, sentence
+from asr_hlg.losses.graphs import TranscriptGraphs, linear_acceptor
 from asr_hlg.output.transcript import Transcript, Word
 from asr_hlg.search import SearchOptions, decode
 
@@ -220,7 +220,7 @@ class Aligner:
         if missing:
             raise LexiconError(f"no pronunciation for {', '.join(missing)}")
         lexicon = self.lexicon.restrict(words)
-        return compile_hlg(self.H, lexicon, sentence(lexicon, words), columns=self.columns)
+        return compile_hlg(self.H, lexicon, linear_acceptor(lexicon, words), columns=self.columns)
 
     def _too_short(self, words: Sequence[str], num_frames: int) -> str:
         least = sum(min(map(len, self.lexicon.spellings(word))) for word in words)

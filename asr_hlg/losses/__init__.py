@@ -1,4 +1,4 @@
-"""Losses that acoustic models are trained with, on the graphs that decoding uses.
+"""Training losses of acoustic models, over the same H and L that decoding uses.
 
 | loss | target | topology | paper |
 | --- | --- | --- | --- |
@@ -7,23 +7,23 @@
 | `HmmFullSum` | transcript | `topology.hmm` | Zeyer et al. 2017 |
 | `LfMmi` | transcript | any, `topology.chain` in the paper | Povey et al. 2016 |
 
-All are called alike: ``loss(log_probs (B, T, V), lengths (B,), targets) -> (B,)`` in nats,
-where the class's ``targets`` says whether it takes transcripts or alignments. Frames past an
-utterance's length neither count nor get a gradient. float64 stays float64::
+All are called alike: ``loss(log_probs (B, T, V), lengths (B,), targets) -> (B,)`` in nats, where
+the attribute ``targets`` of the class names what it takes, transcripts or alignments. Frames past
+an utterance's length do not count and get no gradient. float64 input gives float64 losses::
 
     H = topology.ctc(lexicon.num_tokens)
     loss = Ctc(H, lexicon)
     loss.check(ids, texts, num_frames)                     # before training, on all utterances
     loss(log_probs, lengths, ["one two"]).mean().backward()
 
-The graph of a transcript is H ∘ L ∘ transcript, compiled when it first occurs and kept: 1 to
-2 ms for a short one.
+The graph of a transcript, H ∘ L ∘ transcript, is compiled when the transcript first occurs and
+kept; compiling takes 1 to 2 ms for a short one.
 """
 
 from asr_hlg.losses.cross_entropy import UNALIGNED, CrossEntropy
 from asr_hlg.losses.graphs import FrameGraph, TranscriptGraphs
 from asr_hlg.losses.lf_mmi import LfMmi, phone_bigram
-from asr_hlg.losses.sequence import Ctc, HmmFullSum
+from asr_hlg.losses.sequence import Ctc, HmmFullSum, SequenceLoss
 
 __all__ = [
     "UNALIGNED",
@@ -32,6 +32,7 @@ __all__ = [
     "FrameGraph",
     "HmmFullSum",
     "LfMmi",
+    "SequenceLoss",
     "TranscriptGraphs",
     "phone_bigram",
 ]

@@ -1,4 +1,4 @@
-"""Frame cross-entropy on alignments."""
+"""Cross-entropy of frames against their aligned states."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import nn
 from asr_hlg.errors import DataError, OptionError
 
 UNALIGNED = -1
-"""The label of a frame that has none; it does not count."""
+"""Label of a frame without an alignment; such a frame adds nothing to the loss."""
 
-_SLACK = 2
-"""Frames by which an alignment and a network's output may differ: roundings of two frame shifts
-at an utterance's end."""
+_TOLERANCE = 2
+"""Frames by which an alignment and a network's output may differ in length: both round the end of
+an utterance to their frame shift."""
 
 
 class CrossEntropy(nn.Module):
-    """−Σ_t log p(s_t|y_t) for given states s_t: what a hybrid HMM's network is trained on.
+    """Frame cross-entropy −Σ_t log p(s_t|y_t) for aligned states s_t, as for hybrid HMMs.
 
     Bourlard & Morgan 1994, "Connectionist Speech Recognition", chapter 6. The states are those of
-    `asr_hlg.align.realign`, the same that decoding reads.
+    `asr_hlg.align.realign`, that is, the posterior columns that decoding reads.
 
     >>> loss = CrossEntropy()
     >>> loss(log_probs, lengths, alignments).sum() / lengths.sum()    # nats a frame
@@ -33,16 +33,16 @@ class CrossEntropy(nn.Module):
     def check(
         self, ids: Iterable[str], alignments: Iterable[torch.Tensor], num_frames: Iterable[int]
     ) -> None:
-        """Find alignments that do not fit their utterances, before training.
+        """Check that every alignment is as long as its utterance, before training.
 
         Raises
         ------
         DataError
-            Naming the first utterance whose alignment is longer or shorter than the network's
-            output by more than two frames.
+            Naming the first utterance whose alignment is more than two frames longer or shorter
+            than the network's output.
         """
         for id, alignment, frames in zip(ids, alignments, num_frames, strict=True):
-            if abs(len(alignment) - frames) > _SLACK:
+            if abs(len(alignment) - frames) > _TOLERANCE:
                 raise DataError(
                     f"{id}: the alignment has {len(alignment)} frames, the network gives {frames}",
                     remedy="align again with a model of the same frame shift",
@@ -51,7 +51,7 @@ class CrossEntropy(nn.Module):
     def forward(
         self, log_probs: torch.Tensor, lengths: torch.Tensor, alignments: Sequence[torch.Tensor]
     ) -> torch.Tensor:
-        """Nats of every utterance.
+        """Loss of every utterance, in nats.
 
         Parameters
         ----------
@@ -60,9 +60,9 @@ class CrossEntropy(nn.Module):
         lengths : torch.Tensor
             int ``(B,)``.
         alignments : sequence of torch.Tensor
-            int64 ``(frames,)`` each: the column of every frame, `UNALIGNED` where it has none.
-            An alignment may be a frame or two longer or shorter than the utterance; what only one
-            of them has does not count.
+            int64 ``(frames,)`` each: the column of every frame, or `UNALIGNED`. An alignment may
+            be up to two frames longer or shorter than the utterance; only the frames that both
+            have count.
 
         Returns
         -------
@@ -72,12 +72,12 @@ class CrossEntropy(nn.Module):
         Raises
         ------
         OptionError
-            If an alignment does not fit its utterance or has a label that is no column.
+            If an alignment is too long or too short, or one of its labels is not a column.
         """
         num_columns = log_probs.shape[2]
         labels = torch.full(log_probs.shape[:2], UNALIGNED)
         for index, (length, alignment) in enumerate(zip(lengths.tolist(), alignments, strict=True)):
-            if abs(len(alignment) - length) > _SLACK:
+            if abs(len(alignment) - length) > _TOLERANCE:
                 raise OptionError(
                     f"utterance {index} of the batch has {length} frames, "
                     f"its alignment {len(alignment)}"
@@ -88,8 +88,9 @@ class CrossEntropy(nn.Module):
             raise OptionError(
                 f"labels from {int(labels.min())} to {int(labels.max())} in the alignments, "
                 f"the network has columns 0 to {num_columns - 1}",
-                remedy="align with the topology that the network was made for",
+                remedy="align with the topology that the network was trained for",
             )
-        counts = (labels != UNALIGNED).to(log_probs.device)
-        picked = log_probs.gather(2, labels.clamp(min=0).to(log_probs.device)[:, :, None])[:, :, 0]
-        return -torch.where(counts, picked, 0.0).sum(dim=1)
+        labels = labels.to(log_probs.device)
+        aligned = log_probs.gather(2, labels.clamp(min=0)[:, :, None])[:, :, 0]
+        losses: torch.Tensor = -torch.where(labels.ne(UNALIGNED), aligned, 0.0).sum(dim=1)
+        return losses

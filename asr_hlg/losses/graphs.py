@@ -1,13 +1,15 @@
-"""The graphs that losses sum over: H ∘ L ∘ transcript, with one arc for every frame."""
+"""Training graphs H ∘ L ∘ transcript, in which every arc consumes one frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import k2
 import numpy as np
+import numpy.typing as npt
 
 from asr_hlg.errors import LexiconError, OptionError
 from asr_hlg.fst import symbols
@@ -15,36 +17,36 @@ from asr_hlg.fst.arcs import Arcs
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.losses import kernels
 
-_CACHED = 20_000
-"""Compiled transcripts kept; a short one takes a few kilobytes."""
+_CACHE_SIZE = 20_000
+"""Number of compiled transcripts kept; a short one takes a few kilobytes."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameGraph:
-    """A weighted automaton every arc of which reads one frame; state 0 is the start.
+    """Weighted automaton without epsilons, arcs sorted by destination; state 0 is the start.
 
     Attributes
     ----------
     src, label : np.ndarray
-        int32 ``(num_arcs,)``, sorted by the state that an arc enters; ``label`` is the posterior
-        column that it reads.
+        int32 ``(num_arcs,)``: source state and posterior column of every arc. Arcs are sorted by
+        their destination state.
     score : np.ndarray
         float64 ``(num_arcs,)``, natural logs.
     first : np.ndarray
-        int64 ``(num_states + 1,)``: the arcs that enter state s are ``first[s]:first[s + 1]``.
+        int64 ``(num_states + 1,)``: the arcs entering state s are ``first[s]:first[s + 1]``.
     final : np.ndarray
-        float64 ``(num_states,)``: log score of ending, ``-inf`` where the state is not final.
+        float64 ``(num_states,)``: final log score, ``-inf`` where the state is not final.
     """
 
-    src: np.ndarray
-    label: np.ndarray
-    score: np.ndarray
-    first: np.ndarray
-    final: np.ndarray
+    src: npt.NDArray[np.int32]
+    label: npt.NDArray[np.int32]
+    score: npt.NDArray[np.float64]
+    first: npt.NDArray[np.int64]
+    final: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, arcs: Arcs) -> FrameGraph:
-        """From an automaton without input epsilons, such as H∘L∘G."""
+    def from_arcs(cls, arcs: Arcs) -> FrameGraph:
+        """Convert an automaton without input epsilons, such as H∘L∘G."""
         order = np.argsort(arcs.dst, kind="stable")
         counts = np.bincount(arcs.dst, minlength=arcs.num_states)
         return cls(
@@ -57,19 +59,21 @@ class FrameGraph:
 
     @cached_property
     def least_frames(self) -> int:
-        """The number of arcs on the shortest path."""
+        """Number of frames of the shortest path."""
         dst = np.repeat(np.arange(len(self.final)), np.diff(self.first))
-        here = np.arange(len(self.final)) == 0
+        active = np.arange(len(self.final)) == 0
         for frames in range(len(self.final) + 1):
-            if np.isfinite(self.final[here]).any():
+            if np.isfinite(self.final[active]).any():
                 return frames
-            after = np.zeros_like(here)
-            after[dst[here[self.src]]] = True
-            here = after
-        raise OptionError("no path of the graph ends")
+            following = np.zeros_like(active)
+            following[dst[active[self.src]]] = True
+            active = following
+        raise OptionError("the graph has no path to a final state")
 
-    def path_sum(self, log_probs: np.ndarray, gradient: bool) -> tuple[float, np.ndarray | None]:
-        """Log Σ over paths of exp(score), and its gradient if asked for.
+    def path_sum(
+        self, log_probs: npt.NDArray[np.float64], gradient: bool
+    ) -> tuple[float, npt.NDArray[np.float64] | None]:
+        """Total score log Σ over paths of exp(score), with its gradient on request.
 
         Parameters
         ----------
@@ -80,31 +84,35 @@ class FrameGraph:
         Returns
         -------
         total : float
-            ``-inf`` where no path has so many frames; nan where a log-probability is.
+            ``-inf`` if no path has that many frames; nan if a log-probability is nan.
         occupancies : np.ndarray or None
-            float64 like ``log_probs``; zeros where ``total`` is not finite.
+            float64, shape of ``log_probs``; zeros if ``total`` is not finite.
         """
         alpha = kernels.forward(self.src, self.label, self.score, self.first, log_probs)
-        ends = alpha[-1] + self.final
-        total = np.nan if np.isnan(log_probs).any() else np.logaddexp.reduce(ends)
+        ending = alpha[-1] + self.final
+        total = float(np.nan if np.isnan(log_probs).any() else np.logaddexp.reduce(ending))
         if not gradient:
-            return float(total), None
+            return total, None
         if not np.isfinite(total):
-            return float(total), np.zeros_like(log_probs)
-        arrays = (self.src, self.label, self.score, self.first, self.final)
-        return float(total), kernels.occupancies(*arrays, log_probs, alpha, total)
+            return total, np.zeros_like(log_probs)
+        gamma: npt.NDArray[np.float64] = kernels.occupancies(
+            self.src, self.label, self.score, self.first, self.final, log_probs, alpha, total
+        )
+        return total, gamma
 
-    def best_path(self, log_probs: np.ndarray) -> tuple[np.ndarray, float]:
-        """The column that the best path reads in every frame (int64), and its score.
+    def best_path(self, log_probs: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], float]:
+        """Labels of the best path, one a frame (int64), and its score.
 
-        Without a path the columns are empty and the score is ``-inf``.
+        Without a path there are no labels and the score is ``-inf``.
         """
-        arrays = (self.src, self.label, self.score, self.first, self.final)
-        return kernels.viterbi(*arrays, log_probs)
+        labels, score = kernels.viterbi(
+            self.src, self.label, self.score, self.first, self.final, log_probs
+        )
+        return labels, score
 
 
 class TranscriptGraphs:
-    """Compiles H ∘ L ∘ transcript, each transcript once.
+    """Compiler of H ∘ L ∘ transcript with a cache: each transcript is compiled once.
 
     >>> graphs = TranscriptGraphs(topology.ctc(lexicon.num_tokens), lexicon)
     >>> graphs.of("one two").least_frames
@@ -113,16 +121,16 @@ class TranscriptGraphs:
     Parameters
     ----------
     H : k2.Fsa
-        A topology that writes the lexicon's tokens.
+        A topology whose output labels are the lexicon's tokens.
     lexicon : Lexicon
         L, with its silence, alternative pronunciations and their probabilities.
     grammar : k2.Fsa, optional
         An acceptor of tokens such as `phone_bigram`. With it the graph is
-        H ∘ (tokens of the transcript ∩ grammar): the weights of L go, and a token sequence that
-        has several readings counts once.
+        H ∘ (tokens of the transcript ∩ grammar): the weights of L are dropped, and a token
+        sequence that is spelled in several ways counts once.
     """
 
-    def __init__(self, H: k2.Fsa, lexicon: Lexicon, grammar: k2.Fsa | None = None):
+    def __init__(self, H: k2.Fsa, lexicon: Lexicon, grammar: k2.Fsa | None = None) -> None:
         written = int(H.aux_labels.max())
         if written < lexicon.num_tokens - 1:
             raise OptionError(
@@ -131,21 +139,21 @@ class TranscriptGraphs:
             )
         self.H = Arcs.from_k2(H)
         self.num_columns = int(H.labels.max()) + 1
-        # Tokens imposed, so that a part of the lexicon still has all that H writes.
+        # The token table is fixed, so that a restricted lexicon keeps the numbering of H.
         self.lexicon = lexicon.with_tokens(symbols.names(lexicon.tokens)[: lexicon.num_tokens])
         self.grammar = None if grammar is None else Arcs.from_k2(grammar)
-        self._compiled = lru_cache(_CACHED)(self._compile)
+        self._compiled = lru_cache(_CACHE_SIZE)(self._compile)
 
-    def __getstate__(self):
-        # The cache stays behind when a copy is made or sent to another process.
+    def __getstate__(self) -> dict[str, Any]:
+        # The cache is not copied and not sent to other processes.
         return {name: value for name, value in vars(self).items() if name != "_compiled"}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._compiled = lru_cache(_CACHED)(self._compile)
+        self._compiled = lru_cache(_CACHE_SIZE)(self._compile)
 
     def of(self, text: str) -> FrameGraph:
-        """The graph of a transcript.
+        """Graph of a transcript, from the cache if it was compiled before.
 
         Raises
         ------
@@ -155,18 +163,18 @@ class TranscriptGraphs:
         return self._compiled(" ".join(text.split()))
 
     def arcs(self, text: str) -> Arcs:
-        """The graph as an automaton for other algorithms, compiled anew."""
-        tokens = _tokens(self.lexicon, text.split())
+        """Compile the graph of a transcript as an automaton for other algorithms."""
+        tokens = _token_graph(self.lexicon, text.split())
         if self.grammar is not None:
-            tokens = _within(self.grammar, tokens)
+            tokens = _intersect(self.grammar, tokens)
         return compose(self.H, tokens)
 
     def _compile(self, text: str) -> FrameGraph:
-        return FrameGraph.of(self.arcs(text))
+        return FrameGraph.from_arcs(self.arcs(text))
 
 
-def sentence(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
-    """G of one sentence: an acceptor of just these words."""
+def linear_acceptor(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
+    """Compile G of one sentence: the linear acceptor of its words."""
     ids = np.array([lexicon.words[word] for word in words], dtype=np.int32)
     state = np.arange(len(words), dtype=np.int32)
     final = np.full(len(words) + 1, -np.inf, dtype=np.float32)
@@ -175,15 +183,16 @@ def sentence(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
 
 
 def compose(left: Arcs, right: Arcs) -> Arcs:
-    """Left ∘ right, where right has no input epsilons; dead ends are gone."""
-    parts = (k2.arc_sort(part) for part in (left.to_k2(), _with_dead_end(right)))
+    """Compose left ∘ right and connect the result; right has no input epsilons."""
+    parts = (k2.arc_sort(part) for part in (left.to_k2(), _with_dead_arc(right)))
     return Arcs.from_k2(k2.connect(k2.compose(*parts)))
 
 
-def _tokens(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
-    """L ∘ transcript without epsilons: all ways in which the words may be said.
+def _token_graph(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
+    """Compile L ∘ transcript without epsilons: every pronunciation, with optional silence.
 
-    ``lexicon`` has tokens imposed. Two readings with equal tokens stay two paths, as a sum needs.
+    The token table of ``lexicon`` is fixed. Two pronunciations with the same tokens stay two
+    paths, because the loss sums over both.
     """
     missing = [word for word in dict.fromkeys(words) if word not in lexicon]
     if missing:
@@ -191,24 +200,24 @@ def _tokens(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
             f"no pronunciation for {', '.join(missing)}",
             remedy="add it to the lexicon, or correct the transcript",
         )
-    # A lexicon is never empty; for an empty transcript any word of it will do.
+    # A lexicon cannot be empty, so an empty transcript takes any one word of it.
     part = lexicon.restrict(words or [lexicon.entries[0].word])
-    return _without_epsilons(compose(part.arcs(), sentence(part, words)))
+    return _remove_epsilons(compose(part.arcs(), linear_acceptor(part, words)))
 
 
-def _within(grammar: Arcs, tokens: Arcs) -> Arcs:
-    """The token sequences that both know, with the grammar's weights."""
+def _intersect(grammar: Arcs, tokens: Arcs) -> Arcs:
+    """Intersect a token graph with a grammar of tokens, keeping only the grammar's weights."""
     final = np.where(np.isfinite(tokens.final), 0, -np.inf)
-    plain = replace(tokens, score=0 * tokens.score, final=final).to_k2()
-    del plain.aux_labels
-    return compose(grammar, Arcs.from_k2(k2.determinize(k2.connect(plain))))
+    unweighted = replace(tokens, score=0 * tokens.score, final=final).to_k2()
+    del unweighted.aux_labels
+    return compose(grammar, Arcs.from_k2(k2.determinize(k2.connect(unweighted))))
 
 
-def _with_dead_end(arcs: Arcs) -> k2.Fsa:
-    """For k2, with an arc that leads nowhere.
+def _with_dead_arc(arcs: Arcs) -> k2.Fsa:
+    """Convert to k2 with one more arc, which leads to a dead state.
 
-    k2 1.23.4 cannot compose an automaton of a single arc, which an empty transcript is: it takes
-    its one score for a tensor with gaps.
+    k2 1.23.4 cannot compose an automaton of a single arc, such as that of an empty transcript: it
+    takes the single score for a non-contiguous tensor.
     """
     return Arcs(
         np.append(arcs.src, 0),
@@ -220,25 +229,27 @@ def _with_dead_end(arcs: Arcs) -> k2.Fsa:
     ).to_k2()
 
 
-def _without_epsilons(arcs: Arcs) -> Arcs:
-    """Replace every arc that reads nothing by the arcs and the final score behind it.
+def _remove_epsilons(arcs: Arcs) -> Arcs:
+    """Remove input epsilons in the log semiring.
 
-    L has such arcs at its start only, before the first optional silence. k2's own removal keeps
-    the best of several ways, where a sum needs all of them.
+    Every epsilon arc is replaced by the arcs that leave its destination, and its score is added
+    to theirs and to the final score. L has such arcs at its start only, before the first optional
+    silence. ``k2.remove_epsilon`` works in the tropical semiring: it keeps the best of several
+    paths, where a sum needs all of them.
     """
     while (arcs.ilabel == 0).any():
         arc = int(np.argmax(arcs.ilabel == 0))
         src, dst, score = arcs.src[arc], arcs.dst[arc], arcs.score[arc]
-        rest = arcs.take(np.delete(np.arange(arcs.num_arcs), arc))
-        behind = np.flatnonzero(rest.src == dst)
+        kept = arcs.take(np.delete(np.arange(arcs.num_arcs), arc))
+        leaving = np.flatnonzero(kept.src == dst)
         final = arcs.final.copy()
         final[src] = np.logaddexp(final[src], score + final[dst])
         arcs = Arcs(
-            np.append(rest.src, np.full(len(behind), src)),
-            np.append(rest.dst, rest.dst[behind]),
-            np.append(rest.ilabel, rest.ilabel[behind]),
-            np.append(rest.olabel, rest.olabel[behind]),
-            np.append(rest.score, rest.score[behind] + score),
+            np.append(kept.src, np.full(len(leaving), src)),
+            np.append(kept.dst, kept.dst[leaving]),
+            np.append(kept.ilabel, kept.ilabel[leaving]),
+            np.append(kept.olabel, kept.olabel[leaving]),
+            np.append(kept.score, kept.score[leaving] + score),
             final,
         )
     return arcs.sorted()

@@ -1,4 +1,4 @@
-"""Lattice-free MMI, and the phone bigram of its denominator."""
+"""Lattice-free maximum mutual information (LF-MMI) and the phone bigram of its denominator."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from asr_hlg.losses.sequence import SequenceLoss
 
 
 class LfMmi(SequenceLoss):
-    """log Σ over all phone sequences − log Σ over the transcript's own: maximum mutual information.
+    """LF-MMI loss: total score of the denominator graph − total score of the numerator graph.
 
     Povey et al. 2016, "Purely sequence-trained neural networks for ASR based on lattice-free
-    MMI". The denominator is H∘P for a bigram P over phones, the numerator
-    H∘(P ∩ tokens of L∘transcript): a part of the denominator with the same weights, so the loss
-    is never negative. What normalises the network's outputs cancels.
+    MMI". The denominator graph is H∘P for a bigram P over phones, the numerator graph
+    H∘(P ∩ tokens of L∘transcript). The numerator is a part of the denominator with the same
+    weights, so the loss is never negative. The outputs need not be normalised: the normaliser of
+    a frame cancels.
 
     >>> loss = LfMmi(topology.chain(lexicon.num_tokens - 1), lexicon, phone_bigram(lexicon, texts))
     >>> loss(log_probs, lengths, ["one two", "three"]).mean().backward()
@@ -39,25 +40,26 @@ class LfMmi(SequenceLoss):
         From `phone_bigram` of the training transcripts.
     """
 
-    def __init__(self, H: k2.Fsa, lexicon: Lexicon, bigram: k2.Fsa):
+    def __init__(self, H: k2.Fsa, lexicon: Lexicon, bigram: k2.Fsa) -> None:
         super().__init__(H, lexicon, grammar=bigram)
-        self.denominator = FrameGraph.of(compose(self.graphs.H, Arcs.from_k2(bigram)))
+        self.denominator = FrameGraph.from_arcs(compose(self.graphs.H, Arcs.from_k2(bigram)))
 
     def forward(
         self, log_probs: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]
     ) -> torch.Tensor:
+        """Loss of every utterance, ``(B,)`` nats; see `Ctc`."""
         numerator = self.log_likelihood(log_probs, lengths, texts)
-        everything = path_sum(log_probs, lengths, [self.denominator] * len(texts))
-        # Too few frames for the transcript can be too few for any phone: not inf − inf.
-        return torch.where(numerator.isneginf(), torch.inf, everything - numerator)
+        denominator = path_sum(log_probs, lengths, [self.denominator] * len(texts))
+        # Where the frames are too few for any phone, both totals are -inf and their difference nan.
+        return torch.where(numerator.isneginf(), torch.inf, denominator - numerator)
 
 
 def phone_bigram(lexicon: Lexicon, texts: Iterable[str], seed: int = 0) -> k2.Fsa:
-    """How probable a phone is behind another one in transcripts, as an acceptor of tokens.
+    """Estimate a bigram over phones from transcripts, as an acceptor of tokens.
 
-    Every word of every transcript is pronounced once, by chance as the lexicon's probabilities
-    have it, with silences likewise. The bigram is Kneser–Ney smoothed over the tokens of the
-    lexicon, so that any transcript has a probability.
+    For every word of a transcript one pronunciation is drawn with its probability in the lexicon,
+    and optional silence with its probability. The bigram is Kneser–Ney smoothed over the tokens
+    of the lexicon, so that every transcript has a probability above 0.
 
     Parameters
     ----------
@@ -65,12 +67,12 @@ def phone_bigram(lexicon: Lexicon, texts: Iterable[str], seed: int = 0) -> k2.Fs
     texts : iterable of str
         The training transcripts.
     seed : int
-        Of the choices among pronunciations.
+        Seed for drawing pronunciations and silences.
 
     Returns
     -------
     k2.Fsa
-        State 0 is the start, every other state a token just read; no epsilons.
+        State 0 is the start, every other state stands for the previous token; no epsilons.
 
     Raises
     ------
@@ -81,14 +83,16 @@ def phone_bigram(lexicon: Lexicon, texts: Iterable[str], seed: int = 0) -> k2.Fs
     weights: dict[str, list[float]] = defaultdict(list)
     for entry in lexicon.entries:
         weights[entry.word].append(entry.probability)
-    readings = [_reading(lexicon, text.split(), weights, random) for text in texts]
-    sentences = [reading for reading in readings if reading]
+    drawn = (_draw_tokens(lexicon, text.split(), weights, random) for text in texts)
+    sentences = [tokens for tokens in drawn if tokens]
     if not sentences:
         raise LexiconError("there is no transcript to estimate a phone bigram from")
-    tokens = {token for word in weights for spelt in lexicon.spellings(word) for token in spelt}
+    vocabulary = {
+        token for word in weights for phones in lexicon.spellings(word) for token in phones
+    }
     if lexicon.silence is not None:
-        tokens.add(lexicon.silence)
-    model = lm.estimate(sentences, order=2, vocabulary=tokens)
+        vocabulary.add(lexicon.silence)
+    model = lm.estimate(sentences, order=2, vocabulary=vocabulary)
     names = [name for name in model.words if name not in (lm.BOS, lm.EOS)]
     ids = np.array([lexicon.tokens[name] for name in names], dtype=np.int32)
     position = np.array([model.word_ids[name] for name in names])
@@ -106,21 +110,21 @@ def phone_bigram(lexicon: Lexicon, texts: Iterable[str], seed: int = 0) -> k2.Fs
     ).to_k2()
 
 
-def _reading(
+def _draw_tokens(
     lexicon: Lexicon,
     words: Sequence[str],
     weights: Mapping[str, Sequence[float]],
     random: np.random.Generator,
 ) -> list[str]:
-    """One way to say words, by chance; silences alone are no sentence."""
-    reading: list[str] = []
+    """Draw one pronunciation of a transcript, with silences; no tokens for no words."""
+    tokens: list[str] = []
     for word in words:
         spellings = lexicon.spellings(word)
-        chances = np.array(weights[word])
-        reading += _pause(lexicon, random)
-        reading += spellings[random.choice(len(spellings), p=chances / chances.sum())]
-    return reading + _pause(lexicon, random) if words else reading
+        probabilities = np.array(weights[word])
+        tokens += _draw_silence(lexicon, random)
+        tokens += spellings[random.choice(len(spellings), p=probabilities / probabilities.sum())]
+    return tokens + _draw_silence(lexicon, random) if words else tokens
 
 
-def _pause(lexicon: Lexicon, random: np.random.Generator) -> list[str]:
+def _draw_silence(lexicon: Lexicon, random: np.random.Generator) -> list[str]:
     return [lexicon.silence] if lexicon.silence and random.random() < lexicon.silence_prob else []

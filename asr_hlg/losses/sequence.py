@@ -1,4 +1,4 @@
-"""Losses that sum over every way in which a transcript can have been said."""
+"""CTC and full-sum HMM losses: sums over all pronunciations and alignments of a transcript."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from asr_hlg.losses.path_sum import path_sum
 
 
 class SequenceLoss(nn.Module):
-    """What the losses on transcripts share: their graphs and the check before training.
+    """Base class of the losses on transcripts: their graphs, and the check before training.
 
     Parameters
     ----------
     H : k2.Fsa
-        The topology that decoding uses too, for the lexicon's tokens.
+        The topology that decoding uses, over the lexicon's tokens.
     lexicon : Lexicon
         Pronunciations, and the optional silence.
     grammar : k2.Fsa, optional
@@ -30,19 +30,19 @@ class SequenceLoss(nn.Module):
 
     targets: Literal["texts"] = "texts"
 
-    def __init__(self, H: k2.Fsa, lexicon: Lexicon, grammar: k2.Fsa | None = None):
+    def __init__(self, H: k2.Fsa, lexicon: Lexicon, grammar: k2.Fsa | None = None) -> None:
         super().__init__()
         self.graphs = TranscriptGraphs(H, lexicon, grammar)
 
     def check(self, ids: Iterable[str], texts: Iterable[str], num_frames: Iterable[int]) -> None:
-        """Find utterances that cannot be trained on, before training.
+        """Check that every transcript has pronunciations and fits its frames, before training.
 
         Parameters
         ----------
         ids, texts : iterables of str
             Utterances and their transcripts.
         num_frames : iterable of int
-            How many frames the network gives for each.
+            Output frames of the network for each.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class SequenceLoss(nn.Module):
     def log_likelihood(
         self, scores: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]
     ) -> torch.Tensor:
-        """Log Σ over all readings and alignments of each transcript; ``(B,)``, natural logs."""
+        """Total score of each transcript's graph, ``(B,)`` natural logs."""
         if scores.shape[-1] != self.graphs.num_columns:
             raise OptionError(
                 f"the network has {scores.shape[-1]} outputs, the topology reads "
@@ -85,37 +85,38 @@ class SequenceLoss(nn.Module):
 
 
 class Ctc(SequenceLoss):
-    """−log P(transcript | recording) with frames independent of each other.
+    """CTC loss −log P(transcript | recording), summed over the pronunciations of the lexicon, too.
 
-    Graves et al. 2006, "Connectionist temporal classification", with the lexicon's choices: the
-    sum runs over all pronunciations and optional silences, each with its probability in L. Where
-    there are none of those it equals ``torch.nn.functional.ctc_loss``.
+    Graves et al. 2006, "Connectionist temporal classification". The sum runs over all alignments
+    of all pronunciations and optional silences, each with its probability in L. With one
+    pronunciation a word and no silence it equals ``torch.nn.functional.ctc_loss``.
 
     >>> loss = Ctc(topology.ctc(lexicon.num_tokens), lexicon)
     >>> loss(log_probs, lengths, ["one two", "three"]).mean().backward()
 
     `forward` takes log_probs, floating ``(B, T, V)``, normalised; lengths, int ``(B,)``; and
     texts. It returns nats ``(B,)`` in the dtype of ``log_probs``; ``inf``, with a zero gradient,
-    for an utterance shorter than its transcript allows (`check` finds those beforehand). A
-    transcript without words is all blanks.
+    for an utterance with fewer frames than its transcript needs (`check` finds those beforehand).
+    A transcript without words is aligned with blanks only.
     """
 
     def forward(
         self, log_probs: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]
     ) -> torch.Tensor:
+        """Loss of every utterance, ``(B,)`` nats."""
         return -self.log_likelihood(log_probs, lengths, texts)
 
 
 class HmmFullSum(SequenceLoss):
-    """−log Σ_S Π_t p(s_t|y_t) / p(s_t)^κ · P(s_t|s_{t−1}): a hybrid HMM without alignments.
+    """Full-sum HMM loss −log Σ_S Π_t p(s_t|y_t) / p(s_t)^κ · P(s_t|s_{t−1}), without alignments.
 
-    The numerator of Bayes' rule summed over all state sequences of the transcript, p(y) left out
-    (Zeyer et al. 2017, "CTC in the context of generalized full-sum HMM training"; Raissi et al.
-    2022, "HMM vs. CTC for automatic speech recognition: comparison based on full-sum training
-    from scratch"). Nothing here holds competing transcripts down but that posteriors sum to 1.
-    With uniform priors the network wins by giving nearly all frames to one state that most
-    transcripts have; dividing by p(φ) takes that reward away. So the priors follow the network,
-    unless you know them better.
+    The likelihood by Bayes' rule, without the constant p(y), summed over all state sequences of
+    the transcript (Zeyer et al. 2017, "CTC in the context of generalized full-sum HMM training";
+    Raissi et al. 2022, "HMM vs. CTC for automatic speech recognition: comparison based on
+    full-sum training from scratch"). Competing transcripts are penalised only in so far as
+    posteriors sum to 1. With uniform priors training therefore collapses: the network gives nearly
+    all frames to one state that occurs in most transcripts. Dividing by p(φ) prevents that, so by
+    default the priors are a running mean of the network's posteriors.
 
     Scaled likelihoods can exceed 1, so the loss may be negative. `forward` is as for `Ctc`.
 
@@ -124,14 +125,14 @@ class HmmFullSum(SequenceLoss):
     H, lexicon
         H is `topology.hmm`, whose transition probabilities count in the sum, or `topology.chain`.
     priors : torch.Tensor, optional
-        float ``(V,)``: p(φ) to begin with, positive; uniform by default. They are a buffer of the
-        module, and after training the priors that decoding divides by.
+        float ``(V,)``: initial p(φ), positive; uniform by default. They are a buffer of the
+        module, and after training decoding divides by them.
     prior_scale : float
         κ: 0 trains on posteriors alone.
     prior_momentum : float or None
         m in [0, 1): in training mode every batch moves the priors towards the network's mean
-        posterior over its frames, p ← m·p + (1 − m)·mean. No gradient goes through them. None
-        holds them still, as when they were counted from alignments.
+        posterior over its frames, p ← m·p + (1 − m)·mean, without a gradient. None keeps them
+        fixed, for priors that were counted from alignments.
     """
 
     priors: torch.Tensor
@@ -143,7 +144,7 @@ class HmmFullSum(SequenceLoss):
         priors: torch.Tensor | None = None,
         prior_scale: float = 1.0,
         prior_momentum: float | None = 0.9,
-    ):
+    ) -> None:
         super().__init__(H, lexicon)
         if prior_momentum is not None and not 0 <= prior_momentum < 1:
             raise OptionError(f"prior_momentum must be in [0, 1), got {prior_momentum}")
@@ -156,24 +157,27 @@ class HmmFullSum(SequenceLoss):
             self.set_priors(priors)
 
     def set_priors(self, priors: torch.Tensor) -> None:
-        """Use other priors from now on, such as `likelihoods.count_priors` of new alignments."""
-        if priors.shape != self.priors.shape or not bool((priors > 0).all()):
+        """Replace the priors, for example by `likelihoods.count_priors` of new alignments."""
+        if priors.shape != self.priors.shape or not bool(priors.gt(0).all()):
             raise OptionError(f"priors must be {len(self.priors)} positive numbers")
         self.priors.copy_(priors)
 
     def forward(
         self, log_probs: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]
     ) -> torch.Tensor:
+        """Loss of every utterance, ``(B,)`` nats; in training mode priors are updated first."""
         if self.training and self.prior_momentum is not None:
-            self._follow(log_probs.detach(), lengths, self.prior_momentum)
+            self._update_priors(log_probs.detach(), lengths, self.prior_momentum)
         scores = log_probs - self.prior_scale * self.priors.to(log_probs).log()
         return -self.log_likelihood(scores, lengths, texts)
 
-    def _follow(self, log_probs: torch.Tensor, lengths: torch.Tensor, momentum: float) -> None:
-        spoken = torch.arange(log_probs.shape[1]) < lengths.cpu()[:, None]
-        frames = log_probs[spoken.to(log_probs.device)]
+    def _update_priors(
+        self, log_probs: torch.Tensor, lengths: torch.Tensor, momentum: float
+    ) -> None:
+        inside = torch.arange(log_probs.shape[1]) < lengths.cpu()[:, None]
+        frames = log_probs[inside.to(log_probs.device)]
         if len(frames) and bool(torch.isfinite(frames.exp()).all()):
             mean = frames.exp().mean(dim=0).to(self.priors)
-            # A floor, since a state that the network never chooses must not become a bargain.
+            # A floor: a tiny prior would make the scaled likelihood of an unused state very large.
             mean = mean.clamp(min=1e-5)
             self.priors.mul_(momentum).add_(mean, alpha=1 - momentum)

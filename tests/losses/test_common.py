@@ -1,4 +1,4 @@
-"""What every loss on transcripts keeps: gradients, padding, dtypes, and errors before training."""
+"""Properties of every loss on transcripts: gradients, padding, dtypes, and the check of data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def losses():
 
 LOSSES = losses()
 NUM_FRAMES = [9, 6, 7]
-SAID = ["at kit", "cat", "at at"]
+TEXTS = ["at kit", "cat", "at at"]
 
 
 def batch(loss, dtype=torch.float64, seed=0) -> torch.Tensor:
@@ -49,26 +49,26 @@ def test_gradients_against_finite_differences(name):
     loss = LOSSES[name]
     lengths = torch.tensor(NUM_FRAMES)
     logits = batch(loss).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: loss(x.log_softmax(2), lengths, SAID), logits)
+    assert torch.autograd.gradcheck(lambda x: loss(x.log_softmax(2), lengths, TEXTS), logits)
     # Frames need not be normalised for the sum to have a gradient.
-    assert torch.autograd.gradcheck(lambda x: loss(x, lengths, SAID), logits)
+    assert torch.autograd.gradcheck(lambda x: loss(x, lengths, TEXTS), logits)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_padding_and_batching_change_nothing(name):
     loss = LOSSES[name]
     log_probs = batch(loss).log_softmax(2)
-    together = loss(log_probs, torch.tensor(NUM_FRAMES), SAID)
+    together = loss(log_probs, torch.tensor(NUM_FRAMES), TEXTS)
     alone = [
         one(loss, log_probs[i : i + 1, :n], text)
-        for i, (n, text) in enumerate(zip(NUM_FRAMES, SAID, strict=True))
+        for i, (n, text) in enumerate(zip(NUM_FRAMES, TEXTS, strict=True))
     ]
     assert together.tolist() == alone
     padded = torch.full((3, 12, log_probs.shape[2]), math.nan, dtype=torch.float64)
     for i, n in enumerate(NUM_FRAMES):
         padded[i, :n] = log_probs[i, :n]
     padded.requires_grad_()
-    again = loss(padded, torch.tensor(NUM_FRAMES, dtype=torch.int32), SAID)
+    again = loss(padded, torch.tensor(NUM_FRAMES, dtype=torch.int32), TEXTS)
     assert again.tolist() == alone
     again.sum().backward()
     for i, n in enumerate(NUM_FRAMES):
@@ -80,10 +80,10 @@ def test_padding_and_batching_change_nothing(name):
 def test_dtype_follows_the_network(name):
     loss = LOSSES[name]
     double = batch(loss).log_softmax(2)
-    exact = loss(double, torch.tensor(NUM_FRAMES), SAID)
+    exact = loss(double, torch.tensor(NUM_FRAMES), TEXTS)
     assert exact.dtype == torch.float64
     single = double.float().requires_grad_()
-    found = loss(single, torch.tensor(NUM_FRAMES), SAID)
+    found = loss(single, torch.tensor(NUM_FRAMES), TEXTS)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), exact, atol=1e-4, rtol=1e-5)
     found.sum().backward()
@@ -98,7 +98,7 @@ def test_dtype_follows_the_network(name):
     sharpness=st.sampled_from([0.1, 1.0, 20.0]),
 )
 def test_lf_mmi_is_never_negative(name, words, seed, sharpness):
-    """Even where the network is sure of just this transcript, and for words never seen so."""
+    """Even for nearly certain posteriors, and for words that the bigram was not estimated from."""
     loss = LOSSES[name]
     generator = torch.Generator().manual_seed(seed)
     shape = (1, 20, loss.graphs.num_columns)
@@ -107,7 +107,7 @@ def test_lf_mmi_is_never_negative(name, words, seed, sharpness):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_an_utterance_too_short_is_infinitely_improbable(name):
+def test_an_utterance_too_short_has_an_infinite_loss(name):
     loss = LOSSES[name]
     logits = batch(loss).requires_grad_()
     lengths = torch.tensor([9, 0, 1])
@@ -121,11 +121,11 @@ def test_an_utterance_too_short_is_infinitely_improbable(name):
 
 
 @pytest.mark.parametrize("name", ["ctc", "hmm", "lf-mmi chain"])
-def test_a_network_gone_wrong_is_not_hidden(name):
+def test_nan_log_probs_give_a_nan_loss(name):
     loss = LOSSES[name]
     log_probs = batch(loss).log_softmax(2)
     log_probs[0, 2, 1] = math.nan
-    found = loss(log_probs, torch.tensor(NUM_FRAMES), SAID)
+    found = loss(log_probs, torch.tensor(NUM_FRAMES), TEXTS)
     assert torch.isfinite(found).tolist() == [False, True, True]
     assert math.isnan(found[0])
 
@@ -147,14 +147,14 @@ def test_check_names_utterance_word_and_frames():
         loss.check(["u1", "u2", "u3"], ["at", "dog cat", "kit"], [1, 9, 1])
     with pytest.raises(DataError, match=r"u3: 2 frames, 'kit' needs 3.*shorter frame shift"):
         loss.check(["u1", "u3"], ["at", "kit"], [1, 2])
-    # Seven faults are counted, five named.
+    # Of seven faults five are named.
     many = [f"u{n}" for n in range(7)]
     with pytest.raises(DataError, match=r"u4: .*and 2 more") as caught:
         loss.check(many, ["kit"] * 7, [2] * 7)
     assert "u5" not in str(caught.value)
 
 
-def test_what_does_not_fit_says_why():
+def test_errors_for_what_does_not_fit():
     lexicon = make_lexicon()
     with pytest.raises(OptionError, match="topology writes 2 tokens, the lexicon has 4"):
         Ctc(topology.ctc(3), lexicon)
@@ -171,7 +171,7 @@ def test_what_does_not_fit_says_why():
         HmmFullSum(topology.hmm(4), lexicon, prior_momentum=1.0)
 
 
-def test_transcripts_are_compiled_once_and_travel_between_processes():
+def test_transcripts_are_compiled_once_and_losses_can_be_pickled():
     graphs = TranscriptGraphs(topology.ctc(5), make_lexicon())
     assert graphs.of("at  cat") is graphs.of("at cat ")
     loss = pickle.loads(pickle.dumps(LOSSES["lf-mmi chain"]))
