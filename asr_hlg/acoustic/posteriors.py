@@ -73,7 +73,7 @@ class Posteriors:
             features = torch.cat([self.features, other.features], dim=1)
         return self._of_frames(torch.cat([self.log_probs, other.log_probs], dim=1), features)
 
-    def row(self, utterance: int) -> Posteriors:
+    def utterance(self, utterance: int) -> Posteriors:
         """One utterance alone, without its padding."""
         rows = slice(utterance, utterance + 1)
         features = None if self.features is None else self.features[rows]
@@ -83,7 +83,7 @@ class Posteriors:
         return alone.frames(0, None)
 
     @staticmethod
-    def together(parts: Sequence[Posteriors]) -> Posteriors:
+    def collate(parts: Sequence[Posteriors]) -> Posteriors:
         """A padded batch of single utterances, all of one model."""
         rows = [part.frames(0, None) for part in parts]
         features = [row.features[0] for row in rows if row.features is not None]

@@ -222,10 +222,12 @@ def _refusal(source: dict[str, Any]) -> str | None:
     place = str(source["source"])
     if source["type"] != "file" or "://" in place:
         return f"a source of type {source['type']!r} is not read, only files are"
-    return danger_of(place) or (None if os.path.isfile(place) else f"no such file: {place}")
+    return unsafe_name_reason(place) or (
+        None if os.path.isfile(place) else f"no such file: {place}"
+    )
 
 
-def danger_of(place: str) -> str | None:
+def unsafe_name_reason(place: str) -> str | None:
     """Why Lhotse may not be given the name of a file to read: it gives some to a shell."""
     if place.lower().endswith((".opus", ".sph")) and shlex.quote(place) != place:
         return f"Lhotse would hand this name to a shell: {place}"
@@ -253,7 +255,7 @@ def _broken(
 ) -> Recording:
     name = name or (path.stem if line is None else f"{path.stem}:{line}")
     return Recording(
-        _clean(name), path, fault=AudioError(reason, path=path, line=line, remedy=remedy)
+        _clean(name), path, error=AudioError(reason, path=path, line=line, remedy=remedy)
     )
 
 

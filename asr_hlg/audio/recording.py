@@ -41,9 +41,9 @@ class Recording:
         Seconds into the file where it begins.
     duration : float, optional
         Seconds; ``None`` to the end of the file.
-    item : lhotse.Recording or Cut, optional
+    manifest_entry : lhotse.Recording or Cut, optional
         The entry of a Lhotse manifest that describes it.
-    fault : AudioError, optional
+    error : AudioError, optional
         Why it cannot be read, where that is known without trying.
     """
 
@@ -51,15 +51,15 @@ class Recording:
     path: Path
     offset: float = 0.0
     duration: float | None = None
-    item: lhotse.Recording | Cut | None = None
-    fault: AudioError | None = None
+    manifest_entry: lhotse.Recording | Cut | None = None
+    error: AudioError | None = None
 
-    def length(self) -> float:
+    def expected_duration(self) -> float:
         """Seconds that it should last, by what its list or its header says; 0 if they do not."""
         if self.duration is not None:
             return self.duration
-        if self.item is not None:
-            return self.item.duration
+        if self.manifest_entry is not None:
+            return self.manifest_entry.duration
         if not os.path.isfile(self.path):  # a pipe, say, which would be waited for
             return 0.0
         try:
@@ -99,12 +99,12 @@ class Recording:
         What is wrong near the end of a file is raised there, after the blocks before it. Longer
         recordings than ``max_seconds`` are refused.
         """
-        if self.fault is not None:
-            raise self.fault
-        if self.item is not None:
-            rate = int(self.item.sampling_rate)
-            self._check_size(self.item.duration * rate, rate, max_seconds)
-            parts = self._item_parts(self.item, channel)
+        if self.error is not None:
+            raise self.error
+        if self.manifest_entry is not None:
+            rate = int(self.manifest_entry.sampling_rate)
+            self._check_size(self.manifest_entry.duration * rate, rate, max_seconds)
+            parts = self._item_parts(self.manifest_entry, channel)
             yield from self._prepared(parts, rate, sample_rate, max_seconds)
             return
         if not os.path.exists(self.path):

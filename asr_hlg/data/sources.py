@@ -12,7 +12,7 @@ from lhotse.utils import fastcopy
 from torch import Tensor
 
 from asr_hlg.audio import Recording, recordings
-from asr_hlg.audio.listing import danger_of
+from asr_hlg.audio.listing import unsafe_name_reason
 from asr_hlg.errors import AudioError, DataError
 from asr_hlg.output.text import read_transcripts
 
@@ -52,14 +52,14 @@ def cuts(source: str | Path) -> CutSet:
     supervisions: SupervisionSet | None = None
     texts: dict[str, str] | None = None
     for recording in recordings(source):
-        if recording.fault is not None:
-            fault = recording.fault
+        if recording.error is not None:
+            fault = recording.error
             raise DataError(fault.message, path=fault.path, line=fault.line, remedy=fault.remedy)
-        if isinstance(recording.item, Cut):
-            found.append(recording.item)
-        elif recording.item is not None:
+        if isinstance(recording.manifest_entry, Cut):
+            found.append(recording.manifest_entry)
+        elif recording.manifest_entry is not None:
             supervisions = supervisions or _supervisions(source)
-            found.extend(_supervised(recording.item, supervisions))
+            found.extend(_supervised(recording.manifest_entry, supervisions))
         else:
             texts = _transcripts(source) if texts is None else texts
             found.append(_transcribed(recording, texts, source))
@@ -96,7 +96,7 @@ def samples_of(cut: Cut, sample_rate: int) -> Tensor:
         If it cannot be read, or holds no sound.
     """
     try:
-        return Recording(cut.id, Path(cut.id), item=cut).load(sample_rate)
+        return Recording(cut.id, Path(cut.id), manifest_entry=cut).load(sample_rate)
     except AudioError as error:
         raise DataError(
             f"cut {cut.id!r}: {error.message}",
@@ -128,8 +128,8 @@ def _transcribed(recording: Recording, texts: dict[str, str], source: Path) -> C
             path=source,
             remedy="add its line, or remove the recording",
         )
-    if danger := danger_of(str(recording.path)):
-        raise DataError(danger, path=recording.path, remedy="rename it")
+    if reason := unsafe_name_reason(str(recording.path)):
+        raise DataError(reason, path=recording.path, remedy="rename it")
     try:
         cut: Cut = lhotse.Recording.from_file(recording.path).to_cut()
         if recording.duration is not None:

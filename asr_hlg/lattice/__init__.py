@@ -83,7 +83,7 @@ class Lattice:
 
     def row(self, utterance: int) -> Lattice:
         """The lattice of one utterance alone."""
-        arcs, scores = self.utterances[utterance], self.scores.row(utterance)
+        arcs, scores = self.utterances[utterance], self.scores.utterance(utterance)
         return Lattice.from_arcs([arcs], scores, self.graph)
 
     @cached_property

@@ -58,6 +58,7 @@ def heard(
     rest = iter(cuts)
     while batch := list(itertools.islice(rest, _BATCH)):
         waveforms = [
-            Recording(cut.id, Path(cut.id), item=cut).load(model.sample_rate) for cut in batch
+            Recording(cut.id, Path(cut.id), manifest_entry=cut).load(model.sample_rate)
+            for cut in batch
         ]
         yield batch, model.posteriors(waveforms, model.sample_rate)

@@ -27,7 +27,7 @@ def batches(found: Iterable[Recording], seconds: float) -> Iterator[list[Recordi
     ahead: list[tuple[float, Recording]] = []
     total = 0.0
     for recording in found:
-        ahead.append((recording.length(), recording))
+        ahead.append((recording.expected_duration(), recording))
         total += max(ahead[-1][0], 1.0)  # what cannot be read has no length, but takes room here
         if total >= _AHEAD * seconds:
             yield from _by_length(ahead, seconds)

@@ -211,9 +211,9 @@ class Transcriber:
             return
         heard = self.model.posteriors(sounds, self.model.sample_rate)
         alive()
-        cut = [list(pieces([(sound, heard.row(row))])) for row, sound in enumerate(sounds)]
+        cut = [list(pieces([(sound, heard.utterance(row))])) for row, sound in enumerate(sounds)]
         every = [piece for own in cut for piece in own]
-        lattice = self._lattice(Posteriors.together([p.posteriors for p in every]), self.search)
+        lattice = self._lattice(Posteriors.collate([p.posteriors for p in every]), self.search)
         alive()
         rows = map(lattice.row, range(len(every)))
         for own in cut:

@@ -26,7 +26,7 @@ def test_batches_hold_all_recordings_and_little_padding(lengths, seconds):
     divided = list(batches(iter(found), seconds))
     assert sorted(int(r.id) for batch in divided for r in batch) == list(range(len(found)))
     for batch in divided:
-        longest = max(recording.length() for recording in batch)
+        longest = max(recording.expected_duration() for recording in batch)
         assert len(batch) == 1 or longest * len(batch) <= seconds
 
 
@@ -45,12 +45,12 @@ def test_a_long_list_is_not_read_to_its_end_first():
 def test_how_long_a_recording_should_last(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.ones(24_000) / 2, 16_000)
     [whole] = recordings([tmp_path / "a.wav"])
-    assert whole.length() == 1.5
-    assert replace(whole, offset=1.0).length() == 0.5
-    assert replace(whole, offset=1.0, duration=0.25).length() == 0.25
+    assert whole.expected_duration() == 1.5
+    assert replace(whole, offset=1.0).expected_duration() == 0.5
+    assert replace(whole, offset=1.0, duration=0.25).expected_duration() == 0.25
     (tmp_path / "b.wav").write_bytes(b"RIFF, or not")
-    assert replace(whole, path=tmp_path / "b.wav").length() == 0
-    assert replace(whole, path=tmp_path / "nowhere.wav").length() == 0
+    assert replace(whole, path=tmp_path / "b.wav").expected_duration() == 0
+    assert replace(whole, path=tmp_path / "nowhere.wav").expected_duration() == 0
 
 
 def test_rows_of_a_batch():
@@ -68,10 +68,10 @@ def test_rows_of_a_batch():
         for n in (5, 2, 7)
     ]
     for same_kind in parts[:3], parts[3:]:
-        batch = Posteriors.together(same_kind)
+        batch = Posteriors.collate(same_kind)
         assert batch.lengths.tolist() == [5, 2, 7]
         for row, part in enumerate(same_kind):
-            alone = batch.row(row)
+            alone = batch.utterance(row)
             assert torch.equal(alone.log_probs, part.log_probs)
             assert torch.equal(alone.lengths, part.lengths)
             assert alone.priors is part.priors or torch.equal(alone.priors, part.priors)

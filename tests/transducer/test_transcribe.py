@@ -346,7 +346,9 @@ def test_strings_of_digits_one_by_one_and_joined(theo, tmp_path):
     """Three minutes are cut in pauses: the words are those of the strings by themselves."""
     machine, found = theo
     alone = [machine.transcribe_one(recording) for recording in found]
-    references = {recording.id: recording.item.supervisions[0].text for recording in found}
+    references = {
+        recording.id: recording.manifest_entry.supervisions[0].text for recording in found
+    }
     errors = score(references, {t.id: t.text for t in alone}).words
     assert errors.length > 250
     assert errors.rate < 0.02
