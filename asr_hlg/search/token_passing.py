@@ -6,40 +6,62 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.lattice import FrameArcs, Lattice
 from asr_hlg.search import kernels, lattices
+from asr_hlg.search.decoder import PosteriorDecoder
 from asr_hlg.search.options import SearchOptions
 
 
-def search(
-    graph: DecodingGraph, scores: Posteriors, options: SearchOptions, wider: SearchOptions
-) -> Lattice:
-    """Search every utterance, with ``wider`` where ``options`` lose every path.
+class TokenPassing(PosteriorDecoder):
+    """Token passing along L∘G, for the CTC topology on the CPU.
 
-    As many run at a time as torch may use threads.
+    As many utterances are searched at the same time as torch may use threads.
+
+    Raises
+    ------
+    OptionError
+        If the graph has another topology, was changed after compiling, or is not on the CPU.
     """
-    lg = graph.packed
-    assert lg is not None
 
-    def arcs(row: int) -> FrameArcs | None:
-        acoustics = utterances[row, : lengths[row]]
+    def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
+        super().__init__(graph, options)
+        if graph.packed is None or not self.fits(graph):
+            raise OptionError(
+                "token passing needs an unchanged graph of the CTC topology, on the CPU",
+                remedy="leave the engine to be chosen, or compile the graph again",
+            )
+        self._lg = graph.packed
+
+    @staticmethod
+    def fits(graph: DecodingGraph) -> bool:
+        """Whether token passing can search a graph."""
+        return graph.packed is not None and graph.device.type == "cpu"
+
+    def _search(self, scores: Posteriors) -> Lattice:
+        lengths = scores.lengths.tolist()
+        log_probs = scores.log_probs.contiguous().numpy()
+        utterances = [log_probs[row, :length] for row, length in enumerate(lengths)]
+        threads = min(torch.get_num_threads(), len(lengths))
+        if threads < 2:
+            found = [self._search_one(acoustics) for acoustics in utterances]
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                found = list(pool.map(self._search_one, utterances))
+        return Lattice.from_arcs(found, scores, self.graph)
+
+    def _search_one(self, acoustics: npt.NDArray[np.float32]) -> FrameArcs | None:
+        """One utterance's lattice, searched with wider beams where the first lose every path."""
         if not len(acoustics):
             return None
-        found = search_one(lg, acoustics, options)
-        return found if found is not None else search_one(lg, acoustics, wider)
-
-    lengths = scores.lengths.tolist()
-    utterances = scores.log_probs.contiguous().numpy()
-    threads = min(torch.get_num_threads(), len(lengths))
-    if threads < 2:
-        return Lattice.from_arcs([arcs(row) for row in range(len(lengths))], scores, graph)
-    with ThreadPoolExecutor(threads) as pool:
-        return Lattice.from_arcs(list(pool.map(arcs, range(len(lengths)))), scores, graph)
+        found = search_one(self._lg, acoustics, self.options)
+        return found if found is not None else search_one(self._lg, acoustics, self.options.wider())
 
 
 def search_one(lg: PackedLg, acoustics: np.ndarray, options: SearchOptions) -> FrameArcs | None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,11 +23,11 @@ from asr_hlg.lattice import io as lattice_io
 from asr_hlg.output.transcript import Alternative, Transcript
 from asr_hlg.output.writers import file_name
 from asr_hlg.rescore.passes import SecondPasses
-from asr_hlg.search import SearchOptions, decode
+from asr_hlg.search import Decoder, warm_up
 from asr_hlg.transcribe.joining import join
 from asr_hlg.transcribe.options import TranscribeOptions
 from asr_hlg.transcribe.pieces import Heard, Piece, pieces, recognise
-from asr_hlg.transducer import GraphOptions, Recogniser
+from asr_hlg.transducer import Recogniser, decoder_for
 
 OnError = Callable[[Recording, AsrHlgError], None]
 
@@ -42,10 +41,8 @@ class Transcriber:
     ----------
     graph : DecodingGraph
     model : AcousticModel
-        A transducer, :class:`~asr_hlg.transducer.Recogniser`, brings a search of its own.
-    search : SearchOptions or GraphOptions, optional
-        For :func:`asr_hlg.search.decode`, or for a transducer's search; by default what the
-        graph's recipe says.
+    decoder : Decoder, optional
+        By default the one for this graph and model, with the options of the graph's recipe.
     options : TranscribeOptions, optional
     passes : SecondPasses, optional
     """
@@ -54,13 +51,13 @@ class Transcriber:
         self,
         graph: DecodingGraph,
         model: AcousticModel,
-        search: SearchOptions | GraphOptions | None = None,
+        decoder: Decoder | None = None,
         options: TranscribeOptions | None = None,
         passes: SecondPasses | None = None,
     ):
         self.graph = graph
         self.model = model
-        self.search = search or _search_options(graph, model)
+        self.decoder = decoder or decoder_for(model, graph)
         self.options = options or TranscribeOptions()
         self.passes = passes
 
@@ -101,22 +98,14 @@ class Transcriber:
         graph = graph or DecodingGraph.load(path, device)
         spec = model or store.acoustic_model(Path(path), graph.meta)
         network = acoustic.load(spec, device, transducer=Recogniser.load)
-        chosen = _search_options(graph, network, **search)
+        decoder = decoder_for(network, graph, **search)
         wanted = (options or TranscribeOptions()).passes
-        passes = SecondPasses(wanted, path, graph, device, chosen.graph_scale)
-        return cls(graph, network, chosen, options, passes)
+        passes = SecondPasses(wanted, path, graph, device, decoder.options.graph_scale)
+        return cls(graph, network, decoder, options, passes)
 
     def warm_up(self) -> None:
         """Search some noise, so that no recording waits for code and tables to be loaded."""
-        if isinstance(self.model, Recogniser):
-            posteriors = self.model.of_features(*_noise(self.model.network.encoder_dim))
-        else:
-            columns = self.graph.columns
-            log_probs, length = _noise(len(columns))
-            shift = self.model.frame_shift
-            posteriors = Posteriors(log_probs.log_softmax(dim=2), length, shift, columns)
-        lattice = self._decode(self.graph, posteriors, self.search)
-        lattice.words(lattice.best_path())
+        warm_up(self.decoder)
 
     def transcribe(
         self, paths: Iterable[str | Path | Recording], on_error: OnError | None = None
@@ -213,7 +202,7 @@ class Transcriber:
         alive()
         cut = [list(pieces([(sound, heard.utterance(row))])) for row, sound in enumerate(sounds)]
         every = [piece for own in cut for piece in own]
-        lattice = self._lattice(Posteriors.collate([p.posteriors for p in every]), self.search)
+        lattice = self._lattice(Posteriors.collate([p.posteriors for p in every]), self.decoder)
         alive()
         rows = map(lattice.row, range(len(every)))
         for own in cut:
@@ -237,34 +226,31 @@ class Transcriber:
 
     def _transcribe_piece(self, piece: Piece, file: _LatticeFile) -> Transcript:
         """The transcript of a piece, with narrower beams where memory does not suffice."""
-        search = self.search
+        decoder = self.decoder
         note: list[str] = []
         for _ in range(1 + _NARROWER):
             try:
-                lattice = self._lattice(piece.posteriors, search)
+                lattice = self._lattice(piece.posteriors, decoder)
                 transcript = replace(self._words(lattice, piece), notes=note)
                 file.add(lattice, piece)
                 return transcript
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error):
                     raise
-            search = search.narrower()
+            decoder = decoder.narrower()
             note = [
                 f"from {piece.begin * self.model.frame_shift:.1f} s on searched with beam "
-                f"{search.search_beam:g} and max_active {search.max_active}: memory ran short"
+                f"{decoder.options.search_beam:g} and max_active {decoder.options.max_active}: "
+                "memory ran short"
             ]
         raise WorkerError(
             "the memory that a worker may use does not suffice, even with narrow beams",
             remedy="give it more with --max-memory",
         )
 
-    def _lattice(self, posteriors: Posteriors, search: SearchOptions | GraphOptions) -> Lattice:
-        lattice = self._decode(self.graph, posteriors, search)
+    def _lattice(self, posteriors: Posteriors, decoder: Decoder) -> Lattice:
+        lattice = decoder.decode(posteriors)
         return lattice if self.passes is None else self.passes.lattice(lattice)
-
-    @property
-    def _decode(self) -> Callable[[DecodingGraph, Posteriors, Any], Lattice]:
-        return self.model.decode if isinstance(self.model, Recogniser) else decode
 
     def _words(self, lattice: Lattice, piece: Piece) -> Transcript:
         """What a piece's lattice says, with times from the recording's start."""
@@ -333,18 +319,3 @@ class _LatticeFile:
 def _out_of_memory(error: Exception) -> bool:
     """Whether it says so: torch has no class of its own for it on the CPU."""
     return isinstance(error, MemoryError) or "memory" in str(error)
-
-
-def _search_options(
-    graph: DecodingGraph, model: AcousticModel, **changes: Any
-) -> SearchOptions | GraphOptions:
-    """What the graph's recipe says, for the search that the model needs."""
-    if isinstance(model, Recogniser):
-        return model.search_options(graph, **changes)
-    return graph.search_options(**changes)
-
-
-def _noise(width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some frames of one utterance, ``(1, frames, width)``, and how many."""
-    noise = 5 * torch.randn(1, 50, width, generator=torch.Generator().manual_seed(0))
-    return noise, torch.tensor([noise.shape[1]], dtype=torch.int32)

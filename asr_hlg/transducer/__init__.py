@@ -13,7 +13,7 @@ from asr_hlg.transducer.loss import Targets
 from asr_hlg.transducer.model import Transducer, TransducerConfig
 from asr_hlg.transducer.objective import PrunedLossOptions, TransducerObjective
 from asr_hlg.transducer.options import GraphOptions, TransducerOptions
-from asr_hlg.transducer.recogniser import Recogniser
+from asr_hlg.transducer.recogniser import Recogniser, decoder_for
 from asr_hlg.transducer.search import Decoder, token_graph, token_lexicon, transcripts
 from asr_hlg.transducer.streaming import Stream
 
@@ -29,6 +29,7 @@ __all__ = [
     "TransducerConfig",
     "TransducerObjective",
     "TransducerOptions",
+    "decoder_for",
     "token_graph",
     "token_lexicon",
     "transcripts",

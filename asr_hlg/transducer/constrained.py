@@ -10,17 +10,21 @@ token of its own, END, whose arcs carry these scores, and with one frame more.
 
 from __future__ import annotations
 
+from copy import copy
+
 import k2
 import numpy as np
 import torch
 from torch import Tensor
 
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import GraphError, ModelError
 from asr_hlg.fst.arcs import k2_fsa
 from asr_hlg.fst.symbols import BLANK
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.flat import FlatGraph, expand
-from asr_hlg.lattice import FrameArcs, arc_counts
+from asr_hlg.lattice import FrameArcs, Lattice, arc_counts
+from asr_hlg.search import random_frames
 from asr_hlg.transducer.model import Transducer
 from asr_hlg.transducer.options import GraphOptions
 
@@ -28,7 +32,7 @@ _NEVER = -1e10  # log-probability of what may not be said
 
 
 class GraphSearch:
-    """A graph made ready for a transducer; :meth:`search` may be called any number of times.
+    """The decoder (:class:`asr_hlg.search.Decoder`) of a transducer along a graph's paths.
 
     Parameters
     ----------
@@ -36,8 +40,8 @@ class GraphSearch:
         In evaluation mode, with a prediction network of finite context.
     graph : DecodingGraph
         Of the topology ``transducer``; its tokens are matched to the network's by name.
-    graph_scale : float
-        Weight of the graph's scores.
+    options : GraphOptions, optional
+        By default those of the graph's recipe.
 
     Raises
     ------
@@ -47,7 +51,9 @@ class GraphSearch:
         If the graph has another topology.
     """
 
-    def __init__(self, network: Transducer, graph: DecodingGraph, graph_scale: float):
+    def __init__(
+        self, network: Transducer, graph: DecodingGraph, options: GraphOptions | None = None
+    ):
         context = network.prediction.context
         if context is None:
             raise ModelError(
@@ -55,7 +61,8 @@ class GraphSearch:
                 remedy="use a stateless prediction network, or search greedily or with a beam",
             )
         check(graph)
-        self.network, self.graph_scale = network, graph_scale
+        self.network, self.graph = network, graph
+        self.options = options or graph.options(GraphOptions)
         flat = FlatGraph.of(graph.fsa.to("cpu"))
         label = flat.packed[:, 2]
         if ((label > 0) & (label != flat.phones)).any():
@@ -67,9 +74,29 @@ class GraphSearch:
         self._fsa = self._streamed().to(self._columns.device)
         self._context = context
 
-    def search(
-        self, features: Tensor, lengths: list[int], options: GraphOptions
-    ) -> list[FrameArcs | None]:
+    def decode(self, posteriors: Posteriors) -> Lattice:
+        """Search a batch of utterances, from posteriors of a transducer's encoder."""
+        if posteriors.features is None:
+            raise ModelError(
+                "a transducer searches encoder frames, which these posteriors lack",
+                remedy="compute them with asr_hlg.transducer.Recogniser",
+            )
+        arcs = self.search(posteriors.features, posteriors.lengths.tolist())
+        return Lattice.from_arcs(arcs, posteriors, self.graph)
+
+    def narrower(self) -> GraphSearch:
+        """The same decoder with narrower beams."""
+        narrow = copy(self)
+        narrow.options = self.options.narrower()
+        return narrow
+
+    def noise(self) -> Posteriors:
+        """Random encoder frames."""
+        features, length = random_frames(self.network.encoder_dim)
+        features = features.to(self._columns.device)
+        return Posteriors(features[:, :, :0], length, 0.01, (), features=features)
+
+    def search(self, features: Tensor, lengths: list[int]) -> list[FrameArcs | None]:
         """The lattices of a batch: ``(B, T, encoder_dim)`` and its frames.
 
         An utterance without frames, and one through which no path of the graph survives, even
@@ -77,7 +104,7 @@ class GraphSearch:
         """
         found: list[FrameArcs | None] = [None] * len(lengths)
         rows = [row for row, length in enumerate(lengths) if length]
-        for chosen in (options, options.wider()):
+        for chosen in (self.options, self.options.wider()):
             if not rows:
                 break
             part = features[rows], [lengths[row] for row in rows]
@@ -136,7 +163,7 @@ class GraphSearch:
             np.append(src, np.int32(arcs.num_states - 1)),
             np.append(dst, np.int32(arcs.num_states)),
             np.append(np.where(label == -1, self._end, label), -1).astype(np.int32),
-            np.append(arcs.score * np.float32(self.graph_scale), np.float32(0)),
+            np.append(arcs.score * np.float32(self.options.graph_scale), np.float32(0)),
         )
         fsa.arc = torch.arange(fsa.num_arcs, dtype=torch.int32)
         fsa.arc_filler = -1
@@ -167,7 +194,7 @@ class GraphSearch:
         place = np.where(says, arc, 0)
         splits = self._arcs.word_splits
         begin, end = splits[place], np.where(says, splits[place + 1], splits[place])
-        graph_score = np.where(says, self._arcs.score[place], 0.0) * self.graph_scale
+        graph_score = np.where(says, self._arcs.score[place], 0.0) * self.options.graph_scale
         return FrameArcs(
             final + 1,
             src.astype(np.int32),

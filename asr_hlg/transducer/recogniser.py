@@ -3,23 +3,22 @@
 >>> model = Recogniser.load("digits.npz")
 >>> graph = DecodingGraph.load("graphs/digit-loop-transducer")
 >>> posteriors = model.posteriors([samples], sample_rate=16000)
->>> model.decode(graph, posteriors).best_path()[0].text
+>>> decoder_for(model, graph).decode(posteriors).best_path()[0].text
 'four two'
 """
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from asr_hlg.acoustic import NetworkModel
+from asr_hlg.acoustic import AcousticModel, NetworkModel
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.lattice import Lattice
+from asr_hlg.search import Decoder, make_decoder
 from asr_hlg.transducer import constrained
 from asr_hlg.transducer.constrained import GraphSearch
 from asr_hlg.transducer.model import Transducer
@@ -27,7 +26,7 @@ from asr_hlg.transducer.options import GraphOptions
 
 
 class Recogniser(NetworkModel):
-    """A transducer's encoder, which hears, and the search along a graph that belongs to it.
+    """The acoustic model of a transducer: its encoder; :func:`decoder_for` makes the decoder.
 
     :meth:`log_probs` gives the encoder's frames. In posteriors they are the ``features``; the
     log-probabilities beside them are those of a frame before which nothing was said, which tell
@@ -46,7 +45,6 @@ class Recogniser(NetworkModel):
     ):
         super().__init__(network, device, frozen)
         self.transducer = network
-        self._search = lru_cache(maxsize=1)(partial(GraphSearch, network))
 
     @classmethod
     def load(cls, path: Path, device: str | torch.device = "cpu") -> Recogniser:
@@ -64,24 +62,28 @@ class Recogniser(NetworkModel):
     def _posteriors(self, log_probs: Tensor, lengths: Tensor) -> Posteriors:
         return self.of_features(log_probs, lengths)
 
-    @staticmethod
-    def search_options(graph: DecodingGraph, **changes: Any) -> GraphOptions:
-        """What a graph's recipe says of the search, with some of it changed.
 
-        Raises
-        ------
-        GraphError
-            If the graph is not for transducers.
-        """
+def decoder_for(model: AcousticModel, graph: DecodingGraph, **changes: Any) -> Decoder:
+    """The decoder for the posteriors of an acoustic model: a transducer's, or one for frames.
+
+    Parameters
+    ----------
+    model : AcousticModel
+    graph : DecodingGraph
+        On the device on which the search shall run.
+    **changes
+        Fields of :class:`GraphOptions` (transducer) or
+        :class:`~asr_hlg.search.SearchOptions` that differ from those of the graph's recipe.
+
+    Raises
+    ------
+    GraphError
+        If one of graph and model is for transducers and the other is not.
+    ModelError
+        If the transducer does not fit the graph.
+    """
+    if isinstance(model, Recogniser):
         constrained.check(graph)
-        return graph.options(GraphOptions, **changes)
-
-    def decode(
-        self, graph: DecodingGraph, posteriors: Posteriors, options: GraphOptions | None = None
-    ) -> Lattice:
-        """As :func:`asr_hlg.search.decode`, from posteriors of this model."""
-        options = options or self.search_options(graph)
-        search = self._search(graph, options.graph_scale)
-        assert posteriors.features is not None
-        arcs = search.search(posteriors.features, posteriors.lengths.tolist(), options)
-        return Lattice.from_arcs(arcs, posteriors, graph)
+        options = graph.options(GraphOptions, **changes)
+        return GraphSearch(model.transducer, graph, options)
+    return make_decoder(graph, **changes)

@@ -64,7 +64,7 @@ class Decoder:
         self.graph = graph or token_graph(network.config.tokens)
         self._search: GraphSearch | None = None
         if self.options.search == "graph":
-            self._search = GraphSearch(network, self.graph, self.options.graph_scale)
+            self._search = GraphSearch(network, self.graph, self.options)
 
     @torch.no_grad()
     def decode(self, inputs: Tensor, lengths: Tensor) -> Lattice:
@@ -102,7 +102,7 @@ class Decoder:
     ) -> Sequence[FrameArcs | None]:
         options = self.options
         if self._search is not None:
-            return self._search.search(features, frames, options)
+            return self._search.search(features, frames)
         if options.search == "beam":
             steps = beam.search(self.network, features, options.beam_size, options.blank_penalty)
         else:

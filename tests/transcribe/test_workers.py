@@ -19,8 +19,8 @@ from asr_hlg.errors import AudioError, OptionError, WorkerError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice
 from asr_hlg.output.transcript import Transcript
-from asr_hlg.search import SearchOptions
-from asr_hlg.transcribe import Job, TranscribeOptions, Transcriber, Workers, transcriber
+from asr_hlg.search import SearchOptions, TokenPassing, make_decoder
+from asr_hlg.transcribe import Job, TranscribeOptions, Transcriber, Workers
 from asr_hlg.transcribe.pieces import CHUNK, CONTEXT, recognise
 
 RATE = 16000
@@ -141,15 +141,16 @@ def test_beams_narrow_until_the_memory_suffices(cat_hat, tmp_path, monkeypatch):
     graph = DecodingGraph.load(cat_hat)
     tried: list[SearchOptions] = []
 
-    def decode(graph, posteriors, options) -> Lattice:
-        tried.append(options)
-        if options.search_beam > enough:
+    def decode(self, posteriors) -> Lattice:
+        tried.append(self.options)
+        if self.options.search_beam > enough:
             raise MemoryError if len(tried) % 2 else RuntimeError("can't allocate memory")
-        return search(graph, posteriors, options)
+        return search(self, posteriors)
 
-    search = transcriber.decode
-    monkeypatch.setattr(transcriber, "decode", decode)
-    machine = Transcriber(graph, Faulty(graph.columns, tmp_path), SearchOptions(search_beam=10))
+    search = TokenPassing.decode
+    monkeypatch.setattr(TokenPassing, "decode", decode)
+    decoder = make_decoder(graph, SearchOptions(search_beam=10))
+    machine = Transcriber(graph, Faulty(graph.columns, tmp_path), decoder)
     enough = 7.0
     found = machine.transcribe_one(*recordings([sound(tmp_path, 800)]))
     assert [round(options.search_beam, 2) for options in tried] == [10, 8, 6.4]
@@ -160,7 +161,7 @@ def test_beams_narrow_until_the_memory_suffices(cat_hat, tmp_path, monkeypatch):
     enough = 0.0
     with pytest.raises(WorkerError, match="--max-memory"):
         machine.transcribe_one(*recordings([sound(tmp_path, 801)]))
-    monkeypatch.setattr(transcriber, "decode", lambda *_: 1 / 0)
+    monkeypatch.setattr(TokenPassing, "decode", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         machine.transcribe_one(*recordings([sound(tmp_path, 802)]))
 

@@ -33,6 +33,7 @@ from asr_hlg.transducer import (
     TransducerOptions,
     transcripts,
 )
+from asr_hlg.transducer.constrained import GraphSearch
 
 RATE = 16000
 TOKENS = ("<blk>", "h", "ae", "k", "t", "n", "d")
@@ -236,7 +237,7 @@ def test_options_of_the_command_reach_the_search(graph, wavs, capsys):
         assert main([*command, "--blank-penalty", penalty]) == 0
         counts.append(len(capsys.readouterr().out.split()))
     assert counts[0] < counts[1]
-    changed = Transcriber.from_graph(graph, max_active=9, graph_scale=0.0).search
+    changed = Transcriber.from_graph(graph, max_active=9, graph_scale=0.0).decoder.options
     assert changed == GraphOptions(graph_scale=0.0, search_beam=15.0, max_active=9)
     assert main([*command, "--output-beam", "3"]) == 1
     assert "unknown key [search] output_beam" in capsys.readouterr().err
@@ -245,15 +246,15 @@ def test_options_of_the_command_reach_the_search(graph, wavs, capsys):
 def test_beams_narrow_until_the_memory_suffices(graph, wavs, monkeypatch):
     machine = Transcriber.from_graph(graph)
     tried: list[GraphOptions] = []
-    search = Recogniser.decode
+    search = GraphSearch.decode
 
-    def decode(self, graph, posteriors, options):
-        tried.append(options)
+    def decode(self, posteriors):
+        tried.append(self.options)
         if len(tried) < 3:
             raise MemoryError
-        return search(self, graph, posteriors, options)
+        return search(self, posteriors)
 
-    monkeypatch.setattr(Recogniser, "decode", decode)
+    monkeypatch.setattr(GraphSearch, "decode", decode)
     found = machine.transcribe_one(*recordings([wavs / "0.wav"]))
     assert [options.search_beam for options in tried] == pytest.approx([15.0, 12.0, 9.6])
     assert [options.max_active for options in tried] == [64, 32, 16]

@@ -1,0 +1,129 @@
+"""The decoder protocol, and what the decoders of frame posteriors have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol, TypeVar
+
+import torch
+
+from asr_hlg.acoustic import likelihoods
+from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.graph import DecodingGraph
+from asr_hlg.lattice import Lattice
+from asr_hlg.search.options import SearchOptions
+
+
+class Beams(Protocol):
+    """Pruning options that every decoder has."""
+
+    @property
+    def search_beam(self) -> float:
+        """Paths worse than the frame's best by more than this are dropped."""
+
+    @property
+    def max_active(self) -> int:
+        """Upper bound on the states that stay active in a frame."""
+
+    @property
+    def graph_scale(self) -> float:
+        """Weight of the graph's scores."""
+
+
+class Decoder(Protocol):
+    """Finds the paths of a decoding graph that explain a batch of utterances."""
+
+    @property
+    def graph(self) -> DecodingGraph:
+        """The graph that is searched."""
+
+    @property
+    def options(self) -> Beams:
+        """Scales and beams of the search."""
+
+    def decode(self, posteriors: Posteriors) -> Lattice:
+        """Search a batch of utterances.
+
+        Returns
+        -------
+        Lattice
+            One lattice per utterance, in the order of ``posteriors``. An utterance for which no
+            path of the graph survives, even with wider beams, has an empty lattice.
+        """
+
+    def narrower(self) -> Decoder:
+        """The same decoder with narrower beams, for another try after memory ran short."""
+
+    def noise(self) -> Posteriors:
+        """One utterance of random posteriors that this decoder accepts."""
+
+
+def warm_up(decoder: Decoder) -> None:
+    """Decode random posteriors once, so that compiling and loading delay no recording."""
+    lattice = decoder.decode(decoder.noise())
+    lattice.words(lattice.best_path())
+
+
+def random_frames(width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normally distributed frames ``(1, 50, width)`` and their number, the same in every call."""
+    frames: torch.Tensor = 5.0 * torch.randn(
+        1, 50, width, generator=torch.Generator().manual_seed(0)
+    )
+    return frames, torch.tensor([frames.shape[1]], dtype=torch.int32)
+
+
+Self = TypeVar("Self", bound="PosteriorDecoder")
+
+
+class PosteriorDecoder(ABC):
+    """A decoder that adds scaled log-posteriors to the scores of a graph.
+
+    Parameters
+    ----------
+    graph : DecodingGraph
+        On the device on which the search runs.
+    options : SearchOptions, optional
+        Scales and beams; by default those of the graph's recipe.
+    """
+
+    def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
+        self.graph = graph
+        self.options = options or graph.search_options()
+
+    def decode(self, posteriors: Posteriors) -> Lattice:
+        """Search a batch of utterances.
+
+        Parameters
+        ----------
+        posteriors : Posteriors
+            Log-posteriors; columns are matched to the graph's tokens by name. Those of a hybrid
+            model are divided by its priors.
+
+        Raises
+        ------
+        ModelError
+            If the posteriors lack a token of the graph.
+        """
+        mapped = likelihoods.map_tokens(posteriors, self.graph.columns)
+        scores = likelihoods.scale(
+            mapped,
+            priors=mapped.priors,
+            prior_scale=self.options.prior_scale,
+            acoustic_scale=self.options.acoustic_scale,
+            blank_penalty=self.options.blank_penalty,
+            floor=self.options.floor,
+        )
+        return self._search(scores.to(self.graph.device))
+
+    def narrower(self: Self) -> Self:
+        """The same decoder with narrower beams."""
+        return type(self)(self.graph, self.options.narrower())
+
+    def noise(self) -> Posteriors:
+        """Random log-posteriors in the graph's columns."""
+        frames, length = random_frames(len(self.graph.columns))
+        return Posteriors(frames.log_softmax(dim=2), length, 0.01, self.graph.columns)
+
+    @abstractmethod
+    def _search(self, scores: Posteriors) -> Lattice:
+        """The lattices of scaled scores, which have the graph's columns and device."""

@@ -1,0 +1,69 @@
+"""The choice between the search engines for frame posteriors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.graph import DecodingGraph
+from asr_hlg.lattice import Lattice
+from asr_hlg.search.decoder import PosteriorDecoder
+from asr_hlg.search.intersection import Intersection
+from asr_hlg.search.options import SearchOptions
+from asr_hlg.search.token_passing import TokenPassing
+
+
+def make_decoder(
+    graph: DecodingGraph, options: SearchOptions | None = None, **changes: Any
+) -> PosteriorDecoder:
+    """The decoder that ``options.engine`` names; "auto" is token passing where it can serve.
+
+    Parameters
+    ----------
+    graph : DecodingGraph
+        On the device on which the search shall run.
+    options : SearchOptions, optional
+        By default those of the graph's recipe, with ``changes``.
+    **changes
+        Fields of :class:`SearchOptions`, where ``options`` are left out.
+
+    Raises
+    ------
+    OptionError
+        If the engine cannot search this graph.
+    """
+    options = options or graph.search_options(**changes)
+    automatic = "tokens" if TokenPassing.fits(graph) else "k2"
+    engine = automatic if options.engine == "auto" else options.engine
+    return (TokenPassing if engine == "tokens" else Intersection)(graph, options)
+
+
+def decode(
+    graph: DecodingGraph, posteriors: Posteriors, options: SearchOptions | None = None
+) -> Lattice:
+    """Find the paths of a graph that explain a batch of utterances.
+
+    Parameters
+    ----------
+    graph : DecodingGraph
+        On the device on which the search shall run.
+    posteriors : Posteriors
+        Log-posteriors; columns are matched to the graph's tokens by name. Those of a hybrid model
+        are divided by its priors.
+    options : SearchOptions, optional
+        Scales, beams and engine; by default those of the graph's recipe.
+
+    Returns
+    -------
+    Lattice
+        One lattice per utterance, in the order of ``posteriors``. An utterance for which no
+        path of the graph survives, even with a beam four times as wide, has an empty lattice.
+
+    Raises
+    ------
+    ModelError
+        If the posteriors lack a token of the graph.
+    OptionError
+        If the engine that ``options`` name cannot search this graph.
+    """
+    return make_decoder(graph, options).decode(posteriors)
