@@ -1,15 +1,19 @@
-"""Plain values, as TOML and JSON have them, made into dataclasses; misspelt names are corrected."""
+"""Tables of TOML and JSON files, checked against dataclasses; errors name file, line and key."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import functools
+import json
+import re
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asr_hlg.errors import AsrHlgError, OptionError
 
@@ -18,123 +22,204 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+if TYPE_CHECKING:
+    # pydantic takes 0.1 s to import, which a command that reads no table need not pay.
+    from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
+    from pydantic_core import CoreSchema
+
+__all__ = ["RelativeToFile", "check_keys", "nearest", "read_toml", "section", "tomllib"]
+
 T = TypeVar("T")
+
+_TYPE_NAMES = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    Path: "a path",
+}
+_HEADER = re.compile(r"\s*\[{1,2}\s*([^\[\]]+?)\s*\]{1,2}\s*(?:#.*)?")
+_KEY = re.compile(r"\s*([^\s=#\[\]{}][^=#\[\]{}]*?)\s*=")
+
+
+class RelativeToFile:
+    """Annotation of a path that is relative to the file that names it.
+
+    A field of type ``Annotated[Path, RelativeToFile()]`` takes a string that is not empty.
+    """
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Schema of the string and of its conversion, for pydantic."""
+        from pydantic_core import core_schema
+
+        return core_schema.with_info_after_validator_function(
+            lambda name, info: info.context / name, core_schema.str_schema(min_length=1)
+        )
 
 
 def read_toml(path: Path, what: str, error: type[AsrHlgError] = OptionError) -> dict[str, Any]:
-    """The content of a TOML file; ``what`` names it in messages, a recipe for instance."""
+    """Read a TOML file; ``what`` names its content in messages, "recipe" for instance."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"there is no such {what}", path=path) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as reason:
-        raise error(f"is not a {what}: {reason}", path=path) from None
-
-
-def check_keys(
-    values: Mapping[str, Any],
-    known: Iterable[str],
-    where: str,
-    path: Path | None,
-    error: type[AsrHlgError] = OptionError,
-) -> None:
-    """Refuse a key that is not known, and name the one that was probably meant."""
-    known = list(known)
-    for key in values:
-        if key not in known:
-            raise error(f"unknown key {where}{key}", path=path, remedy=nearest(key, known))
+        position = re.search(r"\(at line (\d+)", str(reason))
+        line = int(position[1]) if position else None
+        raise error(f"is not a {what}: {reason}", path=path, line=line) from None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What to write instead of an unknown name, as the remedy of an error."""
+    """Remedy for an unknown name: the known name nearest to it, else all known names."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
+def check_keys(
+    values: Mapping[str, Any],
+    known: Iterable[str],
+    path: Path | None,
+    error: type[AsrHlgError] = OptionError,
+) -> None:
+    """Refuse an unknown key at the top of a file, and suggest the known key nearest to it."""
+    known = list(known)
+    for key in values:
+        if key not in known:
+            raise _Table(path, error).unknown_key(key, values[key], known)
+
+
 def section(
-    kind: type[T],
+    target: type[T],
     values: Any,
     name: str,
     path: Path | None = None,
     error: type[AsrHlgError] = OptionError,
+    index: int = 0,
 ) -> T:
-    """A table of plain values as a dataclass, whose annotations say what fits.
+    """Convert a table of plain values to a dataclass, checked against its annotations.
+
+    No value is converted to another type, except integers to floats, lists to tuples, tables to
+    dataclasses, and strings to paths that are annotated with `RelativeToFile`.
 
     Parameters
     ----------
-    kind : type
-        A dataclass. Its fields may be ``bool``, ``int``, ``float``, ``str``, ``Path`` (relative
-        to the file), lists and tuples of these, literals, dataclasses, and any of these or None.
+    target : type
+        A dataclass.
     values : mapping
-        What the file has: lists also for tuples, tables for dataclasses.
+        Numbers, strings, lists and tables, as TOML and JSON files hold them.
     name : str
-        Of the table, for messages.
+        Name of the table, for messages.
     path : Path, optional
-        Of the file.
+        File of the table, for messages and relative paths.
     error : type, optional
-        What is raised.
+        Class of the error that is raised.
+    index : int
+        Position among the file's tables of the same name, ``[[name]]``.
     """
+    from pydantic import ValidationError
+
+    table = _Table(path, error, tuple(name.split(".")) if name else (), index)
     if not isinstance(values, Mapping):
-        raise error(f"[{name}] must be a table", path=path)
-    known = [field for field in fields(kind) if field.init]  # type: ignore[arg-type]
-    where = f"[{name}] " if name else ""
-    check_keys(values, [field.name for field in known], where, path, error)
-    annotations = typing.get_type_hints(kind)
-    converted: dict[str, Any] = {}
-    for key, value in values.items():
-        wanted = annotations[key]
-        if is_dataclass(wanted) and not isinstance(value, typing.cast(type, wanted)):
-            inner = f"{name}.{key}" if name else key
-            converted[key] = section(typing.cast(type, wanted), value, inner, path, error)
-            continue
-        try:
-            converted[key] = _convert(value, wanted, path.parent if path else Path())
-        except (TypeError, ValueError):
-            expected = _describe(wanted)
-            raise error(f"{where}{key} must be {expected}, not {value!r}", path=path) from None
-    for field in known:
-        if field.default is field.default_factory is MISSING and field.name not in converted:
-            raise error(f"{where}{field.name} is missing", path=path)
+        raise table.failure(f"[{name}] must be a table", [], values)
     try:
-        return kind(**converted)
+        content = json.dumps({name: values}, default=_plain)
+        context = path.parent if path else Path()
+        converted: T = _adapter(typing.cast("Any", target)).validate_json(content, context=context)[
+            name
+        ]
+        return converted
+    except TypeError as reason:
+        raise table.failure(f"{table}{reason}", [], values) from None
+    except ValidationError as reasons:
+        raise _failure(table, target, values, reasons) from None
     except AsrHlgError as reason:
-        # What the dataclass itself refuses, a range for instance, gets its place.
-        raise error(f"{where}{reason.message}", path=path, remedy=reason.remedy) from None
+        # The dataclass refused a value: it is out of its range, or contradicts another.
+        for key, inner in _tables_of(target).items():
+            if isinstance(values.get(key), Mapping):
+                section(inner, values[key], f"{name}.{key}" if name else key, path, error, index)
+        named = [key for key in values if re.search(rf"\b{re.escape(key)}\b", reason.message)]
+        keys, value = (named[:1], values[named[0]]) if named else ([], values)
+        raise table.failure(f"{table}{reason.message}", keys, value, reason.remedy) from None
 
 
-def _convert(value: Any, annotation: Any, folder: Path) -> Any:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is Any:
-        return value
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise ValueError
-        return value
-    if origin in (typing.Union, types.UnionType):
-        for choice in arguments:
-            if choice is not type(None):
-                try:
-                    return _convert(value, choice, folder)
-                except (TypeError, ValueError):
-                    continue
-        raise TypeError
-    if origin in (list, tuple):
-        if not isinstance(value, (list, tuple)):
-            raise TypeError
-        return origin(_convert(item, arguments[0], folder) for item in value)
-    if annotation is Path:
-        if not isinstance(value, str) or not value:
-            raise TypeError
-        return folder / value
-    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not annotation:
-        raise TypeError
-    return value
+@functools.cache
+def _adapter(target: Any) -> TypeAdapter[Any]:
+    """Validator of a named table. Its configuration holds for nested dataclasses, too."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    # pydantic refuses a configuration for a dataclass itself, hence the dict around it.
+    return TypeAdapter(dict[str, target], config=ConfigDict(strict=True, extra="forbid"))
+
+
+def _plain(value: object) -> Any:
+    """JSON form of dataclasses and paths, which callers in Python may pass."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} is not a number, a string, a list or a table")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """Place of a table in a file, for errors."""
+
+    path: Path | None
+    error: type[AsrHlgError]
+    keys: tuple[str, ...] = ()
+    index: int = 0
+
+    def __str__(self) -> str:
+        return f"[{'.'.join(self.keys)}] " if self.keys else ""
+
+    def failure(
+        self, message: str, keys: Sequence[str], value: Any, remedy: str | None = None
+    ) -> AsrHlgError:
+        """Error with the line of a key of the table, or of its header where there are no keys."""
+        line = _line(self.path, [*self.keys, *keys], value, self.index)
+        return self.error(message, path=self.path, line=line, remedy=remedy)
+
+    def unknown_key(self, key: str, value: Any, known: Iterable[str]) -> AsrHlgError:
+        """Error that names a key, and the known key that was probably meant."""
+        return self.failure(f"unknown key {self}{key}", [key], value, nearest(key, known))
+
+
+def _failure(
+    table: _Table, target: type, values: Mapping[str, Any], reasons: ValidationError
+) -> AsrHlgError:
+    """Error for the first of pydantic's reasons; an unknown key goes before a missing one."""
+    order = {"unexpected_keyword_argument": 0, "missing": 2}
+    reason = min(reasons.errors(), key=lambda each: order.get(each["type"], 1))
+    key, *inner = map(str, reason["loc"][1:])
+    while inner and key in (tables := _tables_of(target)):
+        table = dataclasses.replace(table, keys=(*table.keys, key))
+        target, values = tables[key], values[key]
+        key, *inner = inner
+    if reason["type"] == "unexpected_keyword_argument":
+        known = [field.name for field in dataclasses.fields(target)]
+        return table.unknown_key(key, values[key], known)
+    if reason["type"] == "missing":
+        return table.failure(f"{table}{key} is missing", [], values)
+    expected = _describe(typing.get_type_hints(target)[key])
+    message = f"{table}{key} must be {expected}, not {values[key]!r}"
+    return table.failure(message, [key], values[key])
+
+
+def _tables_of(target: type) -> dict[str, type]:
+    """Fields of a dataclass that are dataclasses themselves, or may be, with their types."""
+    return {
+        name: choice
+        for name, annotation in typing.get_type_hints(target).items()
+        for choice in (annotation, *typing.get_args(annotation))
+        if isinstance(choice, type) and dataclasses.is_dataclass(choice)
+    }
 
 
 def _describe(annotation: Any) -> str:
+    """Which values a field takes, for messages."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return "one of " + ", ".join(map(repr, arguments))
@@ -142,11 +227,49 @@ def _describe(annotation: Any) -> str:
         return " or ".join(_describe(a) for a in arguments if a is not type(None))
     if origin in (list, tuple):
         return f"a list, every item {_describe(arguments[0])}"
-    names = {
-        bool: "true or false",
-        int: "an integer",
-        float: "a number",
-        str: "a string",
-        dict: "a table",
-    }
-    return names.get(annotation, "a path")
+    return _TYPE_NAMES.get(annotation, "a table")
+
+
+def _line(path: Path | None, keys: Sequence[str], value: Any, index: int = 0) -> int | None:
+    """Line of a TOML file, counted from 1, at which a key is set or a table begins.
+
+    Returns None where the file has another value: the command line may replace values.
+    """
+    if path is None or path.suffix != ".toml":
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+        content: Any = tomllib.loads(text)
+        for key in keys:
+            content = content[key]
+            if isinstance(content, list) and isinstance(content[0], dict):
+                content = content[index]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    if content != value and not isinstance(value, Mapping):
+        return None
+    return _line_of_key(text, list(keys), index)
+
+
+def _line_of_key(text: str, keys: list[str], index: int) -> int | None:
+    """Line of a key, or of the innermost table around it that has a line of its own."""
+    table: list[str] = []
+    headers: Counter[str] = Counter()
+    best, best_length = None, 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.fullmatch(line):
+            place = table = _parts(header[1])
+            headers[header[1]] += 1
+        elif key := _KEY.match(line):
+            place = table + _parts(key[1])
+        else:
+            continue
+        repeated = table and headers[table[0]] not in (0, index + 1)
+        if place == keys[: len(place)] and len(place) > best_length and not repeated:
+            best, best_length = number, len(place)
+    return best
+
+
+def _parts(name: str) -> list[str]:
+    """Parts of a dotted TOML name, without quotes."""
+    return [part.strip(" \t\"'") for part in name.split(".")]

@@ -93,7 +93,7 @@ class Recipe:
         path = Path(path)
         content = read_toml(path, "recipe", GraphError)
         known = [f.name for f in fields(cls) if f.name != "path"]
-        check_keys(content, known, "", path, GraphError)
+        check_keys(content, known, path, GraphError)
         sections = {
             "lexicon": LexiconSection,
             "topology": TopologySection,

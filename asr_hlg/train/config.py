@@ -52,14 +52,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from asr_hlg.data import Augmentation, LoaderOptions, SpecAugmentOptions
 from asr_hlg.errors import OptionError
-from asr_hlg.settings import check_keys, read_toml, section, tomllib
+from asr_hlg.settings import RelativeToFile, check_keys, read_toml, section, tomllib
 from asr_hlg.train.optimiser import OptimiserOptions
 from asr_hlg.train.options import TrainingOptions
 
+NamedPath = Annotated[Path, RelativeToFile()]
 LossKind = Literal["ctc", "hmm", "lf_mmi", "cross_entropy"]
 
 
@@ -72,8 +73,8 @@ class DataSection:
     lexicon lacks: they get the pronunciation that :mod:`asr_hlg.lexicon.g2p` guesses.
     """
 
-    train: list[Path]
-    dev: list[Path] = field(default_factory=list)
+    train: list[NamedPath]
+    dev: list[NamedPath] = field(default_factory=list)
     drop_short: bool = False
     guess_words: bool = False
 
@@ -160,8 +161,8 @@ class TestSet:
     """Cuts that the final model is tested on, with a graph of their own if they need one."""
 
     name: str
-    cuts: list[Path]
-    graph: Path | None = None
+    cuts: list[NamedPath]
+    graph: NamedPath | None = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ class TrainingConfig:
         for change in changes:
             _apply(content, change, path)
         known = [f.name for f in fields(cls) if f.name not in ("path", "content")]
-        check_keys(content, known, "", path)
+        check_keys(content, known, path)
         for name in ("graph", "data", "network", "loss"):
             if name not in content:
                 raise OptionError(
@@ -229,7 +230,10 @@ class TrainingConfig:
             task=top.task or path.stem,
             network=_network(content["network"], path),
             search=_table(content, "search", path),
-            test=[section(TestSet, table, "test", path) for table in content.get("test", ())],
+            test=[
+                section(TestSet, table, "test", path, index=index)
+                for index, table in enumerate(content.get("test", ()))
+            ],
             **sections,
         )
 
@@ -243,7 +247,7 @@ class TrainingConfig:
 class _Top:
     """The keys that stand in no section."""
 
-    graph: Path
+    graph: NamedPath
     task: str = ""
 
 
