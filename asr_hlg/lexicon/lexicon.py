@@ -126,27 +126,6 @@ class Lexicon:
         end = () if boundary is None else (boundary,)
         return cls(((word, (*word, *end)) for word in dict.fromkeys(words)), **options)
 
-    @classmethod
-    def from_sentencepiece(cls, model, words: Iterable[str], **options) -> Lexicon:
-        """Spell every word with the pieces of a sentencepiece model, for BPE acoustic models.
-
-        Parameters
-        ----------
-        model : str, Path or sentencepiece.SentencePieceProcessor
-            A ``.model`` file, or one that is loaded.
-        words : iterable of str
-            A word with a character that the model lacks is a `LexiconError`.
-        **options
-            As for `Lexicon`. ``tokens`` defaults to the model's pieces in its own order, with
-            ``<blk>`` put before them unless it is the first of them; a model that keeps its
-            ``<blk>`` elsewhere needs ``tokens``.
-        """
-        from asr_hlg.lexicon.subword import spell
-
-        entries, pieces = spell(model, words)
-        options.setdefault("tokens", pieces)
-        return cls(entries, **options)
-
     def __len__(self) -> int:
         return len(self.entries)
 

@@ -319,49 +319,6 @@ def test_characters():
     assert len(Lexicon.from_characters(["to", "too"])) == 2
 
 
-@pytest.fixture(scope="module")
-def pieces(tmp_path_factory):
-    sentencepiece = pytest.importorskip("sentencepiece")
-    folder = tmp_path_factory.mktemp("bpe")
-    text = folder / "text"
-    text.write_text("the cat and the hat and the cat sat\n" * 20)
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(text),
-        model_prefix=str(folder / "bpe"),
-        model_type="bpe",
-        vocab_size=24,
-        user_defined_symbols=["<blk>"],
-        unk_id=1,
-        bos_id=-1,
-        eos_id=-1,
-        minloglevel=2,
-    )
-    return folder / "bpe.model"
-
-
-def test_sentencepiece(pieces):
-    import sentencepiece
-
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(pieces))
-    lexicon = Lexicon.from_sentencepiece(pieces, ["cat", "and", "hat"])
-    spelt = lexicon.pronunciations("cat")[0]
-    assert "".join(spelt) == "▁cat"
-    assert list(spelt) == processor.encode("cat", out_type=str)
-    pieces_in_order = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
-    assert pieces_in_order[0] == "<blk>"
-    assert symbols.names(lexicon.tokens)[: lexicon.num_tokens] == pieces_in_order
-    assert Lexicon.from_sentencepiece(processor, ["cat"]).pronunciations("cat") == [spelt]
-
-
-def test_words_that_sentencepiece_cannot_spell(pieces, tmp_path):
-    with pytest.raises(LexiconError, match="cannot spell 'žluť'"):
-        Lexicon.from_sentencepiece(pieces, ["cat", "žluť"])
-    path = tmp_path / "no.model"
-    path.write_text("nothing of the kind")
-    with pytest.raises(LexiconError, match=r"no.model: is no sentencepiece model"):
-        Lexicon.from_sentencepiece(path, ["cat"])
-
-
 def test_a_hundred_thousand_words_become_L_quickly(tmp_path):
     random = np.random.default_rng(3)
     phones = np.array([f"p{i}" for i in range(40)])
