@@ -91,7 +91,7 @@ def test_words_come_from_the_lexicon_then_its_sources_then_a_guess(tmp_path):
         ("cat\nat | (a", 2, "expected '\\)'"),
         ("cat\n\nzoo at\n", 3, "'zoo' is not in the lexicon and cannot be pronounced"),
         ("кот", 1, "cannot be pronounced"),
-        ("", 1, "says nothing"),
+        ("", 1, "accepts no sentence"),
     ],
 )
 def test_mistakes_are_named_with_file_and_line(tmp_path, text, line, message):
