@@ -54,7 +54,7 @@ def to_arcs(grammar: Rules, word_ids: Callable[[str], int]) -> Arcs:
             return arcs
     raise GrammarError(
         f"the grammar needs more than {_MAX_WORDS:,} states",
-        remedy="split phrases that differ only many words after their beginning into rules",
+        remedy="rewrite alternatives so that they differ in their first words",
     )
 
 
