@@ -1,11 +1,11 @@
-"""Give every reader of files thousands that are nearly right: `make fuzz`.
+"""Fuzz every reader of files with mutated valid files: `make fuzz`.
 
     python scripts/fuzz.py                              # all readers, 100,000 cases each: hours
     python scripts/fuzz.py arpa grammar --cases 5000
     python scripts/fuzz.py arpa --seed 7 --case 4711    # one case again, with its traceback
 
-Each case may be read or refused with one of our errors. Another exception, a crash, more than
-10 s of CPU time or more than 1 GB of memory is a finding; the exit status is then 1.
+A case must be read, or refused with an AsrHlgError. Another exception, a crash, a hang (more than
+--cpu-seconds) or more than 1 GB of memory is a finding; the exit status is then 1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import os
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,16 +28,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from tests.fuzz.readers import READERS
-from tests.fuzz.running import Outcome, case_of, in_memory, run
+from tests.fuzz.running import CPU_SECONDS, Outcome, case_of, in_memory, run
 
 
 def main() -> int:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("readers", nargs="*", metavar="READER", help=f"of {', '.join(READERS)}")
     parser.add_argument("--cases", type=int, default=100_000, help="for each reader (100,000)")
-    parser.add_argument("--seed", type=int, default=0, help="other seeds, other cases (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random mutations (0)")
+    parser.add_argument(
+        "--cpu-seconds",
+        type=int,
+        default=CPU_SECONDS,
+        metavar="N",
+        help=f"CPU time after which a case counts as a hang ({CPU_SECONDS})",
+    )
     parser.add_argument("--processes", type=int, default=2, help="readers side by side (2)")
-    parser.add_argument("--case", type=int, help="run this case alone, and show what happens")
+    parser.add_argument("--case", type=int, help="run this case alone, and show its traceback")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="with --case: write it there")
     options = parser.parse_args()
     names = options.readers or list(READERS)
@@ -47,7 +57,7 @@ def main() -> int:
         return show(names[0], options.seed, options.case, options.keep)
     failed = False
     print(f"{'reader':<20} {'cases':>9} {'read':>9} {'refused':>9} {'findings':>9} {'seconds':>9}")
-    for outcome in outcomes(names, options.cases, options.seed, options.processes):
+    for outcome in outcomes(names, options):
         failed = failed or bool(outcome.findings)
         numbers = outcome.cases, outcome.accepted, outcome.refused, len(outcome.findings)
         columns = " ".join(f"{number:>9,}" for number in numbers)
@@ -58,15 +68,17 @@ def main() -> int:
     return int(failed)
 
 
-def outcomes(names: list[str], cases: int, seed: int, processes: int):
-    """What comes of each reader, as soon as it is done."""
+def outcomes(names: list[str], options: argparse.Namespace) -> Iterator[Outcome]:
+    """Yield the outcome of each reader as soon as it is done."""
     forks = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(processes, forks) as pool:
-        waiting = [pool.submit(run, name, range(cases), seed) for name in names]
+    run_reader = partial(
+        run, cases=range(options.cases), seed=options.seed, cpu_seconds=options.cpu_seconds
+    )
+    with ProcessPoolExecutor(options.processes, forks) as pool:
+        waiting = [pool.submit(run_reader, name) for name in names]
         bar = tqdm(as_completed(waiting), total=len(names), unit="reader", disable=None)
         for done in bar:
-            outcome: Outcome = done.result()
-            yield outcome
+            yield done.result()
 
 
 def show(name: str, seed: int, number: int, keep: Path | None) -> int:

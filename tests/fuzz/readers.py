@@ -263,7 +263,8 @@ def _hear(path: Path) -> None:
             for _ in recording.blocks(RATE, max_seconds=60.0):
                 good += 1
         except AudioError as error:
-            assert "\n" not in str(error), error
+            if "\n" in str(error):
+                raise ValueError(f"an error of several lines: {error}") from None
             fault = error
     if fault is not None and not good:
         raise fault

@@ -20,8 +20,8 @@ from random import Random
 from asr_hlg.errors import AsrHlgError
 from tests.fuzz.readers import READERS, Reader
 
-CPU_SECONDS = 10  # that a case may take
-WALL_SECONDS = 120  # that it may wait, for what a hang without work is
+CPU_SECONDS = 10  # of a case, by default
+WALL_SECONDS = 12  # of a case for each of its CPU seconds: a case may also wait for ever
 MEMORY = 1 << 30  # bytes of address space that a process may add
 RESIDENT = 400 << 20  # bytes of memory that cases may add in all
 _COUNTERS = "<qqqq"  # case in progress, accepted, refused, findings
@@ -68,8 +68,10 @@ def case_of(reader: Reader, seeds: Sequence[bytes], seed: int, number: int) -> b
     return reader.mutate(random, random.choice(seeds))
 
 
-def run(name: str, cases: range, seed: int, most_findings: int = 20) -> Outcome:
-    """Give a reader some cases, going on behind those that end its process."""
+def run(
+    name: str, cases: range, seed: int, most_findings: int = 20, cpu_seconds: int = CPU_SECONDS
+) -> Outcome:
+    """Run some cases of a reader, in a new process after each case that ends the process."""
     reader = READERS[name]
     outcome = Outcome(name, seed)
     begun = time.monotonic()
@@ -81,7 +83,9 @@ def run(name: str, cases: range, seed: int, most_findings: int = 20) -> Outcome:
         rest = cases
         while rest and len(outcome.findings) < most_findings:
             counters[:] = struct.pack(_COUNTERS, rest.start, 0, 0, 0)
-            ended = _run_in_fork(reader, seeds, rest, seed, Path(folder), counters, report)
+            ended = _run_in_fork(
+                reader, seeds, rest, seed, Path(folder), counters, report, cpu_seconds
+            )
             reached, accepted, refused, found = struct.unpack(_COUNTERS, counters)
             outcome.accepted += accepted
             outcome.refused += refused
@@ -105,12 +109,13 @@ def _run_in_fork(
     folder: Path,
     counters: mmap.mmap,
     report: Path,
+    cpu_seconds: int,
 ) -> str | None:
-    """Run cases in a child until one ends it; says how, None if none did."""
+    """Run cases in a child process until one ends it; returns how, None if none did."""
     pid = os.fork()
     if pid == 0:
         try:
-            _run_cases(reader, seeds, cases, seed, folder, counters, report)
+            _run_cases(reader, seeds, cases, seed, folder, counters, report, cpu_seconds)
             os._exit(0)
         finally:
             os._exit(99)
@@ -122,15 +127,15 @@ def _run_in_fork(
         time.sleep(0.02)
         if counters[:8] != last:
             last, since = counters[:8], time.monotonic()
-        elif time.monotonic() - since > WALL_SECONDS:
+        elif time.monotonic() - since > WALL_SECONDS * cpu_seconds:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return f"hangs: no answer in {WALL_SECONDS} s"
+            return f"hangs: no answer in {WALL_SECONDS * cpu_seconds} s"
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
         return None
     if code == -signal.SIGPROF:
-        return f"hangs: more than {CPU_SECONDS} s of CPU time"
+        return f"hangs: more than {cpu_seconds} s of CPU time"
     return f"dies: {signal.Signals(-code).name}" if code < 0 else f"dies: exit status {code}"
 
 
@@ -142,15 +147,17 @@ def _run_cases(
     folder: Path,
     counters: mmap.mmap,
     report: Path,
+    cpu_seconds: int,
 ) -> None:
     _silence()
+    _warm_up(reader, seeds, folder)
     _limit_memory()
     before = _resident()
     accepted = refused = found = 0
     for number in cases:
         counters[:] = struct.pack(_COUNTERS, number, accepted, refused, found)
         data = case_of(reader, seeds, seed, number)
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
         what = answer(reader, data, folder)
         signal.setitimer(signal.ITIMER_PROF, 0)
         if _resident() - before > RESIDENT:
@@ -184,8 +191,14 @@ def answer(reader: Reader, data: bytes, folder: Path) -> str:
     return "accepted"
 
 
+def _warm_up(reader: Reader, seeds: Sequence[bytes], folder: Path) -> None:
+    """Read the valid files, so that importing and compiling (numba) count for no case."""
+    for seed in seeds:
+        answer(reader, seed, folder)
+
+
 def _silence() -> None:
-    """What libraries in C say of bad files is of no interest here."""
+    """Discard what libraries in C print about bad files."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
