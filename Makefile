@@ -102,7 +102,7 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/draw_lecture.py
 	$(BIN)/python scripts/draw_architecture.py
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 soak: $(VENV)/.installed
 	$(BIN)/python scripts/soak.py --graph graphs/$(GRAPH) --minutes $(MINUTES) --write docs/reliability.md
