@@ -23,8 +23,8 @@ help:
 	@echo 'make install            install the project and its exact dependencies into $(VENV)'
 	@echo 'make graph GRAPH=en     compile graphs/en.toml into graphs/en/ (also: cat_hat, en-full)'
 	@echo 'make decode WAVS=...    transcribe recordings (default: the examples)'
-	@echo 'make digits MODEL=...   train on spoken digits: conformer (default), blstm, tdnn'
-	@echo 'make digits-transducer  train a transducer on strings of digits'
+	@echo 'make digits MODEL=...   train on spoken digits: conformer (default), blstm, tdnn, …'
+	@echo 'make digits-transducer  train a transducer on strings of digits, compare its searches'
 	@echo 'make test               run the test suite; make test-slow runs the slow tests'
 	@echo 'make test-ray           install Ray (500 MB) and test --engine ray'
 	@echo 'make lint               ruff, mypy, import contracts; make format rewrites the layout'
@@ -69,7 +69,8 @@ digits: $(VENV)/.installed
 	$(BIN)/python scripts/train_digits.py $(MODEL) $(ARGS)
 
 digits-transducer: $(VENV)/.installed
-	$(BIN)/python scripts/train_digits_transducer.py $(ARGS)
+	$(BIN)/python scripts/train_digits.py transducer $(ARGS)
+	$(BIN)/python benchmarks/transducer_searches.py .work/digits/transducer/model.npz
 
 test: $(VENV)/.installed-dev
 	$(BIN)/asr-hlg graph cat_hat

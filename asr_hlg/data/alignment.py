@@ -18,6 +18,7 @@ from lhotse.supervision import AlignmentItem, SupervisionSegment
 from lhotse.utils import fastcopy
 from torch import Tensor
 
+from asr_hlg.acoustic.network import Network
 from asr_hlg.errors import DataError
 from asr_hlg.losses import UNALIGNED
 
@@ -30,9 +31,9 @@ _ROUNDING = 5e-4
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """Which labels a loader makes of alignments: one for each frame that a network puts out.
+    """How a loader turns alignments into labels, one for each output frame of a network.
 
-    >>> FrameLabels(network.config.tokens, network.config.frame_shift, network.output_lengths)
+    >>> FrameLabels.of(network)
 
     Attributes
     ----------
@@ -47,6 +48,11 @@ class FrameLabels:
     names: tuple[str, ...]
     frame_shift: float
     num_frames: Callable[[Tensor], Tensor]
+
+    @classmethod
+    def of(cls, network: Network) -> FrameLabels:
+        """Labels for the output columns and frames of a network."""
+        return cls(network.config.tokens, network.config.frame_shift, network.output_lengths)
 
     @cached_property
     def columns(self) -> dict[str, int]:

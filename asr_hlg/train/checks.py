@@ -1,9 +1,10 @@
-"""What is wrong with the training data, found before training and not an hour into it."""
+"""Checks of the training data, made before training begins."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from lhotse import CutSet
@@ -13,8 +14,14 @@ from torch import Tensor
 from asr_hlg import data
 from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.acoustic.network import Network
-from asr_hlg.errors import DataError
-from asr_hlg.losses.sequence import SequenceLoss
+from asr_hlg.errors import DataError, LexiconError
+
+
+class ChecksTranscripts(Protocol):
+    """A loss that is computed from transcripts: a sequence loss or a transducer's."""
+
+    def check(self, ids: Iterable[str], texts: Iterable[str], num_frames: Iterable[int]) -> None:
+        """Raise LexiconError for unknown words, DataError for too few frames."""
 
 
 def read_cuts(sources: Sequence[Path]) -> CutSet:
@@ -25,96 +32,106 @@ def read_cuts(sources: Sequence[Path]) -> CutSet:
     DataError
         If there are none, one has no transcript, or two have the same id.
     """
-    found: dict[str, Cut] = {}
+    by_id: dict[str, Cut] = {}
     for source in sources:
         for cut in data.cuts(source):
-            if cut.id in found:
+            if cut.id in by_id:
                 raise DataError(
                     f"cut {cut.id!r} is there twice", path=source, remedy="give each its own id"
                 )
-            found[cut.id] = cut
-    if not found:
+            by_id[cut.id] = cut
+    if not by_id:
         raise DataError("there are no cuts", remedy="name manifests or folders in [data]")
-    return CutSet(list(found.values()))
+    return CutSet(list(by_id.values()))
 
 
 def check_transcripts(
-    loss: SequenceLoss,
+    loss: ChecksTranscripts,
     network: Network,
     cuts: CutSet,
     fastest: float = 1.0,
     drop_short: bool = False,
     report: Callable[[str], None] = print,
 ) -> CutSet:
-    """Refuse words without a pronunciation, and utterances too short for what was said.
+    """Refuse words without a pronunciation, and utterances with too few frames for their words.
 
     Parameters
     ----------
-    loss : SequenceLoss
+    loss : ChecksTranscripts
     network : Network
     cuts : CutSet
     fastest : float
-        The greatest factor of speed perturbation: it shortens utterances.
+        The greatest factor of speed perturbation, which shortens utterances.
     drop_short : bool
-        Leave utterances that are too short out, and report them, instead of refusing them.
+        Leave out utterances with too few frames, and report them, instead of refusing them.
     report : callable
 
     Returns
     -------
     CutSet
-        What can be trained on.
+        The cuts that can be trained on.
 
     Raises
     ------
-    LexiconError, AsrHlgError
+    LexiconError, DataError
         Naming the utterances and what can be done.
     """
-    num_frames = dict(zip((cut.id for cut in cuts), frames(network, cuts, fastest), strict=True))
-    texts = {cut.id: data.text_of(cut) for cut in cuts}
+    utterances = [
+        (cut.id, data.text_of(cut), num_frames)
+        for cut, num_frames in zip(cuts, frames(network, cuts, fastest), strict=True)
+    ]
     if drop_short:
-        known = {i: t for i, t in texts.items() if all(w in loss.graphs.lexicon for w in t.split())}
-        short = [i for i, t in known.items() if num_frames[i] < loss.graphs.of(t).least_frames]
+        short = {id for id, text, num_frames in utterances if _is_short(loss, text, num_frames)}
         if short:
             report(
                 f"left out {len(short)} utterances too short for their transcript: "
-                + ", ".join(short)
+                + ", ".join(id for id, *_ in utterances if id in short)
             )
-            cuts = cuts.filter(lambda cut: cut.id not in set(short)).to_eager()
-            if not len(cuts):
-                raise DataError("every utterance is too short for its transcript")
-    ids = [cut.id for cut in cuts]
-    loss.check(ids, [texts[id] for id in ids], [num_frames[id] for id in ids])
+            cuts = cuts.filter(lambda cut: cut.id not in short).to_eager()
+            utterances = [utterance for utterance in utterances if utterance[0] not in short]
+        if not utterances:
+            raise DataError("every utterance is too short for its transcript")
+    loss.check(*zip(*utterances, strict=True))
     return cuts
 
 
+def _is_short(loss: ChecksTranscripts, text: str, num_frames: int) -> bool:
+    """Whether an utterance has too few frames; words that are unknown are another error."""
+    try:
+        loss.check([""], [text], [num_frames])
+    except DataError:
+        return True
+    except LexiconError:
+        return False
+    return False
+
+
 def alignments(network: Network, cuts: CutSet) -> list[Tensor]:
-    """The labels of all cuts: int64 ``(output frames,)`` each.
+    """Frame labels of all cuts, int64 ``(output frames,)`` each.
 
     Raises
     ------
     DataError
         If a cut has no alignment, or one with a label that is no output of the network.
     """
-    labels = data.FrameLabels(
-        network.config.tokens, network.config.frame_shift, network.output_lengths
-    )
+    labels = data.FrameLabels.of(network)
     return [
-        data.frame_labels(cut, labels.columns, labels.frame_shift, number)
-        for cut, number in zip(cuts, frames(network, cuts), strict=True)
+        data.frame_labels(cut, labels.columns, labels.frame_shift, num_frames)
+        for cut, num_frames in zip(cuts, frames(network, cuts), strict=True)
     ]
 
 
-def frames(network: Network, cuts: CutSet, fastest: float = 1.0) -> Iterator[int]:
-    """How many frames the network gives for every cut."""
+def frames(network: Network, cuts: Iterable[Cut], fastest: float = 1.0) -> Iterator[int]:
+    """Number of output frames of the network for every cut, sped up by a factor."""
     config = network.config
     for cut in cuts:
         samples = int(cut.duration * config.sample_rate / fastest)
-        length = _inputs(samples, config.sample_rate, config.fbank)
+        length = _num_inputs(samples, config.sample_rate, config.fbank)
         yield int(network.output_lengths(torch.tensor([length]))[0])
 
 
-def _inputs(samples: int, sample_rate: int, fbank: FbankOptions | None) -> int:
-    """Samples, or frames of filter banks, for so many samples (Kaldi's count of frames)."""
+def _num_inputs(samples: int, sample_rate: int, fbank: FbankOptions | None) -> int:
+    """Length of a network's input: samples, or filter-bank frames as Kaldi counts them."""
     if fbank is None:
         return samples
     shift = round(fbank.frame_shift * sample_rate)

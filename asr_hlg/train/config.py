@@ -1,4 +1,4 @@
-"""Training configs: one TOML file that says what is trained, on what, and how.
+"""Training configs: one TOML file with the data, the network, the loss and all options.
 
     task = "digits"                       # the table in which the result is listed
     graph = "../graphs/digits.toml"       # recipe of L and H, and of the graph for the dev set
@@ -16,10 +16,14 @@
     [network]
     kind = "blstm"                        # with fields of its configuration; or
     # init = "hama"                       # a trained network to start from: hama, or a file
+                                          # kind = "transducer" with init: on a trained encoder
 
     [loss]
-    kind = "ctc"                          # ctc, hmm, lf_mmi, cross_entropy
+    kind = "ctc"                          # ctc, hmm, lf_mmi, cross_entropy, transducer
     regularise = 0.0                      # keep close to the initial network: 0.2 for adaptation
+
+    [pruned_loss]                         # of a transducer: asr_hlg.transducer.PrunedLossOptions
+    prune_range = 5
 
     [loader]                              # asr_hlg.data.LoaderOptions
     max_duration = 60.0                   # seconds of sound in a batch
@@ -35,10 +39,16 @@
     start = "full_sum"
     rounds = [5, 15]
 
+    [[stage]]                             # trainings in turn: asr_hlg.train.stages
+    network.trainable = ["norm"]          # keys that differ from those above
+
+    [[stage]]
+    training.epochs = 5
+
     [search]                              # for dev and test sets; default: the recipe's own
     acoustic_scale = 1.0
 
-    [[test]]                              # as many as you like, decoded with the final model
+    [[test]]                              # any number of test sets, for the final model
     name = "theo"
     cuts = ["data/theo.jsonl.gz"]
     graph = "../graphs/digit-loop.toml"   # default: the one above
@@ -48,9 +58,10 @@ Paths are relative to the config.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -59,18 +70,25 @@ from asr_hlg.errors import OptionError
 from asr_hlg.settings import RelativeToFile, check_keys, read_toml, section, tomllib
 from asr_hlg.train.optimiser import OptimiserOptions
 from asr_hlg.train.options import TrainingOptions
+from asr_hlg.transducer import PrunedLossOptions
 
 NamedPath = Annotated[Path, RelativeToFile()]
-LossKind = Literal["ctc", "hmm", "lf_mmi", "cross_entropy"]
+LossKind = Literal["ctc", "hmm", "lf_mmi", "cross_entropy", "transducer"]
 
 
 @dataclass(frozen=True)
 class DataSection:
-    """Where the cuts are; each as :func:`asr_hlg.data.cuts` takes it.
+    """Sources of the cuts, each as :func:`asr_hlg.data.cuts` takes it.
 
-    ``drop_short`` leaves utterances that are too short for their transcript out, with a note,
-    where they would otherwise be an error. ``guess_words`` does the same for words that the
-    lexicon lacks: they get the pronunciation that :mod:`asr_hlg.lexicon.g2p` guesses.
+    Attributes
+    ----------
+    train, dev : list of Path
+    drop_short : bool
+        Leave out utterances that are too short for their transcript, with a note; otherwise they
+        are an error.
+    guess_words : bool
+        Give words that the lexicon lacks the pronunciation that :mod:`asr_hlg.lexicon.g2p`
+        guesses, with a note; otherwise they are an error.
     """
 
     train: list[NamedPath]
@@ -81,11 +99,11 @@ class DataSection:
 
 @dataclass(frozen=True)
 class LossSection:
-    """Which loss, and what belongs to it.
+    """The loss and its options.
 
     Attributes
     ----------
-    kind : {"ctc", "hmm", "lf_mmi", "cross_entropy"}
+    kind : {"ctc", "hmm", "lf_mmi", "cross_entropy", "transducer"}
     regularise : float
         In [0, 1): weight of the distance to the initial network's outputs, see
         :class:`asr_hlg.train.FrameObjective`.
@@ -101,9 +119,11 @@ class LossSection:
     prior_scale: float | None = None
     prior_momentum: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.regularise < 1:
             raise OptionError(f"regularise must be at least 0 and below 1, not {self.regularise}")
+        if self.regularise and self.kind == "transducer":
+            raise OptionError("regularise is for losses of frames, not for a transducer's")
         for name in ("prior_scale", "prior_momentum"):
             if getattr(self, name) is not None and self.kind != "hmm":
                 raise OptionError(f"{name} belongs to the loss hmm, not to {self.kind}")
@@ -125,29 +145,27 @@ class HybridSection:
     rounds: list[int]
     start: Literal["uniform", "full_sum"] = "uniform"
 
-    def __post_init__(self):
-        if self.start not in ("uniform", "full_sum"):
-            raise OptionError(f"start is uniform or full_sum, not {self.start!r}")
+    def __post_init__(self) -> None:
         if not self.rounds or min(self.rounds) < 1:
             raise OptionError(f"rounds are numbers of epochs, at least 1, not {self.rounds}")
 
 
 @dataclass(frozen=True)
 class NetworkSection:
-    """A kind of network with its fields, or a trained one to start from.
+    """A new network of some kind, or a trained one to start from.
 
     Attributes
     ----------
     kind : str, optional
-        As for :func:`asr_hlg.acoustic.nets.create`.
+        As for :func:`asr_hlg.acoustic.nets.create`, or ``transducer``.
     init : str, optional
-        ``hama``, or the path of a network's file.
+        ``hama``, or the path of a network's file. With the kind ``transducer``, its encoder.
     trainable : tuple of str
         Parts of the names of weights: only weights with one of them change, so that little data
         can adapt a network (``norm``: scales and shifts of its normalisations). Empty: all do.
     fields : mapping
-        Of the kind's configuration, where they are not its defaults; beside ``init``, ``dropout``
-        alone can be changed.
+        Fields of the kind's configuration that differ from their defaults; of a trained network,
+        only ``dropout`` can be changed.
     """
 
     kind: str | None = None
@@ -155,10 +173,32 @@ class NetworkSection:
     trainable: tuple[str, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def read(cls, values: Any, path: Path) -> NetworkSection:
+        """Read the table ``[network]`` of a config."""
+        if not isinstance(values, Mapping):
+            raise OptionError("[network] must be a table", path=path)
+        fields = dict(values)
+        own = {name: fields.pop(name) for name in ("kind", "init", "trainable") if name in fields}
+        network = section(NetworkSection, own, "network", path)
+        if network.kind is None and network.init is None:
+            raise OptionError("[network] needs either kind or init", path=path)
+        if network.init is not None and network.kind not in (None, "transducer"):
+            raise OptionError("[network] needs either kind or init, not both", path=path)
+        fixed = [name for name in fields if name != "dropout" and network.kind is None]
+        if fixed:
+            raise OptionError(
+                f"[network] {fixed[0]} is settled by init", path=path, remedy="remove it"
+            )
+        init = network.init
+        if init is not None and init != "hama":
+            init = str(path.parent / init)
+        return replace(network, init=init, fields=fields)
+
 
 @dataclass(frozen=True)
 class TestSet:
-    """Cuts that the final model is tested on, with a graph of their own if they need one."""
+    """Cuts to test the final model on, and the recipe of their graph if it is another one."""
 
     name: str
     cuts: list[NamedPath]
@@ -167,9 +207,17 @@ class TestSet:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """All that a training needs to know; see the module's example.
+    """A training config; see the module's example.
 
-    ``content`` is what the file says, for checkpoints.
+    Attributes
+    ----------
+    path : Path
+    content : mapping
+        The content of the file, for checkpoints.
+    stages : sequence of TrainingConfig
+        A config for each ``[[stage]]``.
+    graph, data, network, ... :
+        The keys and sections of the file.
     """
 
     path: Path
@@ -180,6 +228,7 @@ class TrainingConfig:
     loss: LossSection
     augment: Augmentation = field(default_factory=Augmentation)
     spec_augment: SpecAugmentOptions | None = None
+    pruned_loss: PrunedLossOptions | None = None
     loader: LoaderOptions = field(default_factory=LoaderOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
@@ -187,6 +236,7 @@ class TrainingConfig:
     search: Mapping[str, Any] = field(default_factory=dict)
     test: Sequence[TestSet] = ()
     task: str = ""
+    stages: Sequence[TrainingConfig] = ()
 
     @classmethod
     def read(cls, path: str | Path, changes: Sequence[str] = ()) -> TrainingConfig:
@@ -196,8 +246,8 @@ class TrainingConfig:
         ----------
         path : str or Path
         changes : sequence of str
-            ``section.key=value`` that replace or add to what the file has; a value is written as
-            in TOML, quotes around a word left out if you like.
+            ``section.key=value`` that replace or add to the keys of the file and of its stages; a
+            value is written as in TOML, where quotes around a word may be left out.
 
         Raises
         ------
@@ -206,46 +256,68 @@ class TrainingConfig:
         """
         path = Path(path)
         content = read_toml(path, "training config")
-        for change in changes:
-            _apply(content, change, path)
-        known = [f.name for f in fields(cls) if f.name not in ("path", "content")]
+        stages = _tables(content, "stage", path)
+        content.pop("stage", None)
+        contents = [content, *(_merged(content, stage) for stage in stages)]
+        for each in contents:
+            for change in changes:
+                _apply(each, change, path)
+        config, *configs = (cls._of(each, path) for each in contents)
+        if configs and config.hybrid is not None:
+            raise OptionError("has both [hybrid] and [[stage]]; use one of them", path=path)
+        return replace(config, stages=configs)
+
+    @classmethod
+    def _of(cls, content: Mapping[str, Any], path: Path) -> TrainingConfig:
+        known = [f.name for f in fields(cls) if f.name not in ("path", "content", "stages")]
         check_keys(content, known, path)
         for name in ("graph", "data", "network", "loss"):
             if name not in content:
                 raise OptionError(
                     f"{name} is missing", path=path, remedy="see asr-hlg train --help"
                 )
-        if ("hybrid" in content) and content["loss"].get("kind") != "cross_entropy":
-            raise OptionError("[hybrid] is for the loss cross_entropy", path=path)
         top = section(_Top, {n: content[n] for n in ("graph", "task") if n in content}, "", path)
         sections: dict[str, Any] = {
             name: section(kind, content[name], name, path)
             for name, kind in _SECTIONS.items()
             if name in content
         }
+        for name, loss in (("hybrid", "cross_entropy"), ("pruned_loss", "transducer")):
+            if name in sections and sections["loss"].kind != loss:
+                raise OptionError(f"[{name}] is for the loss {loss}", path=path)
+        search = content.get("search", {})
+        if not isinstance(search, Mapping):
+            raise OptionError("[search] must be a table", path=path)
         return cls(
             path=path,
             content=content,
             graph=top.graph,
             task=top.task or path.stem,
-            network=_network(content["network"], path),
-            search=_table(content, "search", path),
+            network=NetworkSection.read(content["network"], path),
+            search=search,
             test=[
-                section(TestSet, table, "test", path, index=index)
-                for index, table in enumerate(content.get("test", ()))
+                section(TestSet, table, "test", path) for table in _tables(content, "test", path)
             ],
             **sections,
         )
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint to fit: all but searching and testing."""
-        aside = ("search", "test", "task", "training", "optimiser")
-        return json.loads(json.dumps({k: v for k, v in self.content.items() if k not in aside}))
+        """The keys that must be the same for a checkpoint to fit: all but searching and testing."""
+        excluded = ("search", "test", "task", "training", "optimiser")
+        kept = {key: value for key, value in self.content.items() if key not in excluded}
+        identity: dict[str, Any] = json.loads(json.dumps(kept))
+        return identity
+
+    def starting_from(self, model: Path) -> TrainingConfig:
+        """The same config with a trained network to start from."""
+        fields = {k: v for k, v in self.network.fields.items() if k == "dropout"}
+        network = replace(self.network, kind=None, init=str(model), fields=fields)
+        return replace(self, network=network)
 
 
 @dataclass(frozen=True)
 class _Top:
-    """The keys that stand in no section."""
+    """The keys outside all sections."""
 
     graph: NamedPath
     task: str = ""
@@ -256,6 +328,7 @@ _SECTIONS: dict[str, type] = {
     "loss": LossSection,
     "augment": Augmentation,
     "spec_augment": SpecAugmentOptions,
+    "pruned_loss": PrunedLossOptions,
     "loader": LoaderOptions,
     "optimiser": OptimiserOptions,
     "training": TrainingOptions,
@@ -263,30 +336,22 @@ _SECTIONS: dict[str, type] = {
 }
 
 
-def _network(values: Any, path: Path) -> NetworkSection:
-    if not isinstance(values, Mapping):
-        raise OptionError("[network] must be a table", path=path)
-    own = {name: values[name] for name in ("kind", "init", "trainable") if name in values}
-    others = {name: value for name, value in values.items() if name not in own}
-    found = section(NetworkSection, own, "network", path)
-    if (found.kind is None) == (found.init is None):
-        raise OptionError("[network] needs either kind or init", path=path)
-    settled = [name for name in others if name != "dropout"] if found.init is not None else []
-    if settled:
-        raise OptionError(
-            f"[network] {settled[0]} is settled by init", path=path, remedy="remove it"
-        )
-    init = found.init
-    if init is not None and init != "hama":
-        init = str(path.parent / init)
-    return NetworkSection(found.kind, init, found.trainable, others)
+def _tables(content: Mapping[str, Any], name: str, path: Path) -> list[Mapping[str, Any]]:
+    """The tables ``[[name]]`` of a config."""
+    tables = content.get(name, [])
+    if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
+        raise OptionError(f"[[{name}]] must be a list of tables", path=path)
+    return tables
 
 
-def _table(content: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
-    values = content.get(name, {})
-    if not isinstance(values, Mapping):
-        raise OptionError(f"[{name}] must be a table", path=path)
-    return values
+def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested tables in which some keys have other values."""
+    merged = copy.deepcopy(dict(content))
+    for key, value in changes.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(old, value) if both else value
+    return merged
 
 
 def _apply(content: dict[str, Any], change: str, path: Path) -> None:

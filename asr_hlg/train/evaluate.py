@@ -1,10 +1,11 @@
-"""Word errors of a network on a set of cuts, found as `asr-hlg transcribe` finds words."""
+"""Word errors of a network on a set of cuts, decoded as ``asr-hlg transcribe`` decodes."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from lhotse.cut import Cut
@@ -16,21 +17,32 @@ from asr_hlg.audio import Recording
 from asr_hlg.data import text_of
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.output.scoring import Errors, score
-from asr_hlg.search import SearchOptions, decode
+from asr_hlg.transducer import Recogniser, Transducer, decoder_for
 
 _BATCH = 32  # utterances whose posteriors are computed together
 
 
 class Evaluation:
-    """A set of cuts with transcripts, and the graph to decode them with."""
+    """A test set and the graph to decode it with; calling it gives a network's word errors.
 
-    def __init__(
-        self, cuts: Iterable[Cut], graph: DecodingGraph, options: SearchOptions | None = None
-    ):
+    Parameters
+    ----------
+    cuts : iterable of Cut
+        With transcripts.
+    graph : DecodingGraph
+    **search
+        Search options that differ from those of the graph's recipe.
+    """
+
+    def __init__(self, cuts: Iterable[Cut], graph: DecodingGraph, **search: Any):
         # Utterances of similar lengths together: less padding.
         self.cuts = sorted(cuts, key=lambda cut: (cut.duration, cut.id))
         self.graph = graph
-        self.options = options or graph.search_options()
+        self.search = search
+
+    def check(self, network: Network) -> None:
+        """Refuse search options that do not exist, and a graph that does not fit the network."""
+        decoder_for(acoustic_model(network), self.graph, **self.search)
 
     def __call__(self, network: Network, device: str | torch.device = "cpu") -> Errors:
         """Word errors of a network, which is in evaluation mode afterwards."""
@@ -40,23 +52,27 @@ class Evaluation:
     def hypotheses(
         self, network: Network, device: str | torch.device = "cpu"
     ) -> Iterator[tuple[str, str]]:
-        """The id of every cut, and what was recognised."""
-        for batch, posteriors in heard(network, self.cuts, device):
-            paths = decode(self.graph, posteriors, self.options).best_path()
+        """Pairs of a cut's id and the words of its best path."""
+        model = acoustic_model(network, device)
+        decoder = decoder_for(model, self.graph, **self.search)
+        for batch, posteriors in posteriors_of(model, self.cuts):
+            paths = decoder.decode(posteriors).best_path()
             yield from ((cut.id, path.text) for cut, path in zip(batch, paths, strict=True))
 
 
-def heard(
-    network: Network, cuts: Iterable[Cut], device: str | torch.device = "cpu"
-) -> Iterator[tuple[list[Cut], Posteriors]]:
-    """The posteriors of cuts, some at a time, as `asr-hlg transcribe` computes them.
+def acoustic_model(network: Network, device: str | torch.device = "cpu") -> NetworkModel:
+    """Wrap a network as the acoustic model that decodes with it, in evaluation mode."""
+    if isinstance(network, Transducer):
+        return Recogniser(network, device)
+    return (ConformerModel if isinstance(network, Conformer) else NetworkModel)(network, device)
 
-    The network is in evaluation mode afterwards.
-    """
-    kind = ConformerModel if isinstance(network, Conformer) else NetworkModel
-    model = kind(network, device)
-    rest = iter(cuts)
-    while batch := list(itertools.islice(rest, _BATCH)):
+
+def posteriors_of(
+    model: NetworkModel, cuts: Iterable[Cut]
+) -> Iterator[tuple[list[Cut], Posteriors]]:
+    """Batches of cuts with their posteriors, in the order of the cuts."""
+    remaining = iter(cuts)
+    while batch := list(itertools.islice(remaining, _BATCH)):
         waveforms = [
             Recording(cut.id, Path(cut.id), manifest_entry=cut).load(model.sample_rate)
             for cut in batch

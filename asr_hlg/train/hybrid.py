@@ -1,8 +1,9 @@
-"""Hybrid models from transcripts alone: alignment and training take turns.
+"""Hybrid models from transcripts alone, by alternating alignment and training.
 
-The first round trains without alignments, by the full sum over them, or on recordings divided
-evenly among their states; each round after it trains on what the network of the round before
-aligns (see :mod:`asr_hlg.align.realign`). A config asks for it with its rounds::
+The first round trains on alignments that divide every recording evenly among the states of its
+transcript, or without alignments by the full sum over all of them; every later round trains on the
+Viterbi alignments of the network of the round before (see :mod:`asr_hlg.align.realign`). The rounds
+are given in the config::
 
     [hybrid]
     start = "full_sum"             # or "uniform"
@@ -11,8 +12,6 @@ aligns (see :mod:`asr_hlg.align.realign`). A config asks for it with its rounds:
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,15 +30,18 @@ from asr_hlg.align.realign import flat_start, realign, share_changed
 from asr_hlg.errors import DataError, OptionError
 from asr_hlg.graph import topology
 from asr_hlg.graph.recipe import Recipe
-from asr_hlg.train import checks, parallel
-from asr_hlg.train.config import LossSection, NetworkSection, TrainingConfig
-from asr_hlg.train.evaluate import heard
-from asr_hlg.train.result import NAME, Result
-from asr_hlg.train.run import MODEL, Say, make_network, train
+from asr_hlg.train import checks
+from asr_hlg.train.config import HybridSection, LossSection, TrainingConfig
+from asr_hlg.train.evaluate import acoustic_model, posteriors_of
+from asr_hlg.train.log import to_stderr
+from asr_hlg.train.prepare import ReportLine, make_network
+from asr_hlg.train.result import Result
+from asr_hlg.train.single import MODEL
+from asr_hlg.train.stages import train_in_turn
 
 
 def train_hybrid(
-    config: TrainingConfig, folder: Path, device: str = "cpu", report: Say | None = None
+    config: TrainingConfig, folder: Path, device: str = "cpu", report: ReportLine | None = None
 ) -> Result:
     """Train by cross-entropy on alignments that improve from round to round.
 
@@ -48,8 +50,8 @@ def train_hybrid(
     config : TrainingConfig
         With ``[hybrid]``; its graph has the topology hmm or chain.
     folder : Path
-        Gets ``round-1/``, ``round-2/``, …, each a training of its own, and the last one's model
-        and result. A round that is finished there is not done again.
+        Gets ``round-1/``, ``round-2/``, …, each a training by itself, and the last one's model
+        and result. A finished round is not repeated.
     device : str
     report : callable, optional
         Takes lines for the user; default: standard error.
@@ -57,60 +59,25 @@ def train_hybrid(
     Returns
     -------
     Result
-        Of the last round, with the time of all rounds.
+        Of the last round, with the epochs and the time of all rounds.
     """
     assert config.hybrid is not None
-    if parallel.under_torchrun():
-        raise OptionError(
-            "rounds of alignment run in one process", path=config.path, remedy="without torchrun"
-        )
-    say = report or (lambda line: tqdm.write(line, file=sys.stderr))
-    aligning = _Aligning(config)
-    labels: dict[str, Tensor] = {}
-    results: list[Result] = []
-    rounds = config.hybrid.rounds
-    place = folder
-    for number, epochs in enumerate(rounds, start=1):
-        before, place = place, folder / f"round-{number}"
-        if (place / NAME).is_file():
-            results.append(Result.read(place / NAME))
-            continue
-        own = replace(
-            config,
-            task=f"{config.task} round {number}",  # kept apart from finished models in tables
-            training=replace(config.training, epochs=epochs),
-            hybrid=None,
-        )
-        if number > 1:
-            own = replace(own, network=NetworkSection(init=str(before / MODEL)))
-        if number < len(rounds):
-            own = replace(own, test=())
-        if number == 1 and config.hybrid.start == "full_sum":
-            own = replace(own, loss=LossSection("hmm"))
-        else:
-            old = labels
-            labels = aligning.flat(say) if number == 1 else aligning.by_network(before / MODEL)
-            if old:
-                say(f"round {number}: {share_changed(old, labels):.1%} of frames aligned anew")
-            own = replace(own, data=replace(own.data, train=[aligning.write(labels, place)]))
-        results.append(train(own, place, device, say))
-    shutil.copyfile(place / MODEL, folder / MODEL)
-    result = replace(
-        results[-1],
-        task=config.task,
-        model=folder.resolve().name,
-        epochs=sum(result.epochs for result in results),
-        wall_seconds=sum(result.wall_seconds for result in results),
-        cpu_seconds=sum(result.cpu_seconds for result in results),
-    )
-    result.write(folder)
-    return result
+    folders = [folder / f"round-{number + 1}" for number in range(len(config.hybrid.rounds))]
+    rounds = _Rounds(config, config.hybrid, folders, report or to_stderr)
+    return train_in_turn(config, folder, folders, rounds.config_of, device, report)
 
 
-class _Aligning:
-    """The training cuts of a config, and what their alignments need."""
+class _Rounds:
+    """The configs of all rounds, and the alignments on which each trains."""
 
-    def __init__(self, config: TrainingConfig):
+    def __init__(
+        self,
+        config: TrainingConfig,
+        hybrid: HybridSection,
+        folders: list[Path],
+        report: ReportLine,
+    ):
+        self.config, self.hybrid, self.folders, self.report = config, hybrid, folders, report
         recipe = Recipe.read(config.graph)
         self.network, self.lexicon, self.H = make_network(config, recipe)
         if topology.is_ctc(self.H):
@@ -121,39 +88,59 @@ class _Aligning:
             )
         self.num_states = recipe.topology.num_states if recipe.topology.kind == "hmm" else 2
         self.columns = self.network.config.tokens
-        self.frame_shift = self.network.config.frame_shift
         self.cuts = list(checks.read_cuts(config.data.train))
-        self.drop_short = config.data.drop_short
+        self.labels: dict[str, Tensor] = {}
 
-    def flat(self, report: Say) -> dict[str, Tensor]:
-        """Every recording divided evenly among its states."""
+    def config_of(self, number: int) -> TrainingConfig:
+        """The config of a round, counted from 0, for which the training data is aligned."""
+        training = replace(self.config.training, epochs=self.hybrid.rounds[number])
+        config = replace(self.config, training=training, hybrid=None)
+        if number == 0 and self.hybrid.start == "full_sum":
+            return replace(config, loss=LossSection("hmm"))
+        if number == 0:
+            labels = self._divide_evenly()
+        else:
+            model = self.folders[number - 1] / MODEL
+            config = config.starting_from(model)
+            labels = self._align(model)
+        if self.labels:
+            changed = share_changed(self.labels, labels)
+            self.report(f"round {number + 1}: the labels of {changed:.1%} of frames changed")
+        self.labels = labels
+        manifest = self._write(labels, self.folders[number])
+        return replace(config, data=replace(config.data, train=[manifest]))
+
+    def _divide_evenly(self) -> dict[str, Tensor]:
+        """Labels that give every state of a transcript equally many frames."""
         labels, short = {}, []
-        for cut, frames in zip(self.cuts, checks.frames(self.network, self.cuts), strict=True):
+        frames = checks.frames(self.network, self.cuts)
+        for cut, num_frames in zip(self.cuts, frames, strict=True):
+            text = data.text_of(cut)
             try:
-                labels[cut.id] = flat_start(
-                    self.lexicon, data.text_of(cut), frames, self.num_states
-                )
+                labels[cut.id] = flat_start(self.lexicon, text, num_frames, self.num_states)
             except DataError as error:
-                if not self.drop_short:
+                if not self.config.data.drop_short:
                     raise DataError(f"{cut.id}: {error.message}", remedy=error.remedy) from None
                 short.append(cut.id)
         if short:
-            report(f"left out {len(short)} utterances too short for their states: {short[0]}, …")
+            self.report(
+                f"left out {len(short)} utterances too short for their states: {short[0]}, …"
+            )
         return labels
 
-    def by_network(self, path: Path) -> dict[str, Tensor]:
-        """What a trained network hears where; utterances that it cannot align keep out."""
+    def _align(self, model: Path) -> dict[str, Tensor]:
+        """Viterbi alignments by a trained network; utterances without one are left out."""
         aligner = Aligner(self.H, self.lexicon, self.columns)
-        return realign(
-            aligner, _one_by_one(nets.load(path), self.cuts), on_error=lambda id, error: None
-        )
+        utterances = _one_by_one(nets.load(model), self.cuts)
+        return realign(aligner, utterances, on_error=lambda id, error: None)
 
-    def write(self, labels: dict[str, Tensor], folder: Path) -> Path:
-        """The cuts that have labels, with them, as a manifest."""
+    def _write(self, labels: dict[str, Tensor], folder: Path) -> Path:
+        """Write a manifest of the cuts that have labels, with their labels."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "aligned.jsonl.gz"
+        frame_shift = self.network.config.frame_shift
         CutSet(
-            data.with_alignment(cut, labels[cut.id].tolist(), self.columns, self.frame_shift)
+            data.with_alignment(cut, labels[cut.id].tolist(), self.columns, frame_shift)
             for cut in self.cuts
             if cut.id in labels
         ).to_file(path)
@@ -163,10 +150,7 @@ class _Aligning:
 def _one_by_one(network: Network, cuts: Iterable[Cut]) -> Iterator[tuple[str, Posteriors, str]]:
     """Id, posteriors and transcript of every cut."""
     ordered = sorted(cuts, key=lambda cut: (cut.duration, cut.id))
-    for batch, together in heard(network, tqdm(ordered, desc="align", unit="cut", disable=None)):
+    bar = tqdm(ordered, desc="align", unit="cut", disable=None)
+    for batch, together in posteriors_of(acoustic_model(network), bar):
         for row, cut in enumerate(batch):
-            one = slice(row, row + 1)
-            posteriors = replace(
-                together, log_probs=together.log_probs[one], lengths=together.lengths[one]
-            )
-            yield cut.id, posteriors, data.text_of(cut)
+            yield cut.id, together.row(row), data.text_of(cut)

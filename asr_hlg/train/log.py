@@ -1,14 +1,22 @@
-"""What a training tells about itself: one JSON object a line, and TensorBoard where installed."""
+"""The log of a training: a JSON object a line, and TensorBoard where that is installed."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 NAME = "log.jsonl"
+
+
+def to_stderr(line: str) -> None:
+    """Write a line for the user above a progress bar."""
+    tqdm.write(line, file=sys.stderr)
 
 
 class Log:

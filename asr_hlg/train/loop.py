@@ -107,7 +107,7 @@ class Trainer:
         }
         self.progress = Progress()
         self.rank, self.processes = parallel.world()
-        self.report = report or _to_stderr
+        self.report = report or log.to_stderr
         if self.rank > 0:
             self.report = lambda line: None
         self.inputs_per_frame = float(getattr(objective, "inputs_per_frame", 1.0))
@@ -368,7 +368,3 @@ def _seed(seed: int, step: int, rank: int) -> None:
     random.seed(number)
     np.random.seed(number)
     torch.manual_seed(number)
-
-
-def _to_stderr(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)

@@ -43,7 +43,7 @@ def under_torchrun() -> bool:
 
 
 def world() -> tuple[int, int]:
-    """This process's rank, and how many processes there are."""
+    """Rank of this process and number of processes."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1

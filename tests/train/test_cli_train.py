@@ -19,8 +19,9 @@ from asr_hlg.losses import CrossEntropy
 from asr_hlg.output.scoring import Errors
 from asr_hlg.train import FrameObjective, checks
 from asr_hlg.train.config import TrainingConfig
+from asr_hlg.train.prepare import prepare
 from asr_hlg.train.result import Result
-from asr_hlg.train.run import prepare, train
+from asr_hlg.train.run import train
 from tests.support.corpora import write_tones
 from tests.support.tone_training import CONFIG, RECIPE
 
