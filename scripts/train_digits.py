@@ -1,11 +1,12 @@
-"""From recordings of spoken digits to trained models, a graph and word error rates.
+"""Train models of spoken digits, from the recordings to word error rates.
 
     python scripts/train_digits.py                    the pretrained Conformer, fine-tuned
     python scripts/train_digits.py blstm tdnn         from scratch: CTC, and a hybrid HMM
+    python scripts/train_digits.py transducer         a transducer on the pretrained Conformer
 
-theo is never trained on; indices 0 to 4 of the other speakers neither. What a model is trained
-with stands in scripts/digits/MODEL.toml. Models and results go to .work/digits/MODEL; a training
-that was interrupted goes on. Afterwards:
+Recordings of theo, and indices 0 to 4 of the other speakers, are not in the training data. The
+config of a model is scripts/digits/MODEL.toml; models and results are written to
+.work/digits/MODEL, where an interrupted training continues. Afterwards:
 
     asr-hlg transcribe recordings/ --graph digit-loop --model .work/digits/conformer
 """
@@ -29,7 +30,7 @@ MODELS = tuple(sorted(path.stem for path in CONFIGS.glob("*.toml")))
 
 
 def main() -> int:
-    """Prepare what is not there yet, then train one model after the other."""
+    """Prepare the data if need be, then train one model after the other."""
     options = _parser().parse_args()
     try:
         if not (WORK / "fsdd" / "train.jsonl.gz").is_file():

@@ -1,4 +1,4 @@
-"""``asr-hlg train``: data and a config to an acoustic model."""
+"""``asr-hlg train``: train an acoustic model or a transducer as a config describes it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ error rate on the dev set, the graph of a recipe (see `asr-hlg graph --help`):
   dev = ["dev.jsonl.gz"]             with a file `text`; the dev set may be left out
   [network]
   kind = "blstm"                     cnn, cnn_lstm, blstm, tdnn, conformer, with their fields;
-                                     or  init = "hama"  or a model's file, to adapt it
+                                     or  init = "hama"  or a model's file, to adapt it;
+                                     or transducer, new or with  init  on a trained encoder
   [loss]
-  kind = "ctc"                       ctc, hmm, lf_mmi; cross_entropy for cuts with alignments
+  kind = "ctc"                       ctc, hmm, lf_mmi; cross_entropy for cuts with alignments;
+                                     transducer, with [pruned_loss] prune_range, warm_up, …
   regularise = 0.2                   for adaptation: stay close to the initial network
   [augment]                          speeds, volumes, noise, snr, join, join_most
   [spec_augment]                     frequency_masks, time_masks, …
@@ -28,12 +30,14 @@ error rate on the dev set, the graph of a recipe (see `asr-hlg graph --help`):
   [optimiser]                        learning_rate, warm_up, weight_decay, clip
   [hybrid]                           with cross_entropy, to start from transcripts alone:
   rounds = [2, 3, 15]                epochs before each new alignment
+  [[stage]]                          trainings in turn, each from the model before: other values
+  training.epochs = 5                of any keys
   [training]                         epochs, patience, average, seed, checkpoint_seconds
   [[test]]                           name, cuts, graph: what the final model is tested on
 
 Everything is checked before training: words that the lexicon lacks, utterances too short for their
-transcript, unknown keys. Checkpoints are written every minute. Started again, the same command
-goes on where it stopped, killed or not, and ends with the same model.
+transcript, unknown keys. Checkpoints are written every minute. After an interruption, the same
+command continues from the last checkpoint and ends with the same model.
 
 examples:
   asr-hlg train exp/digits.toml
@@ -44,7 +48,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``asr-hlg train``."""
+    """Add the arguments of ``asr-hlg train``."""
     parser.epilog = EPILOG
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a .toml file, see below")
     parser.add_argument(
@@ -64,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, or go on."""
+    """Train, or continue an interrupted training."""
     config = TrainingConfig.read(options.config, options.set)
     folder = options.output or options.config.with_suffix("")
     train(config, folder, options.device)

@@ -128,8 +128,8 @@ def _transcribed(recording: Recording, texts: dict[str, str], source: Path) -> C
             path=source,
             remedy="add its line, or remove the recording",
         )
-    if reason := unsafe_name_reason(str(recording.path)):
-        raise DataError(reason, path=recording.path, remedy="rename it")
+    if danger := unsafe_name_reason(str(recording.path)):
+        raise DataError(danger, path=recording.path, remedy="rename it")
     try:
         cut: Cut = lhotse.Recording.from_file(recording.path).to_cut()
         if recording.duration is not None:

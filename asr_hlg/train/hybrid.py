@@ -153,4 +153,4 @@ def _one_by_one(network: Network, cuts: Iterable[Cut]) -> Iterator[tuple[str, Po
     bar = tqdm(ordered, desc="align", unit="cut", disable=None)
     for batch, together in posteriors_of(acoustic_model(network), bar):
         for row, cut in enumerate(batch):
-            yield cut.id, together.row(row), data.text_of(cut)
+            yield cut.id, together.utterance(row), data.text_of(cut)

@@ -278,7 +278,7 @@ def test_help_teaches(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     shown = capsys.readouterr().out
-    for word in ("--set", "torchrun", "[optimiser]", "goes on where it stopped"):
+    for word in ("--set", "torchrun", "[optimiser]", "continues from the last checkpoint"):
         assert word in shown
 
 
