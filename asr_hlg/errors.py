@@ -1,26 +1,27 @@
-"""The errors that a user can cause, each with the place and the remedy."""
+"""Errors that a user can cause, with file, line and remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 class AsrHlgError(Exception):
-    """What went wrong, where, and what to do about it.
+    """Base class of all errors that a user can cause.
 
-    The command line prints it as one line, without a traceback.
+    The command line prints such an error as one line, without a traceback.
 
     Parameters
     ----------
     message : str
-        What is wrong, in the user's words.
+        What is wrong.
     path : str or Path, optional
-        The file that is at fault.
+        Faulty file.
     line : int, optional
-        The line in that file, counted from 1.
+        Faulty line of that file, counted from 1.
     remedy : str, optional
-        What the user can do now.
+        What the user can do about it.
     """
 
     def __init__(
@@ -37,8 +38,8 @@ class AsrHlgError(Exception):
         self.line = line
         self.remedy = remedy
 
-    def __reduce__(self):
-        # Exception pickles positional arguments only; workers send these errors between processes.
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception pickles only positional arguments, and workers send errors between processes.
         return _rebuild, (type(self), self.message, self.path, self.line, self.remedy)
 
     def __str__(self) -> str:
@@ -48,66 +49,69 @@ class AsrHlgError(Exception):
 
 
 class LexiconError(AsrHlgError):
-    """A lexicon file that is malformed, or a word that it lacks."""
+    """Malformed lexicon, or a word that is not in the lexicon."""
 
 
 class LanguageModelError(AsrHlgError):
-    """An ARPA file, a trie or a training text that cannot become a G."""
+    """ARPA file, Sphinx trie or training text that cannot be made into a language model."""
 
 
 class GrammarError(AsrHlgError):
-    """A grammar with a syntax error or a word that is not in the vocabulary."""
+    """Grammar with a syntax error, or with a word that is not in the vocabulary."""
 
 
 class HotwordError(AsrHlgError):
-    """A list of hotwords that is malformed, or a hotword that cannot be said."""
+    """Malformed list of hotwords, or a hotword without a pronunciation."""
 
 
 class GraphError(AsrHlgError):
-    """A recipe, a compilation or a compiled graph that does not fit together."""
+    """Faulty recipe, compilation that failed, or compiled graph that is damaged or unsuitable."""
 
 
 class AudioError(AsrHlgError):
-    """A recording that cannot be read, is empty, or holds no sound."""
+    """Recording that cannot be read, or is empty."""
 
 
 class DataError(AsrHlgError):
-    """A corpus for training that is empty, lacks transcripts or alignments, or cannot be read."""
+    """Training corpus that is empty, unreadable, or without transcripts or alignments."""
 
 
 class ModelError(AsrHlgError):
-    """An acoustic model that cannot be loaded or does not fit the graph."""
+    """Acoustic model that cannot be loaded or does not match the graph."""
 
 
 class WorkerError(AsrHlgError):
-    """Work at which a process died, hung or ran out of memory."""
+    """Worker process that died, hung or ran out of memory."""
 
 
 class LatticeError(AsrHlgError):
-    """A lattice that is empty or cannot be read."""
+    """Lattice that is empty or cannot be read."""
 
 
 class OptionError(AsrHlgError):
-    """Options that contradict each other or lie outside their range."""
+    """Options that contradict each other or are out of range."""
 
 
 class TrainingError(AsrHlgError):
-    """A training that cannot begin, cannot go on, or a checkpoint that does not fit it."""
+    """Training that cannot start or continue, or a checkpoint of another training."""
 
 
 def listed(faulty: Sequence[str], most: int = 5) -> str:
-    """The first few faulty utterances, as a message names them; it counts the others."""
+    """First few faulty utterances, and the number of the others, for a message."""
     more = len(faulty) - most
     shown = "; ".join(faulty[:most])
     return f"{shown}; and {more} more utterances" if more > 0 else shown
 
 
 def _on_one_line(text: str) -> str:
-    """With what a terminal would not show as it stands in a file's name, or obey, written out."""
+    """Text with control and other unprintable characters, of a file name for instance, escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
 
 
-def _rebuild(cls, message, path, line, remedy):
+def _rebuild(
+    cls: type[AsrHlgError], message: str, path: str | None, line: int | None, remedy: str | None
+) -> AsrHlgError:
+    """Unpickle an error."""
     return cls(message, path=path, line=line, remedy=remedy)

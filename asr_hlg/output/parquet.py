@@ -1,11 +1,11 @@
-"""Transcripts as a Parquet file: a table for pandas, Spark, DuckDB and their like.
+"""Writer of transcripts as a Parquet table, for pandas, Spark, DuckDB and others.
 
     with writer("talks.parquet") as out:
         out.write(transcript)
 
 A row is a transcript, with the columns ``id``, ``text``, ``score``, ``duration``, ``words`` (a
-list of ``word``, ``start``, ``end``, ``confidence``), ``alternatives`` and ``notes``: what JSON
-lines hold, by the same names.
+list of ``word``, ``start``, ``end``, ``confidence``), ``alternatives`` and ``notes``, as in JSON
+lines.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.output.transcript import Transcript
 
-_ROWS = 1000  # in a row group: what is held in memory at a time
+_ROW_GROUP = 1000  # rows that are held in memory before they are written
 
 
 @contextmanager
 def writer(path: str | Path) -> Iterator[ParquetWriter]:
-    """Open a writer; the file appears at the end, or not at all if there is an error before.
+    """Open a writer; the file appears at the end, and not at all if there is an error before.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def writer(path: str | Path) -> Iterator[ParquetWriter]:
 
 
 class ParquetWriter:
-    """Takes transcripts, one at a time."""
+    """Writer of transcripts to an open Parquet file, in groups of rows."""
 
     def __init__(self, file: Any, schema: Any):
         self._file, self._schema = file, schema
@@ -63,19 +63,18 @@ class ParquetWriter:
         row = asdict(transcript)
         row["words"] = [{"word": word.pop("text"), **word} for word in row["words"]]
         self._rows.append(row)
-        if len(self._rows) == _ROWS:
+        if len(self._rows) == _ROW_GROUP:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has come since the last row group."""
+        """Write the transcripts since the last row group."""
         if self._rows:
-            self._file.write_batch(
-                _pyarrow().RecordBatch.from_pylist(self._rows, schema=self._schema)
-            )
+            self._file.write_table(_pyarrow().Table.from_pylist(self._rows, schema=self._schema))
         self._rows.clear()
 
 
 def _schema(pyarrow: Any) -> Any:
+    """Columns of the table and their types."""
     string, number = pyarrow.string(), pyarrow.float64()
     word = {"word": string, "start": number, "end": number, "confidence": number}
     alternative = {"text": string, "score": number}
@@ -94,6 +93,7 @@ def _schema(pyarrow: Any) -> Any:
 
 
 def _pyarrow() -> Any:
+    """The package pyarrow, which is an optional dependency."""
     try:
         import pyarrow.parquet
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Scoring: how far recognised words are from what was said.
+"""Word and character error rates of hypotheses against references.
 
 Example
 -------
@@ -21,12 +21,12 @@ import kaldialign
 
 from asr_hlg.errors import AsrHlgError
 
-_GAP = ""  # stands for "no word" in an alignment; a word is never empty
+_GAP = ""  # in place of a word in an alignment; words are never empty
 
 
 @dataclass(frozen=True)
 class Errors:
-    """The fewest edits that turn ``length`` reference units into the hypothesis."""
+    """Edit counts of the alignment with the fewest edits, for ``length`` reference units."""
 
     insertions: int
     deletions: int
@@ -35,12 +35,12 @@ class Errors:
 
     @property
     def total(self) -> int:
-        """All edits."""
+        """Number of edits."""
         return self.insertions + self.deletions + self.substitutions
 
     @property
     def rate(self) -> float:
-        """Edits per reference unit; infinite where there are edits and no reference."""
+        """Edits per reference unit; infinite if there are edits but no reference units."""
         if self.length == 0:
             return float("inf") if self.total else 0.0
         return self.total / self.length
@@ -59,11 +59,11 @@ _NONE = Errors(0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance's errors in words and characters, and which words they are.
+    """Alignment of one utterance with its reference, and its word and character errors.
 
     ``alignment`` holds pairs of reference and hypothesis word; one of them is empty for an
-    insertion or a deletion. ``oracle`` are the errors of the best alternative, where an n-best
-    list was given.
+    insertion or a deletion. ``oracle`` holds the word errors of the best member of the n-best
+    list, if there is one.
     """
 
     id: str
@@ -73,7 +73,7 @@ class Utterance:
     oracle: Errors | None = None
 
     def pretty(self) -> str:
-        """The two texts under each other with stars for gaps, and a line of I, D and S."""
+        """Reference above hypothesis with stars for gaps, and a line of I, D and S."""
         columns = []
         for reference, hypothesis in self.alignment:
             size = max(_width(reference), _width(hypothesis))
@@ -90,12 +90,12 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Score:
-    """The errors of a whole test set.
+    """Error counts and rates of a test set.
 
     ``interval`` is the 95 % confidence interval of the word error rate, from 10,000 bootstrap
     replications over utterances (Bisani and Ney, "Bootstrap estimates for confidence intervals in
-    ASR performance evaluation", ICASSP 2004); None where the references have no words.
-    ``missing`` are the ids without a hypothesis, all of whose words count as deleted.
+    ASR performance evaluation", ICASSP 2004); None if it cannot be estimated. ``missing`` holds
+    the ids without a hypothesis; all their words count as deletions.
     """
 
     utterances: list[Utterance]
@@ -104,27 +104,30 @@ class Score:
 
     @cached_property
     def words(self) -> Errors:
-        """Errors in words: ``words.rate`` is the WER."""
+        """Word errors; ``words.rate`` is the WER."""
         return sum((utterance.words for utterance in self.utterances), _NONE)
 
     @cached_property
     def characters(self) -> Errors:
-        """Errors in characters, blanks between words included: ``characters.rate`` is the CER."""
+        """Character errors, with blanks between words; ``characters.rate`` is the CER."""
         return sum((utterance.characters for utterance in self.utterances), _NONE)
 
     @cached_property
     def oracle(self) -> Errors | None:
-        """Word errors if the best of every n-best list were known; None without lists."""
+        """Word errors of the best member of every n-best list; None without lists."""
         chosen = [utterance.oracle for utterance in self.utterances if utterance.oracle]
         return sum(chosen, _NONE) if chosen else None
 
     @property
     def sentence_errors(self) -> int:
-        """Utterances with any error."""
+        """Number of utterances with at least one word error."""
         return sum(utterance.words.total > 0 for utterance in self.utterances)
 
     def confusions(self) -> list[tuple[str, str, int]]:
-        """What was taken for what, most frequent first; an empty string stands for no word."""
+        """Reference word, hypothesis word and count of every error, most frequent first.
+
+        The hypothesis word of a deletion and the reference word of an insertion are empty.
+        """
         pairs = Counter(
             pair
             for utterance in self.utterances
@@ -135,7 +138,7 @@ class Score:
         return [(reference, hypothesis, count) for (reference, hypothesis), count in ordered]
 
     def report(self, confusions: int = 10) -> str:
-        """A table of the rates, and the most frequent ``confusions``."""
+        """Table of the error rates, and the most frequent ``confusions``."""
         wer = _row("WER", self.words)
         if self.interval is not None:
             wer += ", 95 % interval {:.2%} to {:.2%}".format(*self.interval)
@@ -153,11 +156,11 @@ class Score:
         return "\n".join(lines)
 
     def alignments(self) -> str:
-        """Every utterance's alignment, for a file to read through."""
+        """Alignments of all utterances as text."""
         return "\n\n".join(utterance.pretty() for utterance in self.utterances)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it for JSON; an infinite rate becomes None."""
+        """Content as plain values for JSON; an infinite rate becomes None."""
         return {
             "words": _with_rate(self.words),
             "interval": self.interval,
@@ -178,43 +181,43 @@ def score(
     alternatives: Mapping[str, Sequence[str]] | None = None,
     normalise: Callable[[str], str] | None = None,
 ) -> Score:
-    """Compare hypotheses with references, both given as text by utterance id.
+    """Align hypotheses with references, both given as text by utterance id, and count errors.
 
     Parameters
     ----------
     references, hypotheses : mapping of str to str
-        A reference without hypothesis counts as deleted, word for word, and is named in
-        ``missing``.
+        All words of a reference without hypothesis count as deleted; its id is in ``missing``.
     alternatives : mapping of str to sequence of str, optional
-        N-best lists, for the oracle error rate; the hypothesis counts as a member of its list.
+        N-best lists, for the oracle error rate; the hypothesis belongs to its list, too.
     normalise : callable, optional
-        Applied to every text first, ``asr_hlg.output.text.normalise`` for instance; by default
+        Applied to every text first, for instance ``asr_hlg.output.text.normalise``; by default
         texts are compared as they are.
 
     Raises
     ------
     AsrHlgError
-        Where there is no reference at all, or a hypothesis has an id that no reference has.
+        If there are no references, or no reference has the id of a hypothesis.
     """
     if not references:
         raise AsrHlgError("there are no references to score against")
     _check_ids(references, hypotheses, "hypothesis")
     _check_ids(references, alternatives or {}, "n-best list")
-    fold = normalise or str
+    normalise = normalise or str
 
     utterances = []
     for name, reference in references.items():
-        hypothesis = fold(hypotheses.get(name, ""))
-        rivals = None
+        hypothesis = normalise(hypotheses.get(name, ""))
+        nbest = None
         if alternatives is not None:
-            rivals = [hypothesis, *(fold(text) for text in alternatives.get(name, ()))]
-        utterances.append(_compare(name, fold(reference), hypothesis, rivals))
+            nbest = [hypothesis, *map(normalise, alternatives.get(name, ()))]
+        utterances.append(_compare(name, normalise(reference), hypothesis, nbest))
     missing = [name for name in references if name not in hypotheses]
     return Score(utterances, _interval(utterances), missing)
 
 
-def _check_ids(references: Mapping[str, str], given: Mapping[str, Any], what: str) -> None:
-    unknown = [name for name in given if name not in references]
+def _check_ids(references: Mapping[str, str], scored: Mapping[str, Any], what: str) -> None:
+    """Refuse ids that no reference has."""
+    unknown = [name for name in scored if name not in references]
     if unknown:
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
         raise AsrHlgError(
@@ -223,25 +226,25 @@ def _check_ids(references: Mapping[str, str], given: Mapping[str, Any], what: st
         )
 
 
-def _compare(id: str, reference: str, hypothesis: str, rivals: list[str] | None) -> Utterance:
+def _compare(id: str, reference: str, hypothesis: str, nbest: list[str] | None) -> Utterance:
+    """Errors of one utterance."""
     alignment = kaldialign.align(reference.split(), hypothesis.split(), _GAP)
     oracle = None
-    if rivals is not None:
-        counts = [
-            _edits(kaldialign.align(reference.split(), text.split(), _GAP)) for text in rivals
-        ]
+    if nbest is not None:
+        counts = [_edits(kaldialign.align(reference.split(), text.split(), _GAP)) for text in nbest]
         oracle = min(counts, key=lambda errors: errors.total)
     characters = kaldialign.align(" ".join(reference.split()), " ".join(hypothesis.split()), _GAP)
     return Utterance(id, alignment, _edits(alignment), _edits(characters), oracle)
 
 
 def _edits(alignment: list[tuple[str, str]]) -> Errors:
+    """Numbers of insertions, deletions, substitutions and reference units of an alignment."""
     kinds = Counter(_edit(reference, hypothesis) for reference, hypothesis in alignment)
     return Errors(kinds["I"], kinds["D"], kinds["S"], sum(kinds.values()) - kinds["I"])
 
 
 def _edit(reference: str, hypothesis: str) -> str:
-    """I, D or S, or nothing where the two agree."""
+    """I, D or S for an edit; an empty string if the two words are the same."""
     if reference == hypothesis:
         return ""
     if not reference:
@@ -250,16 +253,18 @@ def _edit(reference: str, hypothesis: str) -> str:
 
 
 def _interval(utterances: list[Utterance]) -> tuple[float, float] | None:
+    """Confidence interval of the word error rate by bootstrapping over utterances."""
     references = [[ref for ref, _ in utterance.alignment if ref] for utterance in utterances]
     hypotheses = [[hyp for _, hyp in utterance.alignment if hyp] for utterance in utterances]
     bounds = kaldialign.bootstrap_wer_ci(references, hypotheses)
-    # One utterance shows no spread, and a replication without reference words has no rate.
+    # One utterance has no variance, and a replication without reference words has no rate.
     if len(utterances) < 2 or not math.isfinite(bounds["wer"]):
         return None
     return max(0.0, bounds["ci95min"]), bounds["ci95max"]
 
 
 def _row(name: str, errors: Errors) -> str:
+    """Line of the report for one error rate."""
     return (
         f"{name:8}{errors.rate:8.2%}  {errors.total} of {errors.length}: {errors.insertions} "
         f"insertions, {errors.deletions} deletions, {errors.substitutions} substitutions"
@@ -267,16 +272,18 @@ def _row(name: str, errors: Errors) -> str:
 
 
 def _with_rate(errors: Errors) -> dict[str, Any]:
+    """Counts and rate as plain values."""
     rate = errors.rate if math.isfinite(errors.rate) else None
     return {"rate": rate, **asdict(errors)}
 
 
 def _pad(cell: str, size: int, gap: str) -> str:
+    """Cell of a column of ``size`` characters, filled with ``gap`` if it is empty."""
     return cell + " " * (size - _width(cell)) if cell else gap * size
 
 
 def _width(text: str) -> int:
-    """Columns on a terminal: none for a combining mark, two for a wide character."""
+    """Columns of a text on a terminal: 0 for combining marks, 2 for wide characters."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text

@@ -1,4 +1,4 @@
-"""Cues: words gathered into subtitles that a viewer has the time to read."""
+"""Segmentation of words with times into subtitle cues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAUSE = 0.7  # seconds of silence that end a cue
 
 @dataclass(frozen=True)
 class Cue:
-    """One or two lines of words, shown from ``start`` to ``end`` (seconds)."""
+    """Subtitle of one or two lines of words, shown from ``start`` to ``end`` (seconds)."""
 
     start: float
     end: float
@@ -24,12 +24,12 @@ class Cue:
 
 
 def cues(words: list[Word], duration: float = 0.0) -> Iterator[Cue]:
-    """Split words into cues of two lines, 42 characters a line and seven seconds at most.
+    """Split words into cues of at most two lines, 42 characters per line and seven seconds.
 
-    A pause ends a cue. One that is too long breaks at the longest gap between words in its second
-    half. A single word that exceeds a limit has a cue of its own. Cues follow the words' order and
-    never overlap; a short one stays a second where the next leaves room and the recording of
-    ``duration`` seconds lasts so long.
+    A pause ends a cue. A cue that would be too long is split at the longest gap between words in
+    its second half. A word that exceeds a limit by itself gets a cue of its own. Cues are in the
+    order of the words and do not overlap; a short one is extended to one second, but not beyond
+    the next cue or the end of the recording (``duration`` seconds).
     """
     begin = 0
     while begin < len(words):
@@ -42,7 +42,7 @@ def cues(words: list[Word], duration: float = 0.0) -> Iterator[Cue]:
 
 
 def _cue_size(words: list[Word]) -> int:
-    """How many of the words go into the first cue."""
+    """Number of words in the first cue."""
     gaps = [after.start - before.end for before, after in pairwise(words)]
     size = 1
     while size < len(words) and _fits(words[: size + 1]):
@@ -55,13 +55,14 @@ def _cue_size(words: list[Word]) -> int:
 
 
 def _fits(words: list[Word]) -> bool:
+    """Whether words are short enough for one cue."""
     return words[-1].end - words[0].start <= MAX_SECONDS and all(
         _length(line) <= LINE_LENGTH for line in _lines(words)
     )
 
 
 def _lines(words: list[Word]) -> list[list[Word]]:
-    """The words in one line, or in two of nearly equal length."""
+    """Words in one line, or in two of nearly equal length."""
     if len(words) == 1 or _length(words) <= LINE_LENGTH:
         return [words]
     middle = min(range(1, len(words)), key=lambda n: max(_length(words[:n]), _length(words[n:])))
@@ -69,4 +70,5 @@ def _lines(words: list[Word]) -> list[list[Word]]:
 
 
 def _length(words: list[Word]) -> int:
+    """Number of characters in a line."""
     return sum(len(word.text) for word in words) + len(words) - 1

@@ -1,4 +1,4 @@
-"""Transcripts as text: reading files of them, and folding away what is not a word."""
+"""Readers of transcript files (Kaldi text, trn, CTM, JSON lines), and text normalisation."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from pathlib import Path
 
 from asr_hlg.errors import AsrHlgError
 
+_COMMENT = ";;"  # of NIST's formats
 _TRN = re.compile(r"(?P<text>.*)\((?P<id>[^()]+)\)\s*")
 
 
 def read_transcripts(path: str | Path) -> dict[str, str]:
-    """Read what was said in every utterance, in the file's order.
+    """Read the text of every utterance by id, in the order of the file.
 
-    The suffix tells the format: ``.trn`` (``words (id)``), ``.ctm`` (words with times, joined in
-    the order of their starts), ``.json`` or ``.jsonl`` (an object with ``id`` and ``text`` a
-    line), and anything else is Kaldi's ``id word word …``. Blank lines are skipped; runs of blanks
-    between words become one.
+    The suffix determines the format: ``.trn`` (``words (id)``), ``.ctm`` (words with times, joined
+    in the order of their starts), ``.json`` or ``.jsonl`` (an object with ``id`` and ``text`` per
+    line), and Kaldi's ``id word word …`` for any other. Blank lines are skipped, and in trn and
+    CTM lines that begin with ``;;``, NIST's comments; runs of blanks between words become one.
 
     Raises
     ------
     AsrHlgError
-        Names file and line of what is not UTF-8, has no id, or repeats one.
+        With file and line, if a line is not UTF-8, has no id, or repeats an id.
     """
     path = Path(path)
     if path.suffix == ".ctm":
@@ -34,6 +35,8 @@ def read_transcripts(path: str | Path) -> dict[str, str]:
     )
     transcripts: dict[str, str] = {}
     for number, line in _lines(path):
+        if path.suffix == ".trn" and line.startswith(_COMMENT):
+            continue
         try:
             name, text = parse(line)
         except ValueError as error:
@@ -66,10 +69,10 @@ def read_alternatives(path: str | Path) -> dict[str, list[str]]:
 
 
 def normalise(text: str) -> str:
-    """Fold what spelling and typography change without changing the words.
+    """Remove differences of spelling and typography that do not change the words.
 
-    Compatibility forms, case, punctuation and symbols go; hyphens and dashes part words; an
-    apostrophe stays where it is inside a word.
+    Compatibility characters are replaced, upper case becomes lower case, punctuation and symbols
+    are removed, hyphens and dashes separate words, and an apostrophe inside a word is kept.
 
     Example
     -------
@@ -82,6 +85,7 @@ def normalise(text: str) -> str:
 
 
 def _fold(character: str) -> str:
+    """Replacement of one character by `normalise`."""
     category = unicodedata.category(character)
     if category == "Pd":  # dashes
         return " "
@@ -89,7 +93,7 @@ def _fold(character: str) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, numbered from 1."""
+    """Lines of a file that are not blank, with their numbers from 1."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -106,6 +110,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _parse_kaldi(line: str) -> tuple[str, str]:
+    """Id and text of a line ``id word word …``."""
     if line[0].isspace():
         raise ValueError("the line begins with a blank where the utterance's id should be")
     name, *text = line.split(maxsplit=1)
@@ -113,6 +118,7 @@ def _parse_kaldi(line: str) -> tuple[str, str]:
 
 
 def _parse_trn(line: str) -> tuple[str, str]:
+    """Id and text of a line ``word word … (id)``."""
     match = _TRN.fullmatch(line)
     if match is None or not match["id"].strip():
         raise ValueError("expected the words and then the utterance's id in parentheses")
@@ -120,17 +126,19 @@ def _parse_trn(line: str) -> tuple[str, str]:
 
 
 def _parse_json(line: str) -> tuple[str, str]:
+    """Id and text of a JSON object."""
     record = json.loads(line)
-    name, said = (record.get("id"), record.get("text")) if isinstance(record, dict) else ("", "")
-    if not name or not isinstance(name, str) or not isinstance(said, str):
+    name, text = (record.get("id"), record.get("text")) if isinstance(record, dict) else ("", "")
+    if not name or not isinstance(name, str) or not isinstance(text, str):
         raise ValueError("expected an object with an id and a text")
-    return name, said
+    return name, text
 
 
 def _read_ctm(path: Path) -> dict[str, str]:
+    """Text of every utterance of a CTM file, its words in the order of their starts."""
     words: dict[str, list[tuple[float, str]]] = {}
     for number, line in _lines(path):
-        if line.startswith(";;"):  # NIST's comment
+        if line.startswith(_COMMENT):
             continue
         try:
             name, _channel, start, _duration, word, *_confidence = line.split()

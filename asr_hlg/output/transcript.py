@@ -1,4 +1,4 @@
-"""Transcripts: what the decoder says was spoken, when, and how sure it is."""
+"""Transcript of a recording: words with times and confidences, scores, n-best alternatives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Word:
-    """One spoken word.
+    """Recognised word with its time and confidence.
 
     ``start`` and ``end`` are seconds from the start of the recording; ``confidence`` is the
     word's posterior probability in its time slot, 0 to 1.
@@ -21,10 +21,10 @@ class Word:
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another word sequence for a recording: its total score and the two shares of it.
+    """Word sequence of an n-best list, with its acoustic score, graph score and their total.
 
-    Scores are natural logs; ``score`` is ``acoustic_score + graph_score`` of the best alignment,
-    or the sum over all alignments where the search was asked for that.
+    Scores are natural-log probabilities; ``score`` is ``acoustic_score + graph_score`` of the best
+    alignment, or the log-sum over all alignments with ``--search forward``.
     """
 
     text: str
@@ -35,12 +35,12 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said in one recording.
+    """Recognised words of one recording.
 
-    ``score`` is the natural-log score of the path (graph and scaled acoustics together),
-    ``duration`` the recording's length in seconds. ``alternatives`` are the n best word
-    sequences, best first, where they were asked for. ``notes`` say where a limit was met and the
-    search was not as exact as asked for.
+    ``score`` is the natural-log probability of the path (graph and scaled acoustic scores),
+    ``duration`` the length of the recording in seconds. ``alternatives`` is the n-best list, best
+    first, empty unless it was requested. ``notes`` name limits that made the search narrower than
+    requested.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Writers: transcripts as text, trn, CTM, JSON, subtitles, TextGrid and Lhotse supervisions.
+"""Writers of transcripts: text, trn, CTM, JSON, subtitles, TextGrid and Lhotse supervisions.
 
 Example
 -------
@@ -7,48 +7,36 @@ Example
 ...         out.write(transcript)
 cat_hat the cat and the hat
 
-Every format writes and flushes a transcript as soon as it has it. A target that is a folder gets
-one file a recording, which is there whole or not at all; any other target holds them all, except
-that subtitles and TextGrids, whose times can belong to one recording only, refuse a second one.
-A Parquet file, which is not text, is written by :mod:`asr_hlg.output.parquet`, in one piece.
+Every transcript is flushed as soon as it is written. A folder gets one file per recording, and
+each of these files appears when it is complete. Any other target holds all recordings; subtitles
+and TextGrids, whose times belong to one recording, refuse a second one there. Parquet, which is
+not a text format, has a writer of its own: :mod:`asr_hlg.output.parquet`.
 """
 
 from __future__ import annotations
 
-import html
-import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
-from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.errors import OptionError
 from asr_hlg.output import parquet
-from asr_hlg.output.subtitles import cues
-from asr_hlg.output.transcript import Transcript, Word
+from asr_hlg.output.formats import FORMATS, Format
+from asr_hlg.output.transcript import Transcript
 
+__all__ = ["FORMATS", "NAMES", "Writer", "check", "file_name", "is_folder", "writer"]
 
-@dataclass(frozen=True)
-class Format:
-    """How one transcript looks in a file.
-
-    ``header`` opens every file; ``single`` says that a file can hold one recording only.
-    """
-
-    render: Callable[[Transcript], str]
-    suffix: str
-    header: str = ""
-    single: bool = False
+NAMES = (*FORMATS, "parquet")
+"""Names of all formats."""
 
 
 class Writer(Protocol):
-    """What takes transcripts, one at a time."""
+    """Object that transcripts are written to."""
 
     def write(self, transcript: Transcript) -> None:
-        """Append one transcript and flush it."""
+        """Append one transcript and flush the file."""
 
 
 @contextmanager
@@ -62,14 +50,13 @@ def writer(
     format : str
         One of ``NAMES``.
     target : str, Path or TextIO
-        An open stream, a file, or a folder: a path that exists as one, ends in ``/``, or has no
-        suffix while the format allows only one recording a file. In a folder every recording has
-        its own file, named after its id. A stream stays open at the end.
+        An open stream, a file, or a folder (see `is_folder`), in which every recording gets its
+        own file, named after its id. A stream stays open at the end.
     count : int, optional
-        How many recordings will come, where that is known: a target that cannot hold them is then
-        refused before the first is decoded.
+        Number of recordings, if it is known: a target that cannot hold them is then refused
+        before the first is decoded.
     whole : bool
-        Let a file appear at the end, or not at all if there is an error before.
+        Create the file at the end, and not at all if there is an error before.
 
     Raises
     ------
@@ -82,14 +69,14 @@ def writer(
         with parquet.writer(str(target)) as table:
             yield table
         return
-    kind = FORMATS[format]
+    text_format = FORMATS[format]
     if not isinstance(target, str | Path):
-        yield _StreamWriter(kind, target)
+        yield _StreamWriter(text_format, target)
     elif is_folder(format, target):
-        yield _FolderWriter(kind, Path(target))
+        yield _FolderWriter(text_format, Path(target))
     else:
         with _new_file(Path(target), whole) as stream:
-            yield _StreamWriter(kind, stream)
+            yield _StreamWriter(text_format, stream)
 
 
 def check(format: str, target: str | Path | TextIO, count: int | None) -> None:
@@ -98,57 +85,67 @@ def check(format: str, target: str | Path | TextIO, count: int | None) -> None:
         raise OptionError(f"unknown format {format!r}", remedy=f"choose from {', '.join(NAMES)}")
     if format == "parquet":
         if not isinstance(target, str | Path) or is_folder(format, target):
-            raise OptionError("a Parquet file has all recordings", remedy="name it as --output")
+            raise OptionError(
+                "Parquet puts all recordings into one file", remedy="name that file with --output"
+            )
     elif not (isinstance(target, str | Path) and is_folder(format, target)):
         _check_count(FORMATS[format], count)
 
 
 def is_folder(format: str, target: str | Path) -> bool:
-    """Whether a target is taken for a folder, which gets one file a recording."""
+    """Whether a target is a folder, which gets one file per recording.
+
+    A folder is a path that exists as one, ends in ``/``, or has no suffix while a file of the
+    format can hold only one recording.
+    """
     path = Path(target)
     single = format in FORMATS and FORMATS[format].single and not path.suffix
     return path.is_dir() or str(target).endswith("/") or single
 
 
-class _StreamWriter:
-    def __init__(self, kind: Format, stream: TextIO):
-        self._kind, self._stream, self._count = kind, stream, 0
-        stream.write(kind.header)
-
-    def write(self, transcript: Transcript) -> None:
-        self._count += 1
-        _check_count(self._kind, self._count)
-        self._stream.write(self._kind.render(transcript))
-        self._stream.flush()
-
-
 def file_name(id: str) -> str:
-    """An id as the name of a file."""
+    """File name of an utterance, without suffix."""
     return id.replace("/", "_")
 
 
-class _FolderWriter:
-    def __init__(self, kind: Format, folder: Path):
-        self._kind, self._folder = kind, folder
+class _StreamWriter:
+    """Writer of all transcripts to one stream."""
+
+    def __init__(self, format: Format, stream: TextIO):
+        self._format, self._stream, self._count = format, stream, 0
+        stream.write(format.header)
 
     def write(self, transcript: Transcript) -> None:
-        name = file_name(transcript.id) + self._kind.suffix
-        text = self._kind.header + self._kind.render(transcript)
-        with _new_file(self._folder / name, whole=True) as stream:
+        self._count += 1
+        _check_count(self._format, self._count)
+        self._stream.write(self._format.render(transcript))
+        self._stream.flush()
+
+
+class _FolderWriter:
+    """Writer of one file per transcript."""
+
+    def __init__(self, format: Format, folder: Path):
+        self._format, self._folder = format, folder
+
+    def write(self, transcript: Transcript) -> None:
+        text = self._format.header + self._format.render(transcript)
+        path = self._folder / (file_name(transcript.id) + self._format.suffix)
+        with _new_file(path, whole=True) as stream:
             stream.write(text)
 
 
-def _check_count(kind: Format, count: int | None) -> None:
-    if kind.single and count is not None and count > 1:
+def _check_count(format: Format, count: int | None) -> None:
+    if format.single and count is not None and count > 1:
         raise OptionError(
-            f"a {kind.suffix} file holds one recording, and there are more",
+            f"a {format.suffix} file holds one recording, and there are more",
             remedy="name a folder for the output, to get one file for each",
         )
 
 
 @contextmanager
 def _new_file(path: Path, whole: bool) -> Iterator[TextIO]:
-    """A file to write to, which has its name at once or, if ``whole``, at the end."""
+    """Open a file for writing; with ``whole`` it gets its name when it is complete."""
     part = path.with_name(path.name + ".part") if whole else path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,162 +157,3 @@ def _new_file(path: Path, whole: bool) -> Iterator[TextIO]:
     finally:
         if whole:
             part.unlink(missing_ok=True)
-
-
-def _text(transcript: Transcript) -> str:
-    return f"{_one_field(transcript.id)} {transcript.text}".rstrip() + "\n"
-
-
-def _trn(transcript: Transcript) -> str:
-    return f"{transcript.text} ({transcript.id})".lstrip() + "\n"
-
-
-def _ctm(transcript: Transcript) -> str:
-    """NIST's conversation time marks: file, channel, start, duration, word, confidence."""
-    lines = []
-    for word in _timed_words(transcript):
-        # the difference of rounded times, so that words which touch still do
-        duration = round(word.end, 3) - round(word.start, 3)
-        lines.append(
-            f"{_one_field(transcript.id)} 1 {word.start:.3f} {duration:.3f} "
-            f"{word.text} {word.confidence:.4f}\n"
-        )
-    return "".join(lines)
-
-
-def _json(transcript: Transcript) -> str:
-    record = asdict(transcript)
-    for tier in ("words", *_phones(transcript)):
-        name = tier.removesuffix("s")
-        record[tier] = [{name: item.pop("text"), **item} for item in record[tier]]
-    for name in ("alternatives", "notes"):
-        if not record[name]:
-            del record[name]
-    return json.dumps(_rounded(record), ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _rounded(value: Any) -> Any:
-    """Floats to four decimals all the way down; what JSON cannot say (inf, nan) becomes null."""
-    if isinstance(value, float):
-        return round(value, 4) if abs(value) < float("inf") else None
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return value
-
-
-def _srt(transcript: Transcript) -> str:
-    blocks = []
-    for number, cue in enumerate(cues(_timed_words(transcript), transcript.duration), start=1):
-        lines = "\n".join(" ".join(word.text for word in line) for line in cue.lines)
-        start, end = _clock(cue.start, ","), _clock(cue.end, ",")
-        blocks.append(f"{number}\n{start} --> {end}\n{lines}\n\n")
-    return "".join(blocks)
-
-
-def _vtt(transcript: Transcript) -> str:
-    """WebVTT cues in which a time stamp precedes every word but a cue's first.
-
-    The stamps let a page highlight words as they are spoken; players without such a style ignore
-    them. Words less likely than not are in class ``unsure``, for a style sheet.
-    """
-    blocks = []
-    for cue in cues(_timed_words(transcript), transcript.duration):
-        lines = "\n".join(
-            " ".join(_vtt_word(word, cue.start) for word in line) for line in cue.lines
-        )
-        blocks.append(f"{_clock(cue.start)} --> {_clock(cue.end)}\n{lines}\n\n")
-    return "".join(blocks)
-
-
-def _vtt_word(word: Word, cue_start: float) -> str:
-    text = html.escape(word.text, quote=False)
-    if word.confidence < 0.5:
-        text = f"<c.unsure>{text}</c>"
-    return text if word.start <= cue_start else f"<{_clock(word.start)}>{text}"
-
-
-def _clock(seconds: float, decimal_mark: str = ".") -> str:
-    milliseconds = round(seconds * 1000)
-    minutes, milliseconds = divmod(milliseconds, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    seconds, milliseconds = divmod(milliseconds, 1000)
-    return f"{hours:02}:{minutes:02}:{seconds:02}{decimal_mark}{milliseconds:03}"
-
-
-def _textgrid(transcript: Transcript) -> str:
-    try:
-        from praatio.data_classes.interval_tier import IntervalTier
-        from praatio.data_classes.textgrid import Textgrid
-    except ImportError:
-        raise AsrHlgError(
-            "TextGrids need praatio", remedy="pip install 'asr-hlg[textgrid]'"
-        ) from None
-    tiers = {"words": _timed_words(transcript), **_phones(transcript)}
-    # The last frame may reach a little past the last sample.
-    end = max([transcript.duration, *(item.end for tier in tiers.values() for item in tier)])
-    grid = Textgrid(0.0, end)
-    for name, tier in tiers.items():
-        intervals = [(item.start, item.end, item.text) for item in tier]
-        grid.addTier(IntervalTier(name, intervals, 0.0, end))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "grid"  # praatio writes to files only
-        grid.save(str(path), "long_textgrid", includeBlankSpaces=True, minimumIntervalLength=None)
-        return path.read_text(encoding="utf-8")
-
-
-def _lhotse(transcript: Transcript) -> str:
-    from lhotse.supervision import AlignmentItem, SupervisionSegment  # brings torch along
-
-    alignment = {
-        name.removesuffix("s"): [
-            AlignmentItem(item.text, item.start, round(item.end - item.start, 4), item.confidence)
-            for item in tier
-        ]
-        for name, tier in {"words": transcript.words, **_phones(transcript)}.items()
-    }
-    segment = SupervisionSegment(
-        id=transcript.id,
-        recording_id=transcript.id,
-        start=0.0,
-        duration=transcript.duration,
-        text=transcript.text,
-        alignment=alignment,
-    )
-    return json.dumps(_rounded(segment.to_dict()), ensure_ascii=False) + "\n"
-
-
-def _timed_words(transcript: Transcript) -> list[Word]:
-    if transcript.text and not transcript.words:
-        raise AsrHlgError(
-            f"{transcript.id} has no word times", remedy="write it as text, trn or json"
-        )
-    return transcript.words
-
-
-def _phones(transcript: Transcript) -> dict[str, list[Word]]:
-    """The phones of an alignment under that name; nothing for a transcript without them."""
-    phones = getattr(transcript, "phones", [])
-    return {"phones": phones} if phones else {}
-
-
-def _one_field(name: str) -> str:
-    """An id that stays one field where blanks separate fields."""
-    return "_".join(name.split())
-
-
-FORMATS = {
-    "text": Format(_text, ".txt"),
-    "trn": Format(_trn, ".trn"),
-    "ctm": Format(_ctm, ".ctm"),
-    "json": Format(_json, ".jsonl"),
-    "srt": Format(_srt, ".srt", single=True),
-    "vtt": Format(_vtt, ".vtt", header="WEBVTT\n\n", single=True),
-    "textgrid": Format(_textgrid, ".TextGrid", single=True),
-    "lhotse": Format(_lhotse, ".jsonl"),
-}
-"""The formats by name; a folder's files take their suffix."""
-
-NAMES = (*FORMATS, "parquet")
-"""All formats."""

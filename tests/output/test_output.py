@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -135,9 +136,10 @@ def test_clock_carries_into_hours_and_rounds_up_to_a_whole_second():
 
 @pytest.mark.parametrize("format", ["srt", "vtt", "textgrid"])
 def test_a_file_of_one_recording_refuses_a_second(format, tmp_path):
-    with pytest.raises(OptionError, match="folder"), writer(format, tmp_path / "out.x") as out:
+    with writer(format, tmp_path / "out.x") as out:
         out.write(CAT)
-        out.write(EMPTY)
+        with pytest.raises(OptionError, match="folder"):
+            out.write(EMPTY)
     with pytest.raises(OptionError, match="folder"), writer(format, io.StringIO(), count=2):
         pytest.fail("the count was known before the first recording")
 
@@ -237,7 +239,7 @@ def test_a_target_that_cannot_be_written_is_named(tmp_path):
 def test_a_whole_file_appears_at_the_end_or_not_at_all(tmp_path):
     path = tmp_path / "out.txt"
     path.write_text("what was there before\n")
-    with pytest.raises(ZeroDivisionError), writer("text", path, whole=True) as out:
+    with contextlib.suppress(ZeroDivisionError), writer("text", path, whole=True) as out:
         out.write(CAT)
         raise ZeroDivisionError
     assert path.read_text() == "what was there before\n"
@@ -249,9 +251,10 @@ def test_a_whole_file_appears_at_the_end_or_not_at_all(tmp_path):
 
 
 def test_files_of_a_folder_are_whole(tmp_path):
-    with pytest.raises(AsrHlgError), writer("ctm", f"{tmp_path}/") as out:
+    with writer("ctm", f"{tmp_path}/") as out:
         out.write(CAT)
-        out.write(Transcript("timeless", "no times"))
+        with pytest.raises(AsrHlgError):
+            out.write(Transcript("timeless", "no times"))
     assert [path.name for path in tmp_path.iterdir()] == ["cat_hat.ctm"]
 
 
