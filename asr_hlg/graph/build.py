@@ -168,7 +168,7 @@ def read_parts(
         return lexicon, G
     with meter.stage("G read language model") as size:
         path = recipe.resolve(recipe.lm.file)
-        model = lm.read_trie(path) if path.suffix == ".bin" else lm.ArpaModel.read(path)
+        model = lm.read(path)
         size.set(model.counts[0], sum(model.counts))
     if recipe.lm.prune:
         with meter.stage("G prune") as size:

@@ -1,15 +1,16 @@
-"""Language models: n-grams from ARPA files, tries and texts, and the G that they make.
+"""G from n-grams: language models read from files or estimated from text, pruned and compiled.
 
->>> model = lm.prune(lm.read_trie(), threshold=3e-7)
+>>> model = lm.prune(lm.read("pocketsphinx:lm"), threshold=3e-7)
 >>> G, dropped = lm.to_arcs(model, words)
 """
 
 from asr_hlg.lm.evaluation import Perplexity, perplexity
 from asr_hlg.lm.fsa import Dropped, read_arpa, to_arcs
+from asr_hlg.lm.interpolation import interpolate, tune_weights
 from asr_hlg.lm.kneser_ney import estimate
-from asr_hlg.lm.mix import interpolate
 from asr_hlg.lm.ngrams import BOS, EOS, ArpaModel, NGrams
 from asr_hlg.lm.pruning import normalise, prune
+from asr_hlg.lm.reading import read
 from asr_hlg.lm.sphinx import read_dict, read_trie
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "normalise",
     "perplexity",
     "prune",
+    "read",
     "read_arpa",
     "read_dict",
     "read_trie",
     "to_arcs",
+    "tune_weights",
 ]

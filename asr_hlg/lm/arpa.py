@@ -1,62 +1,92 @@
-"""ARPA files: a strict reader, and a writer that takes seconds for millions of n-grams.
+"""The ARPA file format: a strict reader and a fast writer, from and to arrays of n-grams.
 
-``kaldingram`` reads them too, one Python object per n-gram, and believes the header;
-``kaldilm`` aborts without a line number.
+Both take seconds for millions of n-grams. ``kaldingram`` makes one Python object per n-gram and
+does not check the counts of the header; ``kaldilm`` aborts without a line number.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from asr_hlg.errors import LanguageModelError
-from asr_hlg.lm.ngrams import ArpaModel, BadNGram, build
+from asr_hlg.lm.files import opened
+
+LOG_ZERO = -99.0 * np.log(10.0)  # natural log of the probability zero: ARPA files contain -99
 
 _LOG10 = np.log(10.0)
-_ZERO = -99.0  # what ARPA files write for the log10 of zero
-_CHUNK = 200_000  # lines that are held as text at a time
+_ZERO = -99.0  # log10
+_MAX_LINES = 200_000  # that are in memory as text at the same time
 _COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,12})")
-_SECTION = re.compile(rb"\\(\d{1,9})-grams:")
 
 
-def write(model: ArpaModel, path: str | Path) -> None:
-    """Write a model as an ARPA file: UTF-8, log10, seven decimals; gzipped if it ends in .gz."""
-    try:
-        with io.TextIOWrapper(_open(path, "wb"), encoding="utf-8", newline="\n") as file:
-            file.write("\\data\\\n")
-            file.writelines(f"ngram {n}={num}\n" for n, num in enumerate(model.counts, start=1))
-            for n in range(1, model.order + 1):
-                file.write(f"\n\\{n}-grams:\n")
-                for start in range(0, model.counts[n - 1], _CHUNK):
-                    stop = min(start + _CHUNK, model.counts[n - 1])
-                    file.writelines(_lines(model, n, np.arange(start, stop)))
-            file.write("\n\\end\\\n")
-    except OSError as error:
-        raise LanguageModelError(f"cannot be written: {error.strerror}", path=path) from None
+class Section(NamedTuple):
+    """N-grams of one order.
+
+    Attributes
+    ----------
+    ngrams : np.ndarray
+        int32 ``(num, n)``: word ids, positions in the list of unigrams.
+    log_prob, log_backoff : np.ndarray
+        float64 ``(num,)``: natural logs; the back-off is 0 for an n-gram without one.
+    lines : np.ndarray
+        int32 ``(num,)``: the line of each n-gram in the file.
+    """
+
+    ngrams: npt.NDArray[np.int32]
+    log_prob: npt.NDArray[np.float64]
+    log_backoff: npt.NDArray[np.float64]
+    lines: npt.NDArray[np.int32]
 
 
-def _lines(model: ArpaModel, n: int, rows: np.ndarray) -> Iterator[str]:
-    table = model.orders[n - 1]
-    log_prob = np.maximum(table.log_prob[rows] / _LOG10, _ZERO).tolist()
-    log_backoff = np.maximum(table.log_backoff[rows] / _LOG10, _ZERO).tolist()
-    columns = [[model.words[i] for i in ids] for ids in model.spell(n, rows).T.tolist()]
-    for p, b, ngram in zip(log_prob, log_backoff, zip(*columns, strict=True), strict=True):
-        text = " ".join(ngram)
-        yield f"{p:.7f}\t{text}\t{b:.7f}\n" if b else f"{p:.7f}\t{text}\n"
+def write(
+    path: str | Path,
+    words: Sequence[str],
+    counts: Sequence[int],
+    sections: Iterable[
+        tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.float64]]
+    ],
+) -> None:
+    """Write n-grams as UTF-8, with log10 to seven decimals; gzipped if the name ends in .gz.
+
+    Parameters
+    ----------
+    path : str or Path
+    words : sequence of str
+        The unigrams.
+    counts : sequence of int
+        Number of n-grams of each order, for the header.
+    sections : iterable of tuple
+        Word ids, log-probabilities and log back-offs as in `Section`, the orders one after the
+        other, each in one or several parts.
+    """
+    with opened(path, "wb") as binary, io.TextIOWrapper(binary, "utf-8", newline="\n") as file:
+        file.write("\\data\\\n")
+        file.writelines(f"ngram {n}={num}\n" for n, num in enumerate(counts, start=1))
+        order = 0
+        for ngrams, log_prob, log_backoff in sections:
+            if ngrams.shape[1] != order:
+                order = ngrams.shape[1]
+                file.write(f"\n\\{order}-grams:\n")
+            p10 = np.maximum(log_prob / _LOG10, _ZERO).tolist()
+            b10 = np.maximum(log_backoff / _LOG10, _ZERO).tolist()
+            for p, b, ids in zip(p10, b10, ngrams.tolist(), strict=True):
+                text = " ".join([words[i] for i in ids])
+                file.write(f"{p:.7f}\t{text}\t{b:.7f}\n" if b else f"{p:.7f}\t{text}\n")
+        file.write("\n\\end\\\n")
 
 
-def read(path: str | Path) -> ArpaModel:
+def read(path: str | Path) -> tuple[list[str], list[Section]]:
     r"""Read an ARPA file.
 
-    Text before ``\data\`` and after ``\end\`` is skipped, and empty lines; fields are parted by
-    any blanks. Nothing else is forgiven.
+    Text before ``\data\`` and after ``\end\`` is skipped, and empty lines; fields are separated
+    by any white space. Every other deviation from the format is an error.
 
     Parameters
     ----------
@@ -65,40 +95,41 @@ def read(path: str | Path) -> ArpaModel:
 
     Returns
     -------
-    ArpaModel
-        Words in the order of the unigrams. Log-probabilities below -99 (log10) become -99.
+    words : list of str
+        In the order of the unigrams.
+    sections : list of Section
+        One per order. Logs below -99 (log10) become -99.
 
     Raises
     ------
     LanguageModelError
         With the line: for counts in the header that the sections do not have, a malformed line,
-        an n-gram listed twice, one whose words or whose history are not listed, a
-        log-probability that is above zero or not a number, a missing ``\end\``.
+        a unigram listed twice, an n-gram of words that are not listed, a log-probability that is
+        above zero or not a number, a missing ``\end\``.
     """
-    try:
-        with _open(path, "rb") as file:
-            return _Reader(path, file).read()
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise LanguageModelError(f"cannot be read: {reason}", path=path) from None
-
-
-def _open(path: str | Path, mode: str) -> BinaryIO:
-    opened = gzip.open(path, mode) if Path(path).suffix == ".gz" else open(path, mode)  # noqa: SIM115
-    return cast(BinaryIO, opened)
+    with opened(path, "rb") as file:
+        return _Reader(path, file).read()
 
 
 class _Reader:
-    """One pass over the lines of an ARPA file; ``line`` is the number of the last one read."""
+    """One pass over the lines of an ARPA file.
+
+    Attributes
+    ----------
+    lines : iterator of bytes
+        The lines that are not read yet.
+    line : int
+        Number of the last line read.
+    """
 
     def __init__(self, path: str | Path, file: BinaryIO):
         self.path = path
-        self.lines = self._count(file)
+        self.lines = self._numbered(file)
         self.line = 0
         self.words: list[str] = []
         self.word_ids: dict[bytes, int] = {}
 
-    def _count(self, file: BinaryIO) -> Iterator[bytes]:
+    def _numbered(self, file: BinaryIO) -> Iterator[bytes]:
         for text in file:
             self.line += 1
             yield text
@@ -106,27 +137,25 @@ class _Reader:
     def error(
         self, message: str, line: int | None = None, remedy: str | None = None
     ) -> LanguageModelError:
+        """An error on a line of the file, by default the last one read."""
         line = self.line if line is None else line
         return LanguageModelError(message, path=self.path, line=line, remedy=remedy)
 
-    def read(self) -> ArpaModel:
+    def read(self) -> tuple[list[str], list[Section]]:
+        """The words and the sections of the whole file."""
         counts, marker = self._header()
         sections = []
         for n, (count, line) in enumerate(counts, start=1):
             if marker != b"\\%d-grams:" % n:
                 raise self.error(f"expected \\{n}-grams:")
-            section, marker = self._section(n, longest=n == len(counts))
-            if len(section[0]) != count:
-                found = len(section[0])
-                raise self.error(f"the header has {count} {n}-grams, the file {found}", line)
+            section, marker = self._section(n, is_highest=n == len(counts))
+            num = len(section.ngrams)
+            if num != count:
+                raise self.error(f"the header has {count} {n}-grams, the file {num}", line)
             sections.append(section)
         if marker != b"\\end\\":
             raise self.error("expected \\end\\ after the last section")
-        ngrams, log_probs, log_backoffs, lines = zip(*sections, strict=True)
-        try:
-            return build(self.words, ngrams, log_probs, log_backoffs)
-        except BadNGram as bad:
-            raise self.error(bad.message, int(lines[bad.order - 1][bad.row])) from None
+        return self.words, sections
 
     def _header(self) -> tuple[list[tuple[int, int]], bytes]:
         """The count of each order with its line, and the marker that ends the header."""
@@ -147,16 +176,16 @@ class _Reader:
                 raise self.error("expected 'ngram ORDER=COUNT'")
         raise self.error("the file ends in its header")
 
-    def _section(self, n: int, longest: bool) -> tuple[tuple[np.ndarray, ...], bytes]:
-        """N-grams, log-probabilities, back-offs and lines of one order, and the next marker."""
+    def _section(self, n: int, is_highest: bool) -> tuple[Section, bytes]:
+        """The n-grams of order n, and the marker after them."""
         parts = []
         marker = None
         while marker is None:
-            rows, numbers, marker = self._chunk()
-            parts.append(self._parse(rows, np.array(numbers, dtype=np.int32), n, longest))
-        return tuple(np.concatenate(column) for column in zip(*parts, strict=True)), marker
+            rows, numbers, marker = self._lines()
+            parts.append(self._parse(rows, np.array(numbers, dtype=np.int32), n, is_highest))
+        return Section(*(np.concatenate(column) for column in zip(*parts, strict=True))), marker
 
-    def _chunk(self) -> tuple[list[list[bytes]], list[int], bytes | None]:
+    def _lines(self) -> tuple[list[list[bytes]], list[int], bytes | None]:
         """The fields of the next lines, their numbers, and the marker that ended them, if any."""
         rows: list[list[bytes]] = []
         numbers: list[int] = []
@@ -167,58 +196,63 @@ class _Reader:
             if fields:
                 rows.append(fields)
                 numbers.append(self.line)
-            if len(rows) == _CHUNK:
+            if len(rows) == _MAX_LINES:
                 return rows, numbers, None
         raise self.error("the file ends without \\end\\")
 
     def _parse(
-        self, rows: list[list[bytes]], numbers: np.ndarray, n: int, longest: bool
-    ) -> tuple[np.ndarray, ...]:
+        self, rows: list[list[bytes]], lines: npt.NDArray[np.int32], n: int, is_highest: bool
+    ) -> Section:
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        with_backoff = (lengths == n + 2) & (not longest)
-        self._check((lengths == n + 1) | with_backoff, numbers, _expected(n, longest))
-        log_prob = self._floats([row[0] for row in rows], numbers, highest=0.0)
+        has_backoff = (lengths == n + 2) & (not is_highest)
+        self._check((lengths == n + 1) | has_backoff, lines, _expected(n, is_highest))
+        log_prob = self._floats([row[0] for row in rows], lines, highest=0.0)
         log_backoff = np.zeros(len(rows))
         weights = [row[-1] for row in rows if len(row) == n + 2]
-        log_backoff[with_backoff] = self._floats(weights, numbers[with_backoff], highest=99.0)
+        log_backoff[has_backoff] = self._floats(weights, lines[has_backoff], highest=99.0)
         if n == 1:
-            self._add_words([row[1] for row in rows], numbers)
+            self._add_words([row[1] for row in rows], lines)
         ids = np.empty((len(rows), n), dtype=np.int32)
         for column in range(n):
             ids[:, column] = [self.word_ids.get(row[1 + column], -1) for row in rows]
-        self._check((ids >= 0).all(axis=1), numbers, "a word that is not among the unigrams")
-        return ids, log_prob, log_backoff, numbers
+        self._check((ids >= 0).all(axis=1), lines, "a word that is not among the unigrams")
+        return Section(ids, log_prob, log_backoff, lines)
 
-    def _check(self, good: np.ndarray, numbers: np.ndarray, message: str) -> None:
-        if not good.all():
-            raise self.error(message, int(numbers[np.argmin(good)]))
+    def _check(
+        self, valid: npt.NDArray[np.bool_], lines: npt.NDArray[np.int32], message: str
+    ) -> None:
+        if not valid.all():
+            raise self.error(message, int(lines[np.argmin(valid)]))
 
-    def _floats(self, texts: list[bytes], numbers: np.ndarray, highest: float) -> np.ndarray:
+    def _floats(
+        self, texts: list[bytes], lines: npt.NDArray[np.int32], highest: float
+    ) -> npt.NDArray[np.float64]:
         """Natural logs from the text of logs to the base 10."""
         try:
             values = np.array([float(text) for text in texts], dtype=np.float64)
         except ValueError:
             row = next(row for row, text in enumerate(texts) if not _is_float(text))
             shown = texts[row].decode("utf-8", "replace")
-            raise self.error(f"{shown!r} is not a number", int(numbers[row])) from None
+            raise self.error(f"{shown!r} is not a number", int(lines[row])) from None
         # written so that NaN fails as well
-        self._check(values <= highest, numbers, f"a number that is not at most {highest:g}")
-        return np.maximum(values, _ZERO) * _LOG10
+        self._check(values <= highest, lines, f"a number that is not at most {highest:g}")
+        natural: npt.NDArray[np.float64] = np.maximum(values, _ZERO) * _LOG10
+        return natural
 
-    def _add_words(self, words: list[bytes], numbers: np.ndarray) -> None:
-        for word, number in zip(words, numbers, strict=True):
+    def _add_words(self, words: list[bytes], lines: npt.NDArray[np.int32]) -> None:
+        for word, line in zip(words, lines, strict=True):
             if self.word_ids.setdefault(word, len(self.words)) != len(self.words):
-                raise self.error(f"{word.decode('utf-8')!r} is listed twice", int(number))
+                raise self.error(f"{word.decode('utf-8')!r} is listed twice", int(line))
             try:
                 self.words.append(word.decode("utf-8"))
             except UnicodeDecodeError:
                 remedy = "convert the file to UTF-8"
-                raise self.error("a word is not UTF-8", int(number), remedy) from None
+                raise self.error("a word is not UTF-8", int(line), remedy) from None
 
 
-def _expected(n: int, longest: bool) -> str:
-    tail = "" if longest else " and, where wanted, a back-off weight"
-    return f"expected a log-probability, {n} word{'s' if n > 1 else ''}{tail}"
+def _expected(n: int, is_highest: bool) -> str:
+    backoff = "" if is_highest else " and, optionally, a back-off weight"
+    return f"expected a log-probability, {n} word{'s' if n > 1 else ''}{backoff}"
 
 
 def _is_float(text: bytes) -> bool:

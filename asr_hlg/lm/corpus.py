@@ -1,19 +1,61 @@
-"""Texts as one long array of word ids, with sentence boundaries in it."""
+"""Texts: sentences from files, and sentences as one array of word ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from asr_hlg.errors import LanguageModelError
+from asr_hlg.lm.files import opened
 from asr_hlg.lm.ngrams import BOS, EOS
 
 Sentences = Iterable[str | Sequence[str]]
 
+_ADDED = "the start and the end of a sentence are added automatically"
+
+
+def read(path: str | Path) -> Iterator[list[str]]:
+    """Sentences of a text file: one per line, words separated by white space; empty lines skipped.
+
+    Parameters
+    ----------
+    path : str or Path
+        UTF-8; gzipped if it ends in .gz.
+
+    Raises
+    ------
+    LanguageModelError
+        With the line: for text that is not UTF-8, and for a sentence with ``<s>`` or ``</s>``.
+    """
+    with opened(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                words = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8").split()
+            except UnicodeDecodeError:
+                remedy = "convert the file to UTF-8"
+                raise LanguageModelError(
+                    "is not UTF-8", path=path, line=number, remedy=remedy
+                ) from None
+            for word in words:
+                if word in (BOS, EOS):
+                    raise LanguageModelError(
+                        f"the sentence contains {word}", path=path, line=number, remedy=_ADDED
+                    )
+            if words:
+                yield words
+
 
 def split(sentences: Sentences) -> list[list[str]]:
-    """The words of every sentence that has any; a string is split at its blanks."""
+    """Words of every sentence that has any; a string is split at white space.
+
+    Raises
+    ------
+    LanguageModelError
+        For a sentence with ``<s>``, ``</s>``, or a word that contains white space.
+    """
     if isinstance(sentences, str):
         raise LanguageModelError(
             "one string is not a list of sentences", remedy="pass text.splitlines()"
@@ -23,17 +65,17 @@ def split(sentences: Sentences) -> list[list[str]]:
         words = sentence.split() if isinstance(sentence, str) else list(sentence)
         for word in words:
             if word in (BOS, EOS):
-                raise LanguageModelError(
-                    f"sentence {number} contains {word}", remedy="sentence ends are added here"
-                )
+                raise LanguageModelError(f"sentence {number} contains {word}", remedy=_ADDED)
             if word.split() != [word]:
-                raise LanguageModelError(f"sentence {number} has {word!r} for a word")
+                raise LanguageModelError(f"sentence {number} has {word!r} as a word")
         if words:
             result.append(words)
     return result
 
 
-def encode(sentences: list[list[str]], word_ids: dict[str, int], unknown: int) -> np.ndarray:
+def encode(
+    sentences: list[list[str]], word_ids: dict[str, int], unknown: int
+) -> npt.NDArray[np.int64]:
     """Word ids of ``<s> … </s>`` of all sentences, one after the other.
 
     Parameters
@@ -41,7 +83,7 @@ def encode(sentences: list[list[str]], word_ids: dict[str, int], unknown: int) -
     sentences : list of list of str
     word_ids : dict
     unknown : int
-        The id of words that ``word_ids`` lacks.
+        The id of words that are not in ``word_ids``.
 
     Returns
     -------
@@ -57,8 +99,9 @@ def encode(sentences: list[list[str]], word_ids: dict[str, int], unknown: int) -
     return np.array(ids, dtype=np.int64)
 
 
-def places(sentences: list[list[str]]) -> np.ndarray:
-    """How many tokens of its own sentence stand before each token of :func:`encode`."""
+def positions(sentences: list[list[str]]) -> npt.NDArray[np.int64]:
+    """Position within its sentence of each token of :func:`encode`; 0 for ``<s>``."""
     lengths = np.array([len(sentence) + 2 for sentence in sentences], dtype=np.int64)
     starts = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum()) - np.repeat(starts, lengths)
+    index: npt.NDArray[np.int64] = np.arange(lengths.sum()) - np.repeat(starts, lengths)
+    return index

@@ -1,8 +1,8 @@
-"""Estimation of n-gram models from text: interpolated Kneser–Ney smoothing.
+"""Estimation of n-gram models from text, with interpolated Kneser–Ney smoothing.
 
-``kaldingram`` trains Kneser–Ney models with one discount, which back off and do not
+``kaldingram`` estimates Kneser–Ney models with one discount, which back off and do not
 interpolate; Chen and Goodman found interpolation with three discounts better throughout. It also
-reads text as latin-1. The tests hold its discounted terms, which are the same, against ours.
+reads text as latin-1. The tests compare its discounted terms, which are the same, with ours.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from asr_hlg.errors import LanguageModelError
-from asr_hlg.lm.corpus import Sentences, encode, places, split
-from asr_hlg.lm.ngrams import BOS, EOS, ArpaModel, NGrams, without_empty
-
-_LOG_ZERO = -99.0 * np.log(10.0)  # as ARPA files have it
+from asr_hlg.lm.arpa import LOG_ZERO
+from asr_hlg.lm.corpus import Sentences, encode, positions, split
+from asr_hlg.lm.ngrams import BOS, EOS, ArpaModel, Floats, Ints, NGrams, without_empty
 
 
 def estimate(
@@ -30,9 +30,9 @@ def estimate(
 
     P(w|h) = (c(hw) - D(c(hw))) / Σ_v c(hv) + γ(h) P(w|h'), where c counts occurrences in the
     longest n-grams and in those that begin with ``<s>``, and different words on the left in all
-    others; γ(h) is what the discounts D took from h; unigrams are interpolated with the uniform
-    distribution over the vocabulary and ``</s>``. Every n-gram of the text is kept: see
-    :func:`asr_hlg.lm.prune` for a smaller model.
+    others; γ(h) is the probability that the discounts D took from h; unigrams are interpolated
+    with the uniform distribution over the vocabulary and ``</s>``. Every n-gram of the text is
+    kept: see :func:`asr_hlg.lm.prune` for a smaller model.
 
     Example
     -------
@@ -47,12 +47,13 @@ def estimate(
     modified : bool
         Three discounts per order, for counts of one, two and more; otherwise one.
     vocabulary : iterable of str
-        Words that get a probability although the text may lack them, such as a lexicon's.
+        Words that get a probability even if they are not in the text, such as those of a lexicon.
 
     Raises
     ------
     LanguageModelError
-        If there is no sentence, or a sentence holds ``<s>``, ``</s>`` or a word with blanks.
+        If there is no sentence, or a sentence contains ``<s>``, ``</s>`` or a word with white
+        space.
 
     Notes
     -----
@@ -65,9 +66,9 @@ def estimate(
     texts = split(sentences)
     if not texts:
         raise LanguageModelError("there is no sentence to estimate a language model from")
-    seen = {word for text in texts for word in text}
-    seen.update(word for text in split([list(vocabulary)]) for word in text)
-    words = (BOS, EOS, *sorted(seen))
+    known = {word for text in texts for word in text}
+    known.update(word for text in split([list(vocabulary)]) for word in text)
+    words = (BOS, EOS, *sorted(known))
     orders: list[NGrams] = []
     for counts in _count(texts, words, order):
         lower = orders[-1] if orders else None
@@ -83,7 +84,7 @@ def estimate(
         h = counts.history
         log_prob = np.log((counts.adjusted - discount) / total[h] + gamma[h] * prob_lower)
         if lower is None:
-            log_prob[words.index(BOS)] = _LOG_ZERO
+            log_prob[words.index(BOS)] = LOG_ZERO
         orders.append(NGrams(h, counts.word, log_prob, np.zeros(len(h))))
     return ArpaModel(words, without_empty(orders))
 
@@ -92,27 +93,34 @@ def estimate(
 class _Counts:
     """The n-grams of one order in a text, sorted by history and word.
 
-    ``suffix`` is the row of the last n-1 words in the order below; ``adjusted`` is what
-    Kneser–Ney smoothing counts.
+    Attributes
+    ----------
+    history, suffix : np.ndarray
+        Rows of the first and the last n-1 words in the table of the next lower order.
+    word : np.ndarray
+        The last word.
+    adjusted : np.ndarray
+        The counts of Kneser–Ney smoothing.
     """
 
-    history: np.ndarray
-    word: np.ndarray
-    suffix: np.ndarray
-    adjusted: np.ndarray
+    history: Ints
+    word: Ints
+    suffix: Ints
+    adjusted: Ints
 
 
 def _count(texts: list[list[str]], words: tuple[str, ...], order: int) -> list[_Counts]:
+    """Adjusted counts of all orders."""
     ids = encode(texts, {word: index for index, word in enumerate(words)}, -1)
-    place = places(texts)
+    position = positions(texts)
     size = len(words)
     zeros = np.zeros(size, dtype=np.int64)
     occurrences = np.bincount(ids, minlength=size)
     occurrences[words.index(BOS)] = 0
     raw = [_Counts(zeros, np.arange(size), zeros, occurrences)]
-    row = ids  # of the n-gram that ends at each token
+    row: npt.NDArray[np.int64] = ids  # of the n-gram that ends at each token
     for n in range(2, order + 1):
-        ends = np.flatnonzero(place >= n - 1)
+        ends = np.flatnonzero(position >= n - 1)
         key = row[ends - 1] * size + ids[ends]
         key, first, inverse, count = np.unique(key, True, True, True)
         raw.append(_Counts(key // size, key % size, row[ends[first]], count))
@@ -125,15 +133,15 @@ def _count(texts: list[list[str]], words: tuple[str, ...], order: int) -> list[_
             begins = begins[table.history]
         adjusted = table.adjusted
         if n < order:
-            # whatever does not begin a sentence has words on its left: one per longer n-gram
+            # an n-gram that does not begin a sentence has words on its left: one per longer n-gram
             left = np.bincount(raw[n].suffix, minlength=len(table.word))
             adjusted = np.where(begins, table.adjusted, left)
         counts.append(replace(table, adjusted=adjusted))
     return counts
 
 
-def _discounts(adjusted: np.ndarray, modified: bool) -> np.ndarray:
-    """What to take from counts of 0, 1, 2, and 3 or more (Chen and Goodman, equation 26)."""
+def _discounts(adjusted: Ints, modified: bool) -> Floats:
+    """Discounts of counts of 0, 1, 2, and 3 or more (Chen and Goodman, equation 26)."""
     num = np.bincount(np.minimum(adjusted, 5), minlength=6).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         y = num[1] / (num[1] + 2 * num[2])

@@ -1,24 +1,33 @@
-"""The n-gram model itself: what ARPA files, tries and estimation turn into.
+"""Back-off n-gram models, stored as arrays.
 
-A model of a few million n-grams must be read, pruned and turned into a graph in seconds, so
-there is no object per n-gram. An order is a table sorted by (history, word), its history being
-a row of the table below: together they are a trie that binary search walks for millions of
-n-grams at once.
+A model of a few million n-grams must be read, pruned and compiled into a graph in seconds, so
+there is no Python object per n-gram. Each order is a table sorted by (history, word), where the
+history is a row of the table of the next lower order. The tables together are a trie, in which
+binary search looks up millions of n-grams in one call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from asr_hlg.errors import LanguageModelError
+from asr_hlg.lm import arpa
+
+Ints = npt.NDArray[np.integer[Any]]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 BOS = "<s>"
 EOS = "</s>"
+
+_MAX_ROWS = 200_000  # that are in memory as text at the same time
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,22 +47,23 @@ class NGrams:
         history, multiplies the order below; 0 where it has none.
     """
 
-    history: np.ndarray
-    word: np.ndarray
-    log_prob: np.ndarray
-    log_backoff: np.ndarray
+    history: Ints
+    word: Ints
+    log_prob: Floats
+    log_backoff: Floats
 
     def __len__(self) -> int:
         return len(self.word)
 
-    def sums(self, values: np.ndarray, num_histories: int) -> np.ndarray:
-        """Add up ``values`` (one per n-gram) for every history."""
-        return np.bincount(self.history, weights=values, minlength=num_histories)
+    def sums(self, values: Floats, num_histories: int) -> Floats:
+        """Sum of ``values`` (one per n-gram) over the n-grams of each history."""
+        sums = np.bincount(self.history, weights=values, minlength=num_histories)
+        return sums.astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
 class ArpaModel:
-    """A back-off n-gram model: P(w | h), or α(h) P(w | h') where (h, w) is not listed.
+    """A back-off n-gram model: P(w | h), or α(h) P(w | h') if (h, w) is not listed.
 
     Example
     -------
@@ -65,8 +75,8 @@ class ArpaModel:
     Attributes
     ----------
     words : tuple of str
-        The vocabulary, with ``<s>`` and ``</s>`` where the model knows them; row i of the
-        unigrams is word i.
+        The vocabulary, with ``<s>`` and ``</s>`` if the model has them; row i of the unigrams is
+        word i.
     orders : tuple of NGrams
         One table per order, unigrams first.
     """
@@ -81,22 +91,22 @@ class ArpaModel:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many n-grams each order has."""
+        """Number of n-grams of each order."""
         return tuple(len(table) for table in self.orders)
 
     @cached_property
     def word_ids(self) -> dict[str, int]:
-        """From a word to its position in ``words``."""
+        """Position in ``words`` of each word."""
         return {word: index for index, word in enumerate(self.words)}
 
     @cached_property
-    def _keys(self) -> tuple[np.ndarray, ...]:
-        # (history, word) as one sorted number, for binary search
+    def _keys(self) -> tuple[npt.NDArray[np.int64], ...]:
+        """For each order (history, word) as one number, sorted, for binary search."""
         size = len(self.words)
         return tuple(t.history.astype(np.int64) * size + t.word for t in self.orders)
 
-    def find(self, ngrams: np.ndarray) -> np.ndarray:
-        """Look n-grams up.
+    def find(self, ngrams: Ints) -> npt.NDArray[np.int64]:
+        """Rows of n-grams in the table of their order.
 
         Parameters
         ----------
@@ -106,25 +116,25 @@ class ArpaModel:
         Returns
         -------
         np.ndarray
-            int64 ``(num,)``: rows in the table of order n, -1 where the n-gram is not listed.
+            int64 ``(num,)``: rows in the table of order n, -1 for an n-gram that is not listed.
         """
-        row = ngrams[:, 0].astype(np.int64)
+        row: npt.NDArray[np.int64] = ngrams[:, 0].astype(np.int64)
         for n in range(1, ngrams.shape[1]):
             row = self.extend(n, row, ngrams[:, n])
         return row
 
-    def extend(self, n: int, row: np.ndarray, word: np.ndarray) -> np.ndarray:
+    def extend(self, n: int, row: Ints, word: Ints) -> npt.NDArray[np.int64]:
         """Rows in order n+1 of n-grams (rows of order n, or -1) followed by a word (or -1)."""
         keys = self._keys[n]
         if len(keys) == 0:
             return np.full(len(row), -1, dtype=np.int64)
-        wanted = row * len(self.words) + word
-        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where((keys[place] == wanted) & (row >= 0) & (word >= 0), place, -1)
+        key = row * len(self.words) + word
+        index = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+        return np.where((keys[index] == key) & (row >= 0) & (word >= 0), index, -1)
 
-    def spell(self, n: int, rows: np.ndarray | None = None) -> np.ndarray:
-        """The words of n-grams of order n: int32 ``(num, n)``, for all rows or those given."""
-        row = np.arange(len(self.orders[n - 1])) if rows is None else rows
+    def spell(self, n: int, rows: Ints | None = None) -> npt.NDArray[np.int32]:
+        """Word ids of n-grams of order n: int32 ``(num, n)``, of all rows or of those given."""
+        row: Ints = np.arange(len(self.orders[n - 1])) if rows is None else rows
         ngrams = np.empty((len(row), n), dtype=np.int32)
         for column in range(n - 1, -1, -1):
             table = self.orders[column]
@@ -132,8 +142,8 @@ class ArpaModel:
             row = table.history[row]
         return ngrams
 
-    def log_prob(self, ngrams: np.ndarray) -> np.ndarray:
-        """Natural log of P(last word | the words before it), backing off where needed.
+    def log_prob(self, ngrams: Ints) -> Floats:
+        """Natural log of P(last word | the words before it), with back-off.
 
         Parameters
         ----------
@@ -143,7 +153,7 @@ class ArpaModel:
         Returns
         -------
         np.ndarray
-            float64 ``(num,)``: ``-inf`` where the last word is unknown.
+            float64 ``(num,)``: ``-inf`` if the last word is unknown.
         """
         n = ngrams.shape[1]
         row = self.find(ngrams)
@@ -158,20 +168,35 @@ class ArpaModel:
 
     def write(self, path: str | Path) -> None:
         """Write an ARPA file (UTF-8, log10, seven decimals; gzipped if it ends in .gz)."""
-        from asr_hlg.lm import arpa  # which needs this class
+        arpa.write(path, self.words, self.counts, self._sections())
 
-        arpa.write(self, path)
+    def _sections(self) -> Iterator[tuple[npt.NDArray[np.int32], Floats, Floats]]:
+        for n, table in enumerate(self.orders, start=1):
+            for start in range(0, len(table), _MAX_ROWS):
+                rows = np.arange(start, min(start + _MAX_ROWS, len(table)))
+                yield self.spell(n, rows), table.log_prob[rows], table.log_backoff[rows]
 
     @classmethod
     def read(cls, path: str | Path) -> ArpaModel:
-        """Read an ARPA file strictly: see :func:`asr_hlg.lm.arpa.read`."""
-        from asr_hlg.lm import arpa
+        """Read an ARPA file (UTF-8; gzipped if it ends in .gz).
 
-        return arpa.read(path)
+        Raises
+        ------
+        LanguageModelError
+            With the line: as :func:`asr_hlg.lm.arpa.read` does, and for an n-gram that is listed
+            twice or whose history is not listed.
+        """
+        words, sections = arpa.read(path)
+        ngrams, log_probs, log_backoffs, lines = zip(*sections, strict=True)
+        try:
+            return build(words, ngrams, log_probs, log_backoffs)
+        except BadNGram as error:
+            line = int(lines[error.order - 1][error.row])
+            raise LanguageModelError(error.message, path=path, line=line) from None
 
 
 class BadNGram(LanguageModelError):
-    """An n-gram that does not fit the model: which row of which order, for readers to locate."""
+    """An n-gram that does not fit the model, with its order and its row in what was read."""
 
     def __init__(self, message: str, order: int = 1, row: int = 0):
         super().__init__(message)
@@ -181,11 +206,11 @@ class BadNGram(LanguageModelError):
 
 def build(
     words: Sequence[str],
-    ngrams: Sequence[np.ndarray],
-    log_probs: Sequence[np.ndarray],
-    log_backoffs: Sequence[np.ndarray],
+    ngrams: Sequence[Ints],
+    log_probs: Sequence[Floats],
+    log_backoffs: Sequence[Floats],
 ) -> ArpaModel:
-    """Sort n-grams in any order into a model.
+    """Make a model from n-grams, which may be in any order within their tables.
 
     Parameters
     ----------
@@ -211,33 +236,33 @@ def build(
             text = " ".join(words[i] for i in ids[row])
             raise BadNGram(f"n-gram {text!r} has a history that is not listed", n, row)
         key = history * len(words) + ids[:, -1]
-        by_key = np.argsort(key, kind="stable")
-        repeated = np.flatnonzero(np.diff(key[by_key]) == 0)
+        order = np.argsort(key, kind="stable")
+        repeated = np.flatnonzero(np.diff(key[order]) == 0)
         if len(repeated):
-            row = int(by_key[repeated + 1].min())
+            row = int(order[repeated + 1].min())
             text = " ".join(words[i] for i in ids[row])
             raise BadNGram(f"n-gram {text!r} is listed twice", n, row)
         table = NGrams(
-            history[by_key].astype(np.int32),
-            ids[by_key, -1].astype(np.int32),
-            np.asarray(log_prob, dtype=np.float64)[by_key],
-            np.asarray(log_backoff, dtype=np.float64)[by_key],
+            history[order].astype(np.int32),
+            ids[order, -1].astype(np.int32),
+            np.asarray(log_prob, dtype=np.float64)[order],
+            np.asarray(log_backoff, dtype=np.float64)[order],
         )
         model = ArpaModel(model.words, (*model.orders, table))
     return ArpaModel(model.words, without_empty(model.orders))
 
 
-def select(model: ArpaModel, keep: Sequence[np.ndarray]) -> ArpaModel:
-    """Keep some n-grams of every order; probabilities and back-offs stay as they are.
+def select(model: ArpaModel, keep: Sequence[Bools]) -> ArpaModel:
+    """Copy of a model with some of its n-grams; probabilities and back-offs stay as they are.
 
     Parameters
     ----------
     keep : sequence of np.ndarray
-        For every order bool ``(num,)``. Unigrams must all be kept, and a kept n-gram's history
-        too.
+        For every order bool ``(num,)``. All unigrams must be kept, and the history of every kept
+        n-gram.
     """
     orders: list[NGrams] = []
-    new_row = np.zeros(1, dtype=np.int32)
+    new_row: Ints = np.zeros(1, dtype=np.int32)
     for table, kept in zip(model.orders, keep, strict=True):
         orders.append(
             NGrams(
@@ -252,5 +277,5 @@ def select(model: ArpaModel, keep: Sequence[np.ndarray]) -> ArpaModel:
 
 
 def without_empty(orders: Sequence[NGrams]) -> tuple[NGrams, ...]:
-    """The orders up to the last that has an n-gram: a header may announce more."""
+    """The orders up to the last that has an n-gram; the header of a file may list more."""
     return tuple(orders[: max(n for n, table in enumerate(orders, start=1) if len(table))])

@@ -136,13 +136,13 @@ class NgramRescorer:
         folder = FilePath(folder)
         words = words or symbols.read(folder / "words.txt")
         path = resource("en-us.lm.bin") if str(source) == "pocketsphinx:lm" else FilePath(source)
-        new = _read(path)
+        new = lm.read(path)
         meta = store.read_meta(folder)
         section = meta.get("recipe", {}).get("lm")
         if section is None:
             return cls(words, new, None, scales, graph_scale)
         old_path = _first_pass_file(folder, meta)
-        old = new if old_path == path else _read(old_path)
+        old = new if old_path == path else lm.read(old_path)
         if section["prune"]:
             old = lm.prune(old, section["prune"])
         return cls(words, new, old, scales, graph_scale)
@@ -232,10 +232,6 @@ class NgramRescorer:
             graph_score=graph_score,
             acoustic_score=acoustic,
         )
-
-
-def _read(path: FilePath) -> lm.ArpaModel:
-    return lm.read_trie(path) if path.suffix == ".bin" else lm.ArpaModel.read(path)
 
 
 def _first_pass_file(folder: FilePath, meta: Mapping[str, Any]) -> FilePath:

@@ -181,7 +181,9 @@ def test_damaged_files_never_crash(tmp_path_factory, data):
 def test_any_bytes(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.arpa"
     path.write_bytes(content)
+    caught = None
     try:
         lm.ArpaModel.read(path)
     except AsrHlgError as error:
-        assert error.path == str(path)
+        caught = error
+    assert caught is None or caught.path == str(path)
