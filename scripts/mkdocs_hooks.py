@@ -25,6 +25,11 @@ ROOT = Path(__file__).resolve().parents[1]
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
+ROLE = re.compile(r":\w+:`(~?)([\w.]+)`")
+# A paragraph of doctest lines outside a section, or a table of reStructuredText.
+BLOCK = re.compile(r"^((?:>>>|=====).*(?:\n.+)*)", re.MULTILINE)
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     pages = {
@@ -32,8 +37,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "contributing.md": from_top("CONTRIBUTING.md"),
         "changelog.md": from_top("CHANGELOG.md"),
         "commands.md": command_reference(),
-        "api.md": api_reference(),
+        **api_reference(),
     }
+    reference = next(part["Reference"] for part in config.nav if "Reference" in part)
+    reference.append({"Python API": [name for name in pages if name.startswith("api/")]})
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
     return files
@@ -44,7 +51,8 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
 
     def mathml(match: re.Match[str]) -> str:
         display = "block" if match[2] == "[" else "inline"
-        return convert(html.unescape(match[3]), display=display)
+        formula = html.unescape(match[3]).replace(r"\arg\max", r"\operatorname{argmax}")
+        return convert(formula, display=display)
 
     return FORMULA.sub(mathml, content)
 
@@ -53,6 +61,7 @@ def from_top(name: str) -> str:
     """Return a file at the top of the repository, its links changed to those of the site."""
     text = (ROOT / name).read_text(encoding="utf-8")
     text = text.replace("](docs/", "](").replace("](README.md", "](index.md")
+    text = text.replace("[NOTICE](NOTICE)", "`NOTICE`")
     text = text.replace("](CHANGELOG.md", "](changelog.md")
     return text.replace("](CONTRIBUTING.md", "](contributing.md")
 
@@ -77,27 +86,31 @@ def _help(*command: str) -> str:
     return run.stdout
 
 
-def api_reference() -> str:
-    """Return a page that documents the names in ``__all__`` of the package and of each room."""
+def api_reference() -> dict[str, str]:
+    """Return a page for the package and for each room, with the names that it exports."""
     package = griffe.load("asr_hlg", search_paths=[ROOT])
     rooms = [module for module in package.modules.values() if module.is_init_module]
-    pages = ["# Python API\n\nThe public names of each room; architecture.md explains the rooms.\n"]
+    pages = {}
     for module in [package, *sorted(rooms, key=lambda room: room.path)]:
-        if module.exports:
-            members = ", ".join(map(str, module.exports))
-            options = f"    options:\n      heading_level: 2\n      members: [{members}]\n"
-            pages.append(f"::: {module.path}\n{options}")
-    return "\n".join(pages)
+        members = ", ".join(map(str, module.exports or []))
+        pages[f"api/{module.name}.md"] = (
+            f"# {module.path}\n\n::: {module.path}\n    options:\n"
+            f"      show_root_heading: false\n      members: [{members}]\n"
+        )
+    return pages
 
 
-class Roles(griffe.Extension):
-    """Sphinx roles in docstrings (``:class:`~a.b.C```) as the plain names that they refer to."""
+class Markdown(griffe.Extension):
+    """Docstrings as Markdown: Sphinx roles as code, examples and tables as code blocks."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Change the docstring of one object."""
         if obj.docstring is not None:
-            obj.docstring.value = re.sub(
-                r":\w+:`(~?)([\w.]+)`",
-                lambda match: f"`{match[2].rsplit('.', 1)[-1] if match[1] else match[2]}`",
-                obj.docstring.value,
+            obj.docstring.value = BLOCK.sub(
+                r"```text\n\1\n```", ROLE.sub(role_as_code, obj.docstring.value)
             )
+
+
+def role_as_code(match: re.Match[str]) -> str:
+    """Return ``:class:`~a.b.C``` as ```C```, and without the tilde as ```a.b.C```."""
+    return f"`{match[2].rsplit('.', 1)[-1] if match[1] else match[2]}`"
