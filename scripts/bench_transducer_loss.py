@@ -143,7 +143,7 @@ def _pruned(weights, encoded, predicted, targets):
     from asr_hlg.transducer import loss
 
     am, lm = weights[1](encoded), weights[2](predicted)
-    simple, ranges = loss.bounds(am, lm, targets, PRUNE_RANGE)
+    simple, ranges = loss.prune_ranges(am, lm, targets, PRUNE_RANGE)
     pruned = loss.pruned(
         encoded, predicted, ranges, lambda joined: weights[0](torch.tanh(joined)), targets
     )

@@ -9,13 +9,12 @@
 """
 
 from asr_hlg.transducer.greedy import Greedy
-from asr_hlg.transducer.loss import Targets
 from asr_hlg.transducer.model import Transducer, TransducerConfig
 from asr_hlg.transducer.objective import PrunedLossOptions, TransducerObjective
 from asr_hlg.transducer.options import GraphOptions, TransducerOptions
 from asr_hlg.transducer.recogniser import Recogniser, decoder_for
 from asr_hlg.transducer.search import Decoder, token_graph, token_lexicon, transcripts
-from asr_hlg.transducer.streaming import Stream
+from asr_hlg.transducer.targets import Targets
 
 __all__ = [
     "Decoder",
@@ -23,7 +22,6 @@ __all__ = [
     "Greedy",
     "PrunedLossOptions",
     "Recogniser",
-    "Stream",
     "Targets",
     "Transducer",
     "TransducerConfig",

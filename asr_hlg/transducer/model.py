@@ -30,8 +30,8 @@ from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.acoustic.nets import Network, network_class
 from asr_hlg.errors import ModelError
 from asr_hlg.settings import section
-from asr_hlg.transducer.loss import LATTICES
 from asr_hlg.transducer.prediction import Lstm, State, Stateless
+from asr_hlg.transducer.targets import LATTICES
 
 
 @dataclass(frozen=True)

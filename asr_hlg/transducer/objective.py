@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 from asr_hlg.errors import DataError, LexiconError, ModelError, OptionError, listed
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.transducer import loss
-from asr_hlg.transducer.loss import Targets
 from asr_hlg.transducer.model import Transducer
+from asr_hlg.transducer.targets import Targets
 
 if TYPE_CHECKING:
     from asr_hlg.data import Batch
@@ -177,7 +177,7 @@ class TransducerObjective(nn.Module):
     def _two_passes(self, features: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
         network, options = self.network, self.options
         prediction = network.dropout(network.prediction(targets.tokens))
-        simple, ranges = loss.bounds(
+        simple, ranges = loss.prune_ranges(
             network.encoder_simple(features),
             network.prediction_simple(prediction),
             targets,

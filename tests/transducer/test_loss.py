@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from asr_hlg.errors import ModelError
 from asr_hlg.transducer import loss
-from asr_hlg.transducer.loss import LATTICES, Targets
+from asr_hlg.transducer.targets import LATTICES, Targets
 from tests.support import transducer_reference as reference
 
 lattices = pytest.mark.parametrize("lattice", LATTICES)
@@ -85,7 +85,7 @@ def test_simple_is_full_with_added_logits(batch, lattice, seed):
     expected = loss.full(am[:, :, None] + lm[:, None], targets)
     torch.testing.assert_close(loss.simple(am, lm, targets), expected)
     # With all columns kept, pruning changes nothing.
-    losses, ranges = loss.bounds(am, lm, targets, prune_range=10)
+    losses, ranges = loss.prune_ranges(am, lm, targets, prune_range=10)
     torch.testing.assert_close(losses, expected)
     pruned = loss.pruned(am, lm, ranges, lambda joined: joined, targets)
     torch.testing.assert_close(pruned, expected)
@@ -115,7 +115,7 @@ def test_pruned_is_that_of_k2(lattice):
     am, lm = random_scores(2, 12, 8), random_scores(2, 7, 8, seed=1)
     output = random_scores(8, 8, seed=2)
     targets = targets_of([[1, 2, 3, 4, 5, 6], [7, 7, 1]], [12, 7], lattice)
-    _, ranges = loss.bounds(am, lm, targets, prune_range=3)
+    _, ranges = loss.prune_ranges(am, lm, targets, prune_range=3)
     assert ranges.shape == (2, 12, 3)
     logits = torch.tanh(am[:, :, None] + lm[torch.arange(2)[:, None, None], ranges]) @ output
     expected = k2.rnnt_loss_pruned(
@@ -135,7 +135,7 @@ def test_pruning_leaves_an_alignment(batch, lattice, seed, prune_range):
     targets = targets_of(rows, list(num_frames), lattice)
     am = random_scores(len(rows), max(num_frames), 4, seed=seed)
     lm = random_scores(len(rows), targets.shape[1] + 1, 4, seed=seed + 1)
-    full, ranges = loss.bounds(am, lm, targets, prune_range)
+    full, ranges = loss.prune_ranges(am, lm, targets, prune_range)
     pruned = loss.pruned(am, lm, ranges, lambda joined: joined, targets)
     assert torch.equal(torch.isfinite(pruned), targets.alignable())
     assert bool((pruned >= full - 1e-9).all())
@@ -149,7 +149,7 @@ def test_pieces_change_nothing(lattice, monkeypatch):
         parts = random_scores(2, 12, 8), random_scores(2, 7, 8, seed=1), random_scores(8, 8, seed=2)
         am, lm, output = (part.requires_grad_() for part in parts)
         targets = targets_of([[1, 2, 3, 4, 5, 6], [7, 7, 1]], [12, 7], lattice)
-        _, ranges = loss.bounds(am.detach(), lm.detach(), targets, prune_range=3)
+        _, ranges = loss.prune_ranges(am.detach(), lm.detach(), targets, prune_range=3)
         losses = loss.pruned(am, lm, ranges, lambda joined: torch.tanh(joined) @ output, targets)
         losses.sum().backward()
         return losses, am.grad, lm.grad, output.grad
@@ -165,7 +165,7 @@ def test_gradients_are_those_of_finite_differences(lattice):
     am, lm = random_scores(2, 5, 4).requires_grad_(), random_scores(2, 4, 4).requires_grad_()
     output = random_scores(4, 4, seed=2).requires_grad_()
     targets = targets_of([[1, 2, 3], [3]], [5, 4], lattice)
-    _, ranges = loss.bounds(am.detach(), lm.detach(), targets, prune_range=2)
+    _, ranges = loss.prune_ranges(am.detach(), lm.detach(), targets, prune_range=2)
 
     def joined(sums):
         return torch.tanh(sums) @ output
@@ -204,7 +204,7 @@ def test_edges(lattice):
 def test_batches_without_any_token_or_frame():
     nothing = targets_of([[], []], [2, 0])
     am, lm = random_scores(2, 2, 3), random_scores(2, 1, 3)
-    losses, ranges = loss.bounds(am, lm, nothing, 5)
+    losses, ranges = loss.prune_ranges(am, lm, nothing, 5)
     expected = -(am[0] + lm[0]).log_softmax(-1)[:, 0].sum()
     torch.testing.assert_close(losses, torch.stack([expected, 0 * expected]))
     pruned = loss.pruned(am, lm, ranges, lambda joined: joined, nothing)
@@ -249,7 +249,7 @@ def test_more_shapes_that_do_not_fit():
     with pytest.raises(ModelError, match=r"ranges has shape \(2, 4, 2\), expected \(2, 5, 2\)"):
         loss.pruned(torch.zeros(2, 5, 4), torch.zeros(2, 3, 4), ranges, torch.tanh, targets)
     with pytest.raises(ModelError, match="prune_range is at least 2"):
-        loss.bounds(torch.zeros(2, 5, 4), torch.zeros(2, 3, 4), targets, 1)
+        loss.prune_ranges(torch.zeros(2, 5, 4), torch.zeros(2, 3, 4), targets, 1)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +270,6 @@ def test_targets_that_do_not_fit(tokens, num_tokens, num_frames, lattice, messag
 def test_targets_outside_their_range():
     with pytest.raises(ModelError, match=r"num_tokens are \[4\], not from 0 to U = 3"):
         Targets(torch.ones(1, 3, dtype=torch.int64), torch.tensor([4]), torch.tensor([3]))
+    one = torch.tensor([1])
     with pytest.raises(ModelError, match=r"num_frames are torch.int32"):
-        one = torch.tensor([1])
         Targets(torch.ones(1, 3, dtype=torch.int64), one, one.int())

@@ -1,4 +1,4 @@
-"""The transducer's network: its parts agree, in batches, steps, files and pieces."""
+"""The transducer's network: its parts agree, in batches, steps and files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import torch
 from asr_hlg.acoustic import nets
 from asr_hlg.acoustic.conformer import Conformer, ConformerConfig
 from asr_hlg.errors import ModelError
-from asr_hlg.transducer import Greedy, Transducer, TransducerConfig
+from asr_hlg.transducer import Transducer, TransducerConfig
 from asr_hlg.transducer.prediction import Lstm, Stateless, pick, replace
-from asr_hlg.transducer.streaming import Stream
 
 TOKENS = ("<blk>", "a", "b", "c")
 
@@ -148,52 +147,10 @@ def test_configs_that_make_no_sense(fields, message):
         TransducerConfig(("<blk>",))
 
 
-@pytest.mark.parametrize("stack", [1, 2])
-@pytest.mark.parametrize(
-    ("kind", "encoder"),
-    [
-        ("tdnn", {}),
-        ("tdnn", {"causal_layers": 3}),
-        ("cnn", {}),
-        ("cnn", {"causal": True}),
-    ],
-)
-def test_pieces_are_recognised_as_the_whole(kind, encoder, stack):
-    """Sound in pieces of any size: the same tokens in the same frames as all of it at once."""
-    network = small(kind, encoder=encoder, stack=stack)
-    inputs = 3 * torch.randn(1, 151, 8)
-    with torch.no_grad():
-        whole = Greedy(network, 1)
-        whole.accept(*network.encode(inputs, torch.tensor([151])))
-    expected = whole.tokens()[0]
-    assert len(expected) > 5
-    for sizes in ([151], [1] * 151, [7, 50, 3, 91]):
-        stream, at = Stream(network), 0
-        for size in sizes:
-            stream.accept(inputs[0, at : at + size])
-            at += size
-            said = stream.tokens()
-            assert said == expected[: len(said)]
-        # What cannot change any more has been said.
-        wait = stream._right // stream._step + 1
-        assert len(stream._search.steps) >= len(whole.steps) - wait
-        stream.finish()
-        assert stream.tokens() == expected
-        assert len(stream._search.steps) == len(whole.steps)
-        assert stream._inputs.shape[1] < 151
-
-
-def test_what_a_causal_encoder_waits_for():
+def test_a_causal_encoder_has_no_right_context():
     assert small("cnn", encoder={"causal": True}).encoder.right_context == 0
     assert small("tdnn", encoder={"causal_layers": 3}).encoder.right_context == 0
     assert small("cnn").encoder.right_context > 0
-
-
-def test_streams_need_limited_context():
-    shape = {"dim": 8, "channels": 4, "num_layers": 1, "fbank": {"num_filters": 8}}
-    network = Transducer(TransducerConfig(TOKENS, "cnn_lstm", shape))
-    with pytest.raises(ModelError, match="looks at whole recordings"):
-        Stream(network)
 
 
 def test_a_transducer_is_no_single_network_to_export(tmp_path):

@@ -17,6 +17,7 @@ from asr_hlg.train import OptimiserOptions, Trainer, TrainingOptions
 from asr_hlg.transducer import (
     Decoder,
     PrunedLossOptions,
+    Targets,
     Transducer,
     TransducerConfig,
     TransducerObjective,
@@ -24,6 +25,7 @@ from asr_hlg.transducer import (
     loss,
     transcripts,
 )
+from asr_hlg.transducer.targets import LATTICES
 
 LEXICON = Lexicon([("hi", ("h", "i")), ("hi", ("i",)), ("ho", ("h", "o")), ("oh", ("o", "h"))])
 TOKENS = ("<blk>", "h", "i", "o")
@@ -53,17 +55,17 @@ def batch_of(*texts, seed=0):
     return Batch(ids, inputs, lengths, texts)
 
 
-@pytest.mark.parametrize("lattice", loss.LATTICES)
+@pytest.mark.parametrize("lattice", LATTICES)
 def test_losses_are_two_passes_weighed(lattice):
     objective = objective_of(lattice, warm_up=10, prune_range=3, am_scale=0.1).eval()
     batch = batch_of("hi ho oh", "ho")
     network = objective.network
     features, lengths = network.encode(batch.inputs, batch.lengths)
     tokens = torch.tensor([[1, 2, 1, 3, 3, 1], [1, 3, 1, 1, 1, 1]])
-    targets = loss.Targets(tokens, torch.tensor([6, 2]), lengths, lattice)
+    targets = Targets(tokens, torch.tensor([6, 2]), lengths, lattice)
     prediction = network.prediction(tokens)
     am, lm = network.encoder_simple(features), network.prediction_simple(prediction)
-    simple, ranges = loss.bounds(am, lm, targets, 3, 0.1, 0.25)
+    simple, ranges = loss.prune_ranges(am, lm, targets, 3, 0.1, 0.25)
     pruned = loss.pruned(
         network.encoded(features), network.predicted(tokens), ranges, network.logits, targets
     )
@@ -86,7 +88,7 @@ def test_the_warm_up_goes_on_from_a_checkpoint():
     assert int(again.steps) == 1
 
 
-@pytest.mark.parametrize("lattice", loss.LATTICES)
+@pytest.mark.parametrize("lattice", LATTICES)
 def test_compared_with_the_full_loss(lattice):
     objective = objective_of(lattice, prune_range=2).eval()
     batch = batch_of("hi ho oh oh", "ho", "")
