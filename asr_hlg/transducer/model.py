@@ -1,12 +1,12 @@
-"""The transducer's network: an encoder, a prediction network, and a joiner of the two.
+"""Transducer network: an encoder, a prediction network, and the joiner of the two.
 
-For frame t of the encoder and u tokens said so far,
+For frame t of the encoder and u tokens emitted so far,
 
     p(k | t, u) = softmax( output( tanh( encoder[t] + prediction[u] ) ) )[k]
 
-is the probability that the next thing to say is token k, or nothing more in this frame (∅, id 0):
-Graves, "Sequence Transduction with Recurrent Neural Networks" (2012). Other than in CTC, a frame's
-probabilities depend on what was said before.
+is the probability that token k is next, or, for ∅ (id 0), that the frame emits nothing more:
+Graves, "Sequence Transduction with Recurrent Neural Networks" (2012). Unlike in CTC, the
+probabilities of a frame depend on the tokens emitted before.
 
 >>> network = Transducer(TransducerConfig(tokens=("<blk>", "k", "ae", "t"), encoder="tdnn"))
 >>> features, lengths = network.encode(torch.zeros(1, 100, 80), torch.tensor([100]))
@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from asr_hlg.acoustic.config import check
 from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.acoustic.nets import Network, network_class
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import ModelError
 from asr_hlg.settings import section
 from asr_hlg.transducer.prediction import Lstm, State, Stateless
@@ -36,35 +37,36 @@ from asr_hlg.transducer.targets import LATTICES
 
 @dataclass(frozen=True)
 class TransducerConfig:
-    """The shape of a :class:`Transducer`.
+    """Configuration of a :class:`Transducer`.
 
     Attributes
     ----------
     tokens : tuple of str
-        What it says; id 0 is ∅, by the name of ``<blk>``.
+        Names of the outputs; id 0 is ∅, named ``<blk>``.
     encoder : str
         A kind of network in :data:`asr_hlg.acoustic.nets.KINDS`.
     encoder_fields : dict
         Fields of its configuration that differ from their defaults.
     stack : int
-        Frames of the encoder that are put side by side to one of the transducer: fewer frames to
-        search through, and to sum over in training.
+        Frames of the encoder that are concatenated to one frame of the transducer. More make
+        search and training faster.
     prediction : str
-        ``stateless`` sees ``context`` tokens, ``lstm`` all of them.
+        ``stateless`` depends on the last ``context`` tokens, ``lstm`` on all of them.
     context, num_layers : int
-        Of the one and of the other.
+        Tokens of context of ``stateless``, and layers of ``lstm``.
     prediction_dim, joiner_dim : int
-        Width of the prediction network, and of what is added up.
+        Width of the prediction network, and of the sum in the joiner.
     dropout : float
-        Of encoder and prediction network's outputs, in training.
+        For the outputs of encoder and prediction network, in training.
     lattice : str
-        ``modified``: a frame says one token or none, as the searches have it. ``regular``:
-        it may say several (Graves' own lattice); searches then take the best one of a frame.
+        Alignment lattice of the loss. ``modified``: a frame emits at most one token, as the
+        searches assume. ``regular``: it may emit several (Graves 2012); the searches then emit
+        only the best one of a frame.
     """
 
     tokens: tuple[str, ...]
     encoder: str = "conformer"
-    encoder_fields: dict = field(default_factory=dict)
+    encoder_fields: dict[str, Any] = field(default_factory=dict)
     stack: int = 1
     prediction: str = "stateless"
     context: int = 2
@@ -74,7 +76,7 @@ class TransducerConfig:
     dropout: float = 0.1
     lattice: str = "modified"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(len(self.tokens) > 1, "a transducer needs ∅ and a token")
         kinds = "stateless", "lstm"
         check(self.prediction in kinds, f"prediction is one of {kinds}, not {self.prediction!r}")
@@ -84,7 +86,7 @@ class TransducerConfig:
         check(0 <= self.dropout < 1, f"dropout is a probability below 1, not {self.dropout}")
 
     def encoder_config(self) -> Any:
-        """The encoder's own configuration."""
+        """Configuration of the encoder."""
         fields = {**self.encoder_fields, "tokens": self.encoder_fields.get("tokens", self.tokens)}
         return section(
             network_class(self.encoder).config_class, fields, "encoder", error=ModelError
@@ -92,35 +94,37 @@ class TransducerConfig:
 
     @property
     def sample_rate(self) -> int:
-        """Hz."""
-        return self.encoder_config().sample_rate
+        """Sample rate in Hz."""
+        rate: int = self.encoder_config().sample_rate
+        return rate
 
     @property
     def fbank(self) -> FbankOptions | None:
-        """The filter banks that the encoder takes; None if it takes waveforms."""
-        return self.encoder_config().fbank
+        """Filter banks that are the encoder's input; None if it takes waveforms."""
+        options: FbankOptions | None = self.encoder_config().fbank
+        return options
 
     @property
     def frame_shift(self) -> float:
         """Seconds from one frame of the transducer to the next."""
-        return self.stack * self.encoder_config().frame_shift
+        return self.stack * float(self.encoder_config().frame_shift)
 
 
 class Transducer(Network):
-    """Sound or filter banks, and what was said so far, to log-probabilities of what comes next.
+    """Encoder, prediction network and joiner: log-probabilities of the next token.
 
-    Its :meth:`forward` is the encoder alone: losses (:mod:`asr_hlg.transducer.loss`) and searches
-    ask for the parts of the joint (t, u) table that they need.
+    :meth:`forward` is the encoder alone. Losses (:mod:`asr_hlg.transducer.loss`) and searches
+    evaluate only the nodes (t, u) that they need.
     """
 
     kind = "transducer"
     config_class = TransducerConfig
 
-    def __init__(self, config: TransducerConfig):
+    def __init__(self, config: TransducerConfig) -> None:
         super().__init__(config)
         num_tokens = len(config.tokens)
         self.encoder = network_class(config.encoder)(config.encoder_config())
-        # What follows the encoder is the joiner, not the encoder's own linear layer.
+        # The joiner replaces the encoder's output layer.
         for name in ("output", "projection"):
             if hasattr(self.encoder, name):
                 delattr(self.encoder, name)
@@ -134,22 +138,22 @@ class Transducer(Network):
         self.encoder_joiner = nn.Linear(self.encoder_dim, config.joiner_dim)
         self.prediction_joiner = nn.Linear(config.prediction_dim, config.joiner_dim, bias=False)
         self.output = nn.Linear(config.joiner_dim, num_tokens)
-        # For the first pass of the pruned loss only: scores that just add up.
+        # Logits of the additive joiner, for the first pass of the pruned loss only.
         self.encoder_simple = nn.Linear(self.encoder_dim, num_tokens)
         self.prediction_simple = nn.Linear(config.prediction_dim, num_tokens)
 
     @classmethod
     def on(cls, encoder: Network, tokens: Sequence[str], **fields: Any) -> Transducer:
-        """A transducer on a copy of an encoder that has already been trained.
+        """Make a transducer from a copy of a trained network as its encoder.
 
         Parameters
         ----------
         encoder : Network
             Such as :func:`asr_hlg.acoustic.hama.conformer`.
         tokens : sequence of str
-            Its own tokens need not be these.
+            They may differ from the encoder's tokens.
         **fields
-            Of :class:`TransducerConfig`, but for the encoder's.
+            Fields of :class:`TransducerConfig` that do not concern the encoder.
         """
         described = dataclasses.asdict(encoder.config)
         config = {**fields, "tokens": tokens, "encoder": encoder.kind, "encoder_fields": described}
@@ -160,8 +164,8 @@ class Transducer(Network):
         return transducer
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs, padded, to encoder frames ``(B, T, encoder_dim)`` and how many ``(B,)``."""
-        if inputs.shape[1] == 0:  # which convolutions do not take
+        """Encoder frames ``(B, T, encoder_dim)`` of padded inputs, and their numbers ``(B,)``."""
+        if inputs.shape[1] == 0:  # convolutions need at least one frame
             inputs = inputs.new_zeros(len(inputs), 1, *inputs.shape[2:])
         features, lengths = self.encoder.encode(inputs, lengths)
         stack = self.config.stack
@@ -170,42 +174,61 @@ class Transducer(Network):
             padding = position >= lengths[:, None].to(position)
             features = features.masked_fill(padding[..., None], 0.0)
             features = F.pad(features, (0, 0, 0, -features.shape[1] % stack))
-            # Sizes that an export keeps variable.
+            # Written with sizes that stay variable in an exported network.
             frames = features.shape[1] // stack
             features = features.reshape(features.shape[0], frames, self.encoder_dim)
         return self.dropout(features), self._stacked(lengths)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`encode`."""
+        """Encoder frames and their numbers; see :meth:`encode`."""
         return self.encode(inputs, lengths)
 
+    @torch.no_grad()
+    def posteriors(self, features: Tensor, lengths: Tensor) -> Posteriors:
+        """Pack encoder frames for a decoder, with the log-probabilities before the first token.
+
+        Parameters
+        ----------
+        features : Tensor
+            ``(B, T, encoder_dim)`` from :meth:`encode`.
+        lengths : Tensor
+            int ``(B,)``.
+        """
+        log_probs = self.log_probs(self.encoded(features), self.prediction.start(1))
+        config, lengths = self.config, lengths.to("cpu", torch.int32)
+        return Posteriors(log_probs, lengths, config.frame_shift, config.tokens, features=features)
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames of the transducer for that many samples or filter-bank frames, int64."""
         return self._stacked(self.encoder.output_lengths(lengths))
 
     def _stacked(self, lengths: Tensor) -> Tensor:
         return torch.div(lengths + self.config.stack - 1, self.config.stack, rounding_mode="floor")
 
     def encoded(self, features: Tensor) -> Tensor:
-        """The encoder's summand, ``(B, T, joiner_dim)``."""
-        return self.encoder_joiner(features)
+        """Summand of the encoder in the joiner, ``(B, T, joiner_dim)``."""
+        summand: Tensor = self.encoder_joiner(features)
+        return summand
 
     def predicted(self, tokens: Tensor) -> Tensor:
-        """The prediction's summand for transcripts ``(B, U)``, ``(B, U + 1, joiner_dim)``."""
-        return self.prediction_joiner(self.dropout(self.prediction(tokens)))
+        """Summand of the prediction, ``(B, U + 1, joiner_dim)``, for transcripts ``(B, U)``."""
+        summand: Tensor = self.prediction_joiner(self.dropout(self.prediction(tokens)))
+        return summand
 
     def join(self, encoded: Tensor, predicted: Tensor) -> Tensor:
-        """Logits of every frame and number of tokens said, ``(B, T, U + 1, num_tokens)``."""
+        """Logits of all nodes (t, u), ``(B, T, U + 1, num_tokens)``."""
         return self.logits(encoded[:, :, None] + predicted[:, None])
 
     def logits(self, joined: Tensor) -> Tensor:
-        """Sums of the two, ``(…, joiner_dim)``, to logits ``(…, num_tokens)``."""
-        return self.output(torch.tanh(joined))
+        """Map sums of the two summands, ``(…, joiner_dim)``, to logits ``(…, num_tokens)``."""
+        logits: Tensor = self.output(torch.tanh(joined))
+        return logits
 
     def log_probs(self, encoded: Tensor, state: State) -> Tensor:
-        """Log-probabilities of what hypotheses say next, ``(hypotheses, num_tokens)``.
+        """Log-probabilities of the next token, ``(hypotheses, num_tokens)``.
 
-        ``encoded``, ``(hypotheses, joiner_dim)``, is the encoder's summand of the frame that each
-        has come to.
+        ``encoded``, ``(hypotheses, joiner_dim)``, is the encoder's summand of the current frame of
+        each hypothesis.
         """
         predicted = self.prediction_joiner(self.prediction.output(state))
         return self.logits(encoded + predicted).log_softmax(-1)

@@ -1,4 +1,4 @@
-"""What a transducer's training minimises."""
+"""Training objective of transducers: the pruned loss in two passes."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PrunedLossOptions:
-    """How the two passes of the pruned loss are weighed.
+    """Options of the pruned loss and the weights of its two passes.
 
-    The defaults are those of Kuang et al. (2022), but for the length of the warm-up.
+    The defaults are those of Kuang et al. (2022), except for the length of the warm-up.
 
     Attributes
     ----------
     prune_range : int
-        Numbers of tokens said that the second pass looks at in every frame.
+        Columns of the table, that is, numbers of emitted tokens, that the second pass evaluates in
+        every frame.
     simple_scale : float
         Weight of the first pass's loss after the warm-up.
     am_scale, lm_scale : float
-        Shares of the encoder alone and the prediction alone in the first pass.
+        Shares of the encoder alone and of the prediction network alone in the first pass.
     warm_up : int
-        Steps in which the weights go from the first pass (1 and 0.1) to the second (simple_scale
-        and 1): at first the bounds that the first pass finds are as good as random.
+        Number of steps in which the weights of the two passes go from 1 and 0.1 to
+        ``simple_scale`` and 1, since the first pass of an untrained network selects random columns.
     """
 
     prune_range: int = 5
@@ -45,7 +46,7 @@ class PrunedLossOptions:
     lm_scale: float = 0.25
     warm_up: int = 200
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.prune_range < 2:
             raise OptionError(f"prune_range must be at least 2, not {self.prune_range}")
         if self.warm_up < 0 or self.simple_scale < 0:
@@ -54,15 +55,15 @@ class PrunedLossOptions:
             raise OptionError("am_scale and lm_scale are shares of 1")
 
     def weights(self, step: int) -> tuple[float, float]:
-        """Of the simple and of the pruned loss, after so many steps."""
+        """Weights of the simple and of the pruned loss after that many steps."""
         done = min(1.0, step / self.warm_up) if self.warm_up else 1.0
         return 1 - done * (1 - self.simple_scale), 0.1 + 0.9 * done
 
 
 class TransducerObjective(nn.Module):
-    """A transducer with the pruned loss, for :class:`asr_hlg.train.Trainer`.
+    """Transducer with the pruned loss, for :class:`asr_hlg.train.Trainer`.
 
-    A word's tokens are its first pronunciation.
+    The target tokens of a word are its first pronunciation.
 
     Attributes
     ----------
@@ -70,8 +71,8 @@ class TransducerObjective(nn.Module):
     inputs_per_frame : float
         Samples, or filter-bank frames, to one frame of the transducer.
     steps : Tensor
-        int64: training batches seen, by which the weights are scheduled; a buffer, so that
-        checkpoints keep it.
+        int64: number of training batches so far, from which the weights follow; a buffer, so it
+        is part of checkpoints.
     """
 
     steps: Tensor
@@ -99,7 +100,7 @@ class TransducerObjective(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Nats of every utterance, ``(B,)``: both passes, weighed; in evaluation as at the end."""
+        """Weighted sum of both passes, ``(B,)`` nats; in evaluation with the final weights."""
         step = self.options.warm_up
         if self.training:
             step = int(self.steps)
@@ -119,7 +120,7 @@ class TransducerObjective(nn.Module):
         return pruned, loss.full(logits.float(), targets)
 
     def targets(self, texts: Sequence[str], num_frames: Tensor) -> Targets:
-        """Transcripts as tokens, on the device of ``num_frames``."""
+        """Targets of transcripts, on the device of ``num_frames``."""
         rows = [torch.tensor(self.tokens(text), dtype=torch.int64) for text in texts]
         lengths = torch.tensor([len(row) for row in rows])
         padded = pad_sequence(rows, batch_first=True, padding_value=1)
@@ -128,7 +129,7 @@ class TransducerObjective(nn.Module):
         return Targets(padded.to(device), lengths.to(device), num_frames.long(), lattice)
 
     def tokens(self, text: str) -> list[int]:
-        """A transcript's tokens.
+        """Token ids of a transcript.
 
         Raises
         ------
@@ -139,13 +140,13 @@ class TransducerObjective(nn.Module):
         return [self._position[token] for spelling in spellings for token in spelling]
 
     def check(self, ids: Iterable[str], texts: Iterable[str], num_frames: Iterable[int]) -> None:
-        """Find utterances that cannot be trained on, before training.
+        """Check that every transcript has pronunciations and an alignment, before training.
 
         Parameters
         ----------
         ids, texts : iterables of str
         num_frames : iterable of int
-            Of the transducer, for each; see :meth:`Transducer.output_lengths`.
+            Frames of the transducer; see :meth:`Transducer.output_lengths`.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""A transducer where others have an acoustic model and a search.
+"""Acoustic model of a transducer, and the decoder for any acoustic model.
 
 >>> model = Recogniser.load("digits.npz")
 >>> graph = DecodingGraph.load("graphs/digit-loop-transducer")
@@ -19,58 +19,49 @@ from asr_hlg.acoustic import AcousticModel, NetworkModel
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.search import Decoder, make_decoder
-from asr_hlg.transducer import constrained
-from asr_hlg.transducer.constrained import GraphSearch
+from asr_hlg.transducer import graph_search
+from asr_hlg.transducer.graph_search import GraphSearch
 from asr_hlg.transducer.model import Transducer
 from asr_hlg.transducer.options import GraphOptions
 
 
 class Recogniser(NetworkModel):
-    """The acoustic model of a transducer: its encoder; :func:`decoder_for` makes the decoder.
+    """Acoustic model that runs the encoder of a transducer; :func:`decoder_for` searches.
 
-    :meth:`log_probs` gives the encoder's frames. In posteriors they are the ``features``; the
-    log-probabilities beside them are those of a frame before which nothing was said, which tell
-    where nobody speaks.
+    :meth:`log_probs` gives the encoder's frames. In posteriors they are the ``features``. The
+    log-probabilities next to them are those before the first token, from which pauses are found.
 
     Parameters
     ----------
     network : Transducer
     device : str or torch.device
     frozen : bool
-        As for other networks: then the encoder runs in onnxruntime, where that is installed.
+        The weights will not change: the encoder runs in onnxruntime if that is installed.
     """
 
     def __init__(
         self, network: Transducer, device: str | torch.device = "cpu", frozen: bool = False
-    ):
+    ) -> None:
         super().__init__(network, device, frozen)
         self.transducer = network
 
     @classmethod
     def load(cls, path: Path, device: str | torch.device = "cpu") -> Recogniser:
-        """Read what :meth:`Transducer.save` wrote."""
+        """Load a file that :meth:`Transducer.save` wrote."""
         return cls(Transducer.load(path), device, frozen=True)
 
-    @torch.no_grad()
-    def of_features(self, features: Tensor, lengths: Tensor) -> Posteriors:
-        """Encoder frames ``(B, T, encoder_dim)`` in the form in which recordings are cut."""
-        features = features.to(self.device)
-        nothing = self.transducer.prediction.start(1)
-        log_probs = self.transducer.log_probs(self.transducer.encoded(features), nothing)
-        return Posteriors(log_probs, lengths, self.frame_shift, self.tokens, features=features)
-
     def _posteriors(self, log_probs: Tensor, lengths: Tensor) -> Posteriors:
-        return self.of_features(log_probs, lengths)
+        return self.transducer.posteriors(log_probs.to(self.device), lengths)
 
 
 def decoder_for(model: AcousticModel, graph: DecodingGraph, **changes: Any) -> Decoder:
-    """The decoder for the posteriors of an acoustic model: a transducer's, or one for frames.
+    """Make the decoder for the posteriors of an acoustic model, a transducer or another one.
 
     Parameters
     ----------
     model : AcousticModel
     graph : DecodingGraph
-        On the device on which the search shall run.
+        On the device of the search.
     **changes
         Fields of :class:`GraphOptions` (transducer) or
         :class:`~asr_hlg.search.SearchOptions` that differ from those of the graph's recipe.
@@ -83,7 +74,7 @@ def decoder_for(model: AcousticModel, graph: DecodingGraph, **changes: Any) -> D
         If the transducer does not fit the graph.
     """
     if isinstance(model, Recogniser):
-        constrained.check(graph)
+        graph_search.check(graph)
         options = graph.options(GraphOptions, **changes)
         return GraphSearch(model.transducer, graph, options)
     return make_decoder(graph, **changes)

@@ -1,84 +1,93 @@
-"""What greedy and beam search did, frame by frame, and the lattice that it makes.
+"""Lattices from the steps of a beam search.
 
-In every frame a hypothesis comes from one of the frame before by ∅, or by a token, or, where two
-of them now have the same tokens, by both. These steps are the arcs of a lattice; its sum over all
-paths to a hypothesis is the score that the search gave it.
+In every frame a hypothesis arises from one of the previous frame by ∅, or by a token, or, if two
+of those now have the same tokens, by both. Each such step is an arc of the lattice, so the sum
+over all lattice paths to a hypothesis is its score in the search.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from asr_hlg.lattice import FrameArcs
 
-NOWHERE = -1
-"""In place of the hypothesis that another comes from: there is none."""
+Columns = tuple[npt.NDArray[Any], ...]
+"""Arcs as arrays ``(num_arcs,)``: frame, source slot, destination slot, label, score."""
+
+NO_ORIGIN = -1
+"""In place of the slot of an origin: the hypothesis did not arise by this kind of step."""
 
 
 @dataclass(frozen=True)
-class Steps:
-    """One frame of a batch; all of shape ``(B, K)``, K hypotheses an utterance.
+class Step:
+    """Origins and scores of all hypotheses in one frame; shape ``(B, K)``, K slots an utterance.
 
     Attributes
     ----------
-    silent, said : Tensor
-        int64: the hypothesis of the frame before from which this one comes by ∅, and by a token.
+    blank_origin, token_origin : Tensor
+        int64: slot in the previous frame from which a hypothesis arose by ∅, and by a token.
     token : Tensor
         int64: the last token of the hypothesis.
-    silent_score, said_score : Tensor
-        Log-probability of the one step and of the other.
+    blank_score, token_score : Tensor
+        Log-probabilities of the two steps.
     """
 
-    silent: Tensor
-    said: Tensor
+    blank_origin: Tensor
+    token_origin: Tensor
     token: Tensor
-    silent_score: Tensor
-    said_score: Tensor
+    blank_score: Tensor
+    token_score: Tensor
 
 
-def lattices(steps: list[Steps], lengths: list[int], words: np.ndarray) -> list[FrameArcs | None]:
-    """The lattice of every utterance, None for one without frames.
+def lattices(
+    steps: list[Step], lengths: list[int], words: npt.NDArray[np.int32]
+) -> list[FrameArcs | None]:
+    """Build the lattice of every utterance, None for one without frames.
 
     Parameters
     ----------
-    steps : list of Steps
-        One a frame, as many as the longest utterance has.
+    steps : list of Step
+        One for each frame of the longest utterance.
     lengths : list of int
-        Frames of each utterance.
+        Number of frames of each utterance.
     words : np.ndarray
-        int32 ``(num_tokens,)``: the word that stands for each token.
+        int32 ``(num_tokens,)``: word id of every token.
     """
     if not steps:
         return [None] * len(lengths)
     # (B, T, K) each
-    silent, said, token, silent_score, said_score = (
-        torch.stack([getattr(frame, name) for frame in steps], 1).cpu().numpy()
-        for name in ("silent", "said", "token", "silent_score", "said_score")
+    blank_origin, token_origin, token, blank_score, token_score = (
+        torch.stack([getattr(step, name) for step in steps], 1).cpu().numpy()
+        for name in ("blank_origin", "token_origin", "token", "blank_score", "token_score")
     )
-    found: list[FrameArcs | None] = []
+    arcs: list[FrameArcs | None] = []
     for row, length in enumerate(lengths):
         if not length:
-            found.append(None)
+            arcs.append(None)
             continue
-        by_silence = _arcs(silent[row, :length], silent_score[row], 0 * token[row])
-        by_token = _arcs(said[row, :length], said_score[row], token[row])
-        columns = [np.concatenate(pair) for pair in zip(by_silence, by_token, strict=True)]
-        found.append(_connected(columns, length, token.shape[2], words))
-    return found
+        with_blank = _arcs(blank_origin[row, :length], blank_score[row], 0 * token[row])
+        with_token = _arcs(token_origin[row, :length], token_score[row], token[row])
+        columns = tuple(np.concatenate(pair) for pair in zip(with_blank, with_token, strict=True))
+        arcs.append(_connect(columns, length, token.shape[2], words))
+    return arcs
 
 
-def _arcs(origin: np.ndarray, score: np.ndarray, token: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Arcs ``(frame, from, to, label, score)`` of the steps that have an origin."""
-    frame, slot = np.nonzero(origin != NOWHERE)
+def _arcs(
+    origin: npt.NDArray[np.int64], score: npt.NDArray[np.float32], token: npt.NDArray[np.int64]
+) -> Columns:
+    """Arcs of the steps of one kind; arguments are ``(T, K)``."""
+    frame, slot = np.nonzero(origin != NO_ORIGIN)
     return frame, origin[frame, slot], slot, token[frame, slot], score[frame, slot]
 
 
-def _connected(columns: list[np.ndarray], length: int, size: int, words: np.ndarray) -> FrameArcs:
-    """Arcs on paths from the first to the last frame, and the arcs that end there."""
+def _connect(columns: Columns, length: int, size: int, words: npt.NDArray[np.int32]) -> FrameArcs:
+    """Number the states, keep the arcs on complete paths, and add arcs to the final state."""
     frame, origin, slot, label, score = columns
     alive = np.zeros((length + 1, size), dtype=bool)
     alive[length, slot[frame == length - 1]] = True
@@ -86,33 +95,33 @@ def _connected(columns: list[np.ndarray], length: int, size: int, words: np.ndar
     by_frame = np.argsort(frame, kind="stable")
     splits = np.searchsorted(frame[by_frame], np.arange(length + 1))
     for t in range(length - 1, -1, -1):
-        here = by_frame[splits[t] : splits[t + 1]]
-        here = here[alive[t + 1, slot[here]]]
-        keep[here] = True
-        alive[t, origin[here]] = True
+        arcs = by_frame[splits[t] : splits[t + 1]]
+        arcs = arcs[alive[t + 1, slot[arcs]]]
+        keep[arcs] = True
+        alive[t, origin[arcs]] = True
     number = np.cumsum(alive.ravel()).reshape(alive.shape) - 1
-    frame, origin, slot, label, score = (c[keep] for c in (frame, origin, slot, label, score))
-    ends = number[length, alive[length]]
+    frame, origin, slot, label, score = (column[keep] for column in columns)
+    ending = number[length, alive[length]]
     final = int(number[-1, -1]) + 1
-    src = np.concatenate([number[frame, origin], ends])
-    dst = np.concatenate([number[frame + 1, slot], np.full(len(ends), final)])
+    src = np.concatenate([number[frame, origin], ending])
+    dst = np.concatenate([number[frame + 1, slot], np.full(len(ending), final)])
     order = np.argsort(src, kind="stable")
-    nothing = np.zeros(len(ends), dtype=np.int64)
+    zeros = np.zeros(len(ending), dtype=np.int64)
     label, score, frame = (
-        np.concatenate([column, end])[order]
-        for column, end in ((label, nothing - 1), (score, nothing), (frame, nothing + length))
+        np.concatenate([column, values])[order]
+        for column, values in ((label, zeros - 1), (score, zeros), (frame, zeros + length))
     )
-    phone = np.maximum(label, 0)
-    has = phone > 0
+    token = np.maximum(label, 0)
+    has_word = token > 0
     return FrameArcs(
         final + 1,
         src[order].astype(np.int32),
         dst[order].astype(np.int32),
         label.astype(np.int32),
-        phone.astype(np.int32),
+        token.astype(np.int32),
         frame.astype(np.int32),
         score.astype(np.float64),
         np.zeros(len(src)),
-        words[phone[has]],
-        np.concatenate([[0], np.cumsum(has)]),
+        words[token[has_word]],
+        np.concatenate([[0], np.cumsum(has_word)]),
     )

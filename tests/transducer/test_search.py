@@ -14,10 +14,10 @@ from asr_hlg.errors import GraphError, ModelError, OptionError
 from asr_hlg.graph import DecodingGraph, compile_hlg, topology
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.transducer import (
-    Decoder,
     Transducer,
     TransducerConfig,
     TransducerOptions,
+    make_decoder,
     token_graph,
     token_lexicon,
     transcripts,
@@ -44,6 +44,11 @@ def network_of(prediction="stateless", tokens=TOKENS, seed=0):
         network.output.weight *= 6
         network.prediction_joiner.weight *= 3
     return network
+
+
+def lattice_of(network, features, lengths, graph=None, options=None):
+    """The lattice of encoder frames."""
+    return make_decoder(network, graph, options).decode(network.posteriors(features, lengths))
 
 
 def features_of(*lengths, seed=0):
@@ -86,15 +91,12 @@ def test_greedy_takes_the_most_probable_of_every_frame(prediction):
             said.append(int(frame.argmax()))
     assert len(said) > 5
     assert len(set(said)) > 1
-    path = Decoder(network, options=TransducerOptions("greedy")).search(features, lengths)
-    [best] = path.best_path()
+    [best] = lattice_of(network, features, lengths, options=TransducerOptions("greedy")).best_path()
     assert ids_of(network, best) == tuple(said)
     assert best.score == pytest.approx(score, abs=1e-4)
-    [narrow] = (
-        Decoder(network, options=TransducerOptions("beam", beam_size=1))
-        .search(features, lengths)
-        .best_path()
-    )
+    [narrow] = lattice_of(
+        network, features, lengths, options=TransducerOptions("beam", beam_size=1)
+    ).best_path()
     assert narrow.tokens == best.tokens
     assert narrow.score == pytest.approx(best.score, abs=1e-4)
 
@@ -107,7 +109,7 @@ def test_a_beam_without_limit_adds_up_all_alignments(prediction, seed):
     expected = everything(network, features[0])
     assert len(expected) == 31
     options = TransducerOptions("beam", beam_size=31)
-    lattice = Decoder(network, options=options).search(features, lengths)
+    lattice = lattice_of(network, features, lengths, options=options)
     [ranked] = lattice.nbest(31, forward=True)
     assert len(ranked) == 31
     for path in ranked:
@@ -131,7 +133,7 @@ def test_a_beam_merges_what_says_the_same():
             break
     assert by_sum != by_best
     options = TransducerOptions("beam", beam_size=8)
-    lattice = Decoder(network, options=options).search(features, lengths)
+    lattice = lattice_of(network, features, lengths, options=options)
     assert ids_of(network, lattice.forward_path()[0]) == by_sum
     assert ids_of(network, lattice.best_path()[0]) == by_best
 
@@ -141,9 +143,7 @@ def test_the_trivial_graph_finds_everything(seed):
     network = network_of(tokens=TOKENS[:3], seed=seed)
     features, lengths = features_of(4, seed=seed)
     expected = everything(network, features[0])
-    lattice = Decoder(network, options=TransducerOptions("graph", **NO_BEAM)).search(
-        features, lengths
-    )
+    lattice = lattice_of(network, features, lengths, options=TransducerOptions("graph", **NO_BEAM))
     [ranked] = lattice.nbest(31)
     assert {ids_of(network, path) for path in ranked} == set(expected)
     for path in ranked:
@@ -225,7 +225,7 @@ def test_a_graph_gives_words_by_lexicon_and_ngram(tmp_path, scale):
                 total = float(np.logaddexp.reduce([score for score, _ in scores]))
                 expected[words] = fusion + total, fusion + max(score for _, score in scores)
     options = TransducerOptions("graph", graph_scale=scale, **NO_BEAM)
-    lattice = Decoder(network, graph, options).search(features, lengths)
+    lattice = lattice_of(network, features, lengths, graph, options)
     # Without weights a back-off is no worse than the bigram, and so counts as another path.
     for forward in (False, True) if scale else (False,):
         ranked = [
@@ -244,9 +244,9 @@ def test_the_ngram_changes_what_is_heard(tmp_path):
     network, graph = network_of(), bigram_graph(tmp_path)
     features, lengths = features_of(9)
     texts = {
-        scale: Decoder(network, graph, TransducerOptions("graph", graph_scale=scale))
-        .search(features, lengths)
-        .best_path()[0]
+        scale: lattice_of(
+            network, features, lengths, graph, TransducerOptions("graph", graph_scale=scale)
+        ).best_path()[0]
         for scale in (0.0, 3.0)
     }
     assert texts[0.0].words != texts[3.0].words
@@ -272,7 +272,7 @@ def test_an_ngram_over_tokens_is_fused(tmp_path):
         for tokens, (_, best) in everything(network, features[0]).items()
     }
     options = TransducerOptions("graph", graph_scale=0.5, **NO_BEAM)
-    for path in Decoder(network, graph, options).search(features, lengths).nbest(31)[0]:
+    for path in lattice_of(network, features, lengths, graph, options).nbest(31)[0]:
         assert path.score == pytest.approx(expected[ids_of(network, path)], abs=1e-3)
 
 
@@ -281,7 +281,7 @@ def test_a_grammar_is_respected():
     G = grammar.compile("cab b", LEXICON.words)
     graph = compile_hlg(topology.transducer(len(TOKENS)), LEXICON, G)
     features, lengths = features_of(12, 4, 3)
-    lattice = Decoder(network, graph).search(features, lengths)
+    lattice = lattice_of(network, features, lengths, graph)
     assert [path.text for path in lattice.best_path()] == ["cab b", "cab b", ""]
     assert lattice.is_empty(2)  # four tokens do not fit into three frames
     assert [word.text for word in lattice.words()[0]] == ["cab", "b"]
@@ -294,12 +294,13 @@ def test_a_grammar_is_respected():
 def test_a_batch_gives_what_its_utterances_give(options, tmp_path):
     network = network_of(seed=3)
     graph = bigram_graph(tmp_path) if options.search == "graph" else None
-    decoder = Decoder(network, graph, options)
+    decoder = make_decoder(network, graph, options)
     inputs, lengths = 3 * torch.randn(4, 70, 4), torch.tensor([70, 12, 0, 41])
-    together = decoder.decode(inputs, lengths)
+    together = decoder.decode(network.posteriors(*network.encode(inputs, lengths)))
     assert together.is_empty(2)
     for row, length in enumerate(lengths.tolist()):
-        alone = decoder.decode(inputs[row : row + 1, :length], lengths[row : row + 1])
+        one = network.encode(inputs[row : row + 1, :length], lengths[row : row + 1])
+        alone = decoder.decode(network.posteriors(*one))
         for a, b in zip(alone.best_path(), [together.best_path()[row]], strict=True):
             assert (a.words, a.tokens) == (b.words, b.tokens)
             assert a.score == pytest.approx(b.score, abs=1e-3)
@@ -314,7 +315,7 @@ def test_tokens_have_the_frames_in_which_they_are_said():
     network = network_of()
     features, lengths = features_of(20)
     for options in SEARCHES:
-        lattice = Decoder(network, options=options).search(features, lengths)
+        lattice = lattice_of(network, features, lengths, options=options)
         [path], [words] = lattice.best_path(), lattice.words()
         table = reference.table_of(network, features[0], ids_of(network, path))
         said = {begin: name for name, begin, end in path.tokens if end == begin + 1}
@@ -332,7 +333,7 @@ def test_a_blank_penalty_brings_more_words(options):
     counts = []
     for penalty in (-3.0, 0.0, 3.0):
         changed = TransducerOptions(options.search, blank_penalty=penalty)
-        lattice = Decoder(network, options=changed).search(features, lengths)
+        lattice = lattice_of(network, features, lengths, options=changed)
         counts.append(len(lattice.best_path()[0].words))
     assert counts[0] < counts[1] < counts[2]
 
@@ -342,7 +343,7 @@ def test_tokens_are_matched_by_name(tmp_path):
     network = network_of(tokens=("<blk>", "x", "c", "b", "a", "y"))
     features, lengths = features_of(6)
     graph = bigram_graph(tmp_path)
-    [path] = Decoder(network, graph).search(features, lengths).best_path()
+    [path] = lattice_of(network, features, lengths, graph).best_path()
     names = [name for name, _, _ in path.tokens]
     table = reference.table_of(
         network, features[0], [network.config.tokens.index(n) for n in names]
@@ -352,7 +353,7 @@ def test_tokens_are_matched_by_name(tmp_path):
     score = reference.alignment_score(table, labels, "modified")
     assert path.acoustic_score == pytest.approx(score, abs=1e-3)
     with pytest.raises(ModelError, match="lacks tokens of the graph: c"):
-        Decoder(network_of(tokens=("<blk>", "a", "b")), graph)
+        make_decoder(network_of(tokens=("<blk>", "a", "b")), graph)
 
 
 def test_a_narrow_beam_is_widened_where_it_loses_every_path():
@@ -361,19 +362,20 @@ def test_a_narrow_beam_is_widened_where_it_loses_every_path():
     graph = compile_hlg(topology.transducer(len(TOKENS)), LEXICON, G)
     features, lengths = features_of(10)
     options = TransducerOptions("graph", search_beam=6.0, max_active=3, max_contexts=3)
-    first = Decoder(network, graph, options)
-    assert first._search._search(features, [10], options) == [None]
-    assert first.search(features, lengths).best_path()[0].text == "cab cab cab"
+    decoder = make_decoder(network, graph, options)
+    assert decoder._search(features, [10], options) == [None]
+    lattice = decoder.decode(network.posteriors(features, lengths))
+    assert lattice.best_path()[0].text == "cab cab cab"
 
 
 def test_graphs_and_networks_that_do_not_fit(tmp_path):
     network = network_of()
     with pytest.raises(GraphError, match=r"\[topology\] kind = \"transducer\""):
-        Decoder(network, compile_hlg(topology.ctc(len(TOKENS)), LEXICON))
+        make_decoder(network, compile_hlg(topology.ctc(len(TOKENS)), LEXICON))
     with pytest.raises(ModelError, match="use a stateless prediction network"):
-        Decoder(network_of("lstm"), bigram_graph(tmp_path))
-    with pytest.raises(OptionError, match="follows no graph"):
-        Decoder(network, bigram_graph(tmp_path), TransducerOptions("beam"))
+        make_decoder(network_of("lstm"), bigram_graph(tmp_path))
+    with pytest.raises(OptionError, match="does not use a graph"):
+        make_decoder(network, bigram_graph(tmp_path), TransducerOptions("beam"))
     for wrong in ({"search": "wide"}, {"beam_size": 0}, {"graph_scale": -1.0}):
         with pytest.raises(OptionError):
             TransducerOptions(**wrong)
@@ -384,7 +386,7 @@ def test_a_saved_graph_searches_alike(tmp_path):
     features, lengths = features_of(15)
     graph.save(tmp_path / "graph")
     paths = [
-        Decoder(network, g).search(features, lengths).best_path()[0]
+        lattice_of(network, features, lengths, g).best_path()[0]
         for g in (graph, DecodingGraph.load(tmp_path / "graph"))
     ]
     assert paths[0] == paths[1]
@@ -423,7 +425,7 @@ def test_transcripts_of_tokens_and_of_words(tmp_path):
     network = network_of()
     features, lengths = features_of(25, 0)
     ids, durations = ["first", "second"], [0.75, 0.0]
-    greedy = Decoder(network, options=TransducerOptions("greedy")).search(features, lengths)
+    greedy = lattice_of(network, features, lengths, options=TransducerOptions("greedy"))
     [spelled, nothing] = transcripts(greedy, ids, durations, LEXICON)
     names = [name for name, _, _ in greedy.best_path()[0].tokens]
     assert spelled.text == " ".join(word for word, _, _ in Speller(LEXICON).words(names))
@@ -431,7 +433,7 @@ def test_transcripts_of_tokens_and_of_words(tmp_path):
     assert (nothing.text, nothing.words) == ("", [])
     starts = [word.start for word in spelled.words]
     assert starts == sorted(starts)
-    with_graph = Decoder(network, bigram_graph(tmp_path)).search(features, lengths)
+    with_graph = lattice_of(network, features, lengths, bigram_graph(tmp_path))
     [heard, _] = transcripts(with_graph, ids, durations)
     assert heard.text == with_graph.best_path()[0].text
     assert [word.text for word in heard.words] == heard.text.split()

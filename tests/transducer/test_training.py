@@ -15,7 +15,6 @@ from asr_hlg.errors import DataError, LexiconError, ModelError, OptionError
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.train import OptimiserOptions, Trainer, TrainingOptions
 from asr_hlg.transducer import (
-    Decoder,
     PrunedLossOptions,
     Targets,
     Transducer,
@@ -23,6 +22,7 @@ from asr_hlg.transducer import (
     TransducerObjective,
     TransducerOptions,
     loss,
+    make_decoder,
     transcripts,
 )
 from asr_hlg.transducer.targets import LATTICES
@@ -163,8 +163,10 @@ def test_trained_in_the_loop_it_recognises(tmp_path, lattice, prediction):
     searches = ["greedy", "beam"] + (["graph"] if prediction == "stateless" else [])
     test = batch_of("oh hi ho", "ho ho hi", seed=99)
     for search in searches:
-        decoder = Decoder(objective.network, options=TransducerOptions(search))
-        found = transcripts(decoder.decode(test.inputs, test.lengths), test.ids, [1, 1], LEXICON)
+        decoder = make_decoder(objective.network, options=TransducerOptions(search))
+        features = decoder.network.encode(test.inputs, test.lengths)
+        lattice = decoder.decode(decoder.network.posteriors(*features))
+        found = transcripts(lattice, test.ids, [1, 1], LEXICON)
         assert [transcript.text for transcript in found] == list(test.texts)
 
 

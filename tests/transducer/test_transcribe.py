@@ -25,15 +25,15 @@ from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.transcribe import Job, TranscribeOptions, Workers
 from asr_hlg.transcribe import pieces as segment
 from asr_hlg.transducer import (
-    Decoder,
     GraphOptions,
     Recogniser,
     Transducer,
     TransducerConfig,
     TransducerOptions,
+    make_decoder,
     transcripts,
 )
-from asr_hlg.transducer.constrained import GraphSearch
+from asr_hlg.transducer.graph_search import GraphSearch
 
 RATE = 16000
 TOKENS = ("<blk>", "h", "ae", "k", "t", "n", "d")
@@ -117,8 +117,9 @@ def by_definition(graph: Path, samples: np.ndarray):
     network = network_of()
     [inputs] = fbank([torch.from_numpy(samples)], RATE, network.config.fbank)
     options = TransducerOptions("graph", graph_scale=SCALE, search_beam=15.0)
-    decoder = Decoder(network, DecodingGraph.load(graph), options)
-    return decoder.decode(inputs[None], torch.tensor([len(inputs)]))
+    decoder = make_decoder(network, DecodingGraph.load(graph), options)
+    features = network.encode(inputs[None], torch.tensor([len(inputs)]))
+    return decoder.decode(network.posteriors(*features))
 
 
 @pytest.mark.parametrize("search", ["viterbi", "forward"])
@@ -192,12 +193,13 @@ def test_a_long_recording_is_cut_and_its_words_go_on(graph, tmp_path, monkeypatc
     heard = torch.cat([piece.posteriors.features for piece in pieces], 1)
     torch.testing.assert_close(heard, features, atol=1e-3, rtol=0)
     options = TransducerOptions("graph", graph_scale=SCALE, search_beam=15.0)
-    decoder = Decoder(network, machine.graph, options)
+    decoder = make_decoder(network, machine.graph, options)
     words = []
     for piece in pieces:
         end = piece.begin + int(piece.posteriors.lengths[0])
         part = features[:, piece.begin : end]
-        for word in decoder.search(part, torch.tensor([part.shape[1]])).words()[0]:
+        posteriors = network.posteriors(part, torch.tensor([part.shape[1]]))
+        for word in decoder.decode(posteriors).words()[0]:
             words.append((word.text, word.start + piece.begin * 0.06))
     assert end == lengths[0]
     assert [word.text for word in found.words] == [word for word, _ in words]

@@ -1,45 +1,43 @@
-"""Search along the paths of a graph, by k2's decoding streams.
+"""Graph-constrained search of a transducer, by ``k2.RnntDecodingStreams``.
 
-A frame says one token or nothing, so that L∘G itself, without a topology, is the graph: k2 stays
-in a state for ∅, and asks for the probabilities in every context of the prediction network with
-which a state of the graph was reached.
+A frame emits one token or ∅, so L∘G itself, without a topology, is the graph: for ∅, k2 stays in a
+state. For every state that is active, k2 asks for the log-probabilities in each context of the
+prediction network with which the state was reached.
 
-k2's lattices lack the last frame and the graph's final scores. So every utterance ends with a
-token of its own, END, whose arcs carry these scores, and with one frame more.
+k2's lattices lack the last frame and the graph's final scores. Therefore every utterance ends with
+one more token, END, whose arcs carry the final scores, and with one more frame.
 """
 
 from __future__ import annotations
 
-from copy import copy
-
 import k2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import GraphError, ModelError
 from asr_hlg.fst.arcs import k2_fsa
 from asr_hlg.fst.symbols import BLANK
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.flat import FlatGraph, expand
-from asr_hlg.lattice import FrameArcs, Lattice, arc_counts
-from asr_hlg.search import random_frames
+from asr_hlg.lattice import FrameArcs, arc_counts
+from asr_hlg.transducer.decoder import TransducerDecoder
 from asr_hlg.transducer.model import Transducer
 from asr_hlg.transducer.options import GraphOptions
 
-_NEVER = -1e10  # log-probability of what may not be said
+_IMPOSSIBLE = -1e10  # log-probability of a token that must not be emitted
 
 
-class GraphSearch:
-    """The decoder (:class:`asr_hlg.search.Decoder`) of a transducer along a graph's paths.
+class GraphSearch(TransducerDecoder):
+    """Decoder that searches the paths of a graph.
 
     Parameters
     ----------
     network : Transducer
-        In evaluation mode, with a prediction network of finite context.
+        With a prediction network of finite context.
     graph : DecodingGraph
-        Of the topology ``transducer``; its tokens are matched to the network's by name.
+        With the topology ``transducer``; its tokens are matched to the network's by name.
     options : GraphOptions, optional
         By default those of the graph's recipe.
 
@@ -53,65 +51,42 @@ class GraphSearch:
 
     def __init__(
         self, network: Transducer, graph: DecodingGraph, options: GraphOptions | None = None
-    ):
+    ) -> None:
         context = network.prediction.context
         if context is None:
             raise ModelError(
-                "a search with a graph keeps hypotheses apart by their last tokens, an LSTM by all",
+                "graph search needs a prediction network of finite context, this is an LSTM",
                 remedy="use a stateless prediction network, or search greedily or with a beam",
             )
         check(graph)
-        self.network, self.graph = network, graph
-        self.options = options or graph.options(GraphOptions)
+        super().__init__(network, graph, options or graph.options(GraphOptions))
         flat = FlatGraph.of(graph.fsa.to("cpu"))
         label = flat.packed[:, 2]
         if ((label > 0) & (label != flat.phones)).any():
-            raise _repeats(graph)
-        # ∅ needs no arcs: k2 stays in every state by itself.
+            raise _wrong_topology(graph)
+        # ∅ needs no arcs: k2 stays in a state by itself.
         self._arcs = flat.take(np.flatnonzero(label != 0))
         self._columns = _columns(network, graph)
         self._end = len(graph.columns)
-        self._fsa = self._streamed().to(self._columns.device)
+        self._fsa = self._with_end().to(self._columns.device)
         self._context = context
 
-    def decode(self, posteriors: Posteriors) -> Lattice:
-        """Search a batch of utterances, from posteriors of a transducer's encoder."""
-        if posteriors.features is None:
-            raise ModelError(
-                "a transducer searches encoder frames, which these posteriors lack",
-                remedy="compute them with asr_hlg.transducer.Recogniser",
-            )
-        arcs = self.search(posteriors.features, posteriors.lengths.tolist())
-        return Lattice.from_arcs(arcs, posteriors, self.graph)
-
-    def narrower(self) -> GraphSearch:
-        """The same decoder with narrower beams."""
-        narrow = copy(self)
-        narrow.options = self.options.narrower()
-        return narrow
-
-    def noise(self) -> Posteriors:
-        """Random encoder frames."""
-        features, length = random_frames(self.network.encoder_dim)
-        features = features.to(self._columns.device)
-        return Posteriors(features[:, :, :0], length, 0.01, (), features=features)
-
     def search(self, features: Tensor, lengths: list[int]) -> list[FrameArcs | None]:
-        """The lattices of a batch: ``(B, T, encoder_dim)`` and its frames.
+        """Lattices of a batch of encoder frames ``(B, T, encoder_dim)``.
 
-        An utterance without frames, and one through which no path of the graph survives, even
-        with a beam four times as wide, has none.
+        None for an utterance without frames, and for one in which no path of the graph survives
+        even with a beam four times as wide.
         """
-        found: list[FrameArcs | None] = [None] * len(lengths)
+        lattices: list[FrameArcs | None] = [None] * len(lengths)
         rows = [row for row, length in enumerate(lengths) if length]
-        for chosen in (self.options, self.options.wider()):
+        for options in (self.options, self.options.wider()):
             if not rows:
                 break
             part = features[rows], [lengths[row] for row in rows]
-            for row, arcs in zip(rows, self._search(*part, chosen), strict=True):
-                found[row] = arcs
-            rows = [row for row in rows if found[row] is None]
-        return found
+            for row, arcs in zip(rows, self._search(*part, options), strict=True):
+                lattices[row] = arcs
+            rows = [row for row in rows if lattices[row] is None]
+        return lattices
 
     @torch.no_grad()
     def _search(
@@ -127,36 +102,39 @@ class GraphSearch:
         sources = [k2.RnntDecodingStream(self._fsa) for _ in lengths]
         streams = k2.RnntDecodingStreams(sources, config)
         encoded = self.network.encoded(features)
-        left = torch.tensor(lengths, device=features.device)
+        remaining = torch.tensor(lengths, device=features.device)
         for frame in range(max(lengths) + 2):
             shape, contexts = streams.get_contexts()
             row = shape.row_ids(1).long()
-            here = encoded[:, min(frame, encoded.shape[1] - 1)][row]
-            penalty = options.blank_penalty
-            streams.advance(self._log_probs(here, contexts.long(), (left - frame)[row], penalty))
+            log_probs = self._log_probs(
+                encoded[:, min(frame, encoded.shape[1] - 1)][row],
+                contexts.long(),
+                remaining.sub(frame)[row],
+                options.blank_penalty,
+            )
+            streams.advance(log_probs)
         streams.terminate_and_flush_to_streams()
         lattice = streams.format_output([length + 2 for length in lengths])
         return self._frame_arcs(k2.connect(lattice.to("cpu")))
 
     def _log_probs(
-        self, encoded: Tensor, contexts: Tensor, left: Tensor, blank_penalty: float
+        self, encoded: Tensor, contexts: Tensor, remaining: Tensor, blank_penalty: float
     ) -> Tensor:
-        """What may be said next, ``(contexts, tokens of the graph and END)``.
+        """Log-probabilities of the next token, ``(contexts, tokens of the graph and END)``.
 
-        ``left`` is the number of frames that a context's utterance still has: at 0 there is END
-        to say, after that nothing.
+        ``remaining`` is the number of frames left in the utterance of each context. With none
+        left only END is possible, and after END only ∅.
         """
         log_probs = self.network.log_probs(encoded, (self._columns[contexts],))
         log_probs = log_probs[:, self._columns]
         log_probs[:, 0] -= blank_penalty
-        log_probs[:, self._end] = _NEVER
-        over = (left <= 0)[:, None]
-        only = torch.where(left == 0, self._end, 0)[:, None]
-        last = torch.full_like(log_probs, _NEVER).scatter(1, only, 0.0)
-        return torch.where(over, last, log_probs).contiguous()
+        log_probs[:, self._end] = _IMPOSSIBLE
+        forced = torch.where(remaining == 0, self._end, 0)[:, None]
+        after_end = torch.full_like(log_probs, _IMPOSSIBLE).scatter(1, forced, 0.0)
+        return torch.where((remaining <= 0)[:, None], after_end, log_probs).contiguous()
 
-    def _streamed(self) -> k2.Fsa:
-        """The graph with END before its final state; arcs know their place in ``_arcs``."""
+    def _with_end(self) -> k2.Fsa:
+        """The graph with END before its final state and the attribute ``arc``, an arc's index."""
         arcs = self._arcs
         src, dst, label = arcs.packed[:, :3].T
         fsa = k2_fsa(
@@ -170,7 +148,7 @@ class GraphSearch:
         return fsa
 
     def _frame_arcs(self, lattice: k2.Fsa) -> list[FrameArcs | None]:
-        """What k2 found, utterance by utterance, without END."""
+        """Convert k2's lattices, one for each utterance, and remove END."""
         packed = lattice.arcs.values().numpy()
         score = lattice.scores.double().numpy()
         arc = lattice.arc.numpy()
@@ -181,26 +159,30 @@ class GraphSearch:
         ]
 
     def _utterance(
-        self, packed: np.ndarray, score: np.ndarray, arc: np.ndarray
+        self,
+        packed: npt.NDArray[np.int32],
+        score: npt.NDArray[np.float64],
+        arc: npt.NDArray[np.int32],
     ) -> FrameArcs | None:
-        keep = packed[:, 2] != -1  # from behind END to k2's final state
+        keep = packed[:, 2] != -1  # drops the arcs from after END to k2's final state
         if not keep.any():
             return None
         src, dst, label, _ = packed[keep].T
         score, arc = score[keep], arc[keep]
-        ends = label == self._end
-        final = int(src.max()) + 1  # all states behind END, which are the last ones, become one
-        says = arc >= 0
-        place = np.where(says, arc, 0)
+        is_end = label == self._end
+        # The states after END, which come last, are merged into one.
+        final = int(src.max()) + 1
+        has_token = arc >= 0  # not ∅
+        index = np.where(has_token, arc, 0)
         splits = self._arcs.word_splits
-        begin, end = splits[place], np.where(says, splits[place + 1], splits[place])
-        graph_score = np.where(says, self._arcs.score[place], 0.0) * self.options.graph_scale
+        begin, end = splits[index], np.where(has_token, splits[index + 1], splits[index])
+        graph_score = np.where(has_token, self._arcs.score[index], 0.0) * self.options.graph_scale
         return FrameArcs(
             final + 1,
             src.astype(np.int32),
-            np.where(ends, final, dst).astype(np.int32),
-            np.where(ends, -1, label).astype(np.int32),
-            np.where(ends, 0, label).astype(np.int32),
+            np.where(is_end, final, dst).astype(np.int32),
+            np.where(is_end, -1, label).astype(np.int32),
+            np.where(is_end, 0, label).astype(np.int32),
             _frames(src, dst),
             score,
             graph_score.astype(np.float64),
@@ -210,22 +192,22 @@ class GraphSearch:
 
 
 def check(graph: DecodingGraph) -> None:
-    """Refuse graphs that are not for transducers, where that shows without reading their arcs."""
+    """Raise a `GraphError` for a graph of another topology; reads no arcs."""
     other = graph.topology not in (None, "transducer")
     if other or graph.columns[0] != BLANK or graph.packed is not None:
-        raise _repeats(graph)
+        raise _wrong_topology(graph)
 
 
-def _repeats(graph: DecodingGraph) -> GraphError:
+def _wrong_topology(graph: DecodingGraph) -> GraphError:
     return GraphError(
-        "a transducer says a token in one frame, and this graph has several frames a token",
+        "a transducer emits a token in one frame, but this graph allows several frames a token",
         path=graph.folder,
         remedy='use one with [topology] kind = "transducer"',
     )
 
 
 def _columns(network: Transducer, graph: DecodingGraph) -> Tensor:
-    """The network's token for each of the graph's, and ∅ for END."""
+    """Index of the network's token for each token of the graph, and of ∅ for END."""
     position = {name: index for index, name in enumerate(network.config.tokens)}
     missing = [name for name in graph.columns[1:] if name not in position]
     if missing:
@@ -237,15 +219,15 @@ def _columns(network: Transducer, graph: DecodingGraph) -> Tensor:
     return torch.tensor(ids, device=network.output.weight.device)
 
 
-def _frames(src: np.ndarray, dst: np.ndarray) -> np.ndarray:
-    """The frame of every arc, int32; states are numbered frame by frame."""
+def _frames(src: npt.NDArray[np.int32], dst: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Frame of every arc, int32 ``(num_arcs,)``; states are numbered frame by frame."""
     frame = np.zeros(len(src), dtype=np.int32)
-    begin, state = 0, 1  # arcs of the present frame begin here, states of the next one
+    begin, next_state = 0, 1  # first arc of this frame, first state of the next one
     for number in range(len(src)):
-        end = int(np.searchsorted(src, state))
+        end = int(np.searchsorted(src, next_state))
         if begin == end:
             break
         frame[begin:end] = number
-        state = int(dst[begin:end].max()) + 1
+        next_state = int(dst[begin:end].max()) + 1
         begin = end
     return frame
