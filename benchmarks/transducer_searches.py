@@ -27,10 +27,11 @@ from asr_hlg.graph.recipe import Recipe
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.output.scoring import Errors, score
 from asr_hlg.transducer import (
-    Decoder,
     Transducer,
+    TransducerDecoder,
     TransducerObjective,
     TransducerOptions,
+    make_decoder,
     transcripts,
 )
 
@@ -69,8 +70,10 @@ def compare(network: Transducer, folder: Path) -> None:
         cuts = data.cuts(folder / f"{part}-strings.jsonl.gz")
         batches = batches_of(network, cuts)
         for name, (options, graph) in graphs.items():
-            decoder = Decoder(network, graph, options)
-            errors, speed = recognise(decoder, None if graph else lexicon, cuts, batches)
+            decoder = make_decoder(network, graph, options)
+            spelling = None if graph else lexicon
+            forward = options.search == "beam"
+            errors, speed = recognise(decoder, spelling, cuts, batches, forward)
             print(f"| {speaker} | {name} | {errors.rate:.2%} | {speed:.0f} |", flush=True)
         for batch in batches:
             losses = [float(row.sum()) for row in objective.compare(batch)]
@@ -94,21 +97,27 @@ def searches(
     }
 
 
+@torch.no_grad()
 def recognise(
-    decoder: Decoder, lexicon: Lexicon | None, cuts: CutSet, batches: Iterable[Batch]
+    decoder: TransducerDecoder,
+    lexicon: Lexicon | None,
+    cuts: CutSet,
+    batches: Iterable[Batch],
+    forward: bool,
 ) -> tuple[Errors, float]:
     """Word errors on a set of cuts, and how many times faster than real time they were decoded."""
+    network = decoder.network
     durations = {cut.id: cut.duration for cut in cuts}
     texts: dict[str, str] = {}
     seconds = 0.0
     for batch in batches:
         start = time.perf_counter()
         results = transcripts(
-            decoder.decode(batch.inputs, batch.lengths),
+            decoder.decode(network.posteriors(*network.encode(batch.inputs, batch.lengths))),
             batch.ids,
             [durations[id] for id in batch.ids],
             lexicon,
-            forward=decoder.options.search == "beam",
+            forward,
         )
         seconds += time.perf_counter() - start
         texts.update((result.id, result.text) for result in results)

@@ -11,6 +11,7 @@
 """
 
 from asr_hlg.transducer.beam_search import BeamSearch
+from asr_hlg.transducer.decoder import TransducerDecoder
 from asr_hlg.transducer.graph_search import GraphSearch
 from asr_hlg.transducer.model import Transducer, TransducerConfig
 from asr_hlg.transducer.objective import PrunedLossOptions, TransducerObjective
@@ -28,6 +29,7 @@ __all__ = [
     "Targets",
     "Transducer",
     "TransducerConfig",
+    "TransducerDecoder",
     "TransducerObjective",
     "TransducerOptions",
     "decoder_for",
