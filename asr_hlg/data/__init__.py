@@ -1,4 +1,4 @@
-"""Training data: recordings with transcripts, as Lhotse's cuts, in batches for a network.
+"""Training data: Lhotse cuts with transcripts, in batches for a network.
 
 >>> train = cuts("corpus/")                       # or a Kaldi data folder, or Lhotse's manifests
 >>> batches = loader(train, FbankOptions(num_filters=40), augmentation=Augmentation(noise=0.3))
@@ -7,7 +7,7 @@
 ...     for batch in batches:
 ...         log_probs, lengths = network(batch.inputs, batch.lengths)
 
-The same seed gives the same batches, in however many processes, from the start or from the middle.
+The same seed gives the same batches, in any number of processes, also when an epoch is resumed.
 """
 
 from asr_hlg.data.alignment import FrameLabels, frame_labels, with_alignment

@@ -1,7 +1,7 @@
-"""Frame labels on cuts, in a form that Lhotse keeps right when a cut is changed.
+"""Frame labels on cuts, as Lhotse alignment items, which follow changes of the cut.
 
-A label for every frame becomes items with start and duration in the recording; speeding a cut up,
-cutting it or joining it to another moves them along with the sound.
+Runs of equal labels become items with a start and a duration in the recording. When a cut is sped
+up, truncated or joined to another, Lhotse changes these times accordingly.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from asr_hlg.errors import DataError
 from asr_hlg.losses import UNALIGNED
 
 TIER = "pdf"
-"""The name under which frame labels are found in ``supervision.alignment``."""
+"""Key of the frame labels in ``supervision.alignment``."""
 
 _ROUNDING = 5e-4
-"""Seconds that may lie between two items because their times were rounded to samples."""
+"""Largest gap between two items, in seconds, that rounding their times to samples can make."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class FrameLabels:
     Attributes
     ----------
     names : tuple of str
-        The network's columns; a label is an index into them.
+        Names of the network's columns; a label is an index into them.
     frame_shift : float
         Seconds from one output frame to the next.
     num_frames : callable
-        From int64 ``(B,)`` input lengths to the numbers of output frames, int64 ``(B,)``.
+        Converts int64 ``(B,)`` input lengths to numbers of output frames, int64 ``(B,)``.
     """
 
     names: tuple[str, ...]
@@ -63,14 +63,14 @@ class FrameLabels:
 def with_alignment(
     cut: Cut, labels: Iterable[int], names: Sequence[str], frame_shift: float
 ) -> Cut:
-    """A copy of a cut that carries a label for every frame.
+    """Copy a cut, with a label for every frame.
 
     Parameters
     ----------
     cut : Cut
-        With one supervision that covers it.
+        With exactly one supervision.
     labels : iterable of int
-        One a frame; :data:`UNALIGNED` where there is none.
+        One for each frame, :data:`UNALIGNED` for frames without a label.
     names : sequence of str
         The name of each label.
     frame_shift : float
@@ -84,7 +84,7 @@ def with_alignment(
     if len(cut.supervisions) != 1:
         raise DataError(
             f"cut {cut.id!r} has {len(cut.supervisions)} supervisions, expected one",
-            remedy="part it with cuts.trim_to_supervisions()",
+            remedy="split it with cuts.trim_to_supervisions()",
         )
     [begin] = [part.start - offset for offset, part in _tracks(cut) if part.supervisions]
     items, start = [], 0
@@ -98,9 +98,9 @@ def with_alignment(
 
 
 def from_zero(cut: Cut) -> list[SupervisionSegment]:
-    """A cut's supervisions with all times counted from its start, those of alignments too.
+    """Supervisions of a cut with all times relative to its start, alignments included.
 
-    Lhotse counts these from the start of the recording that a cut was taken from.
+    In Lhotse, times of alignments are relative to the start of the recording.
     """
     return [
         fastcopy(
@@ -116,7 +116,7 @@ def from_zero(cut: Cut) -> list[SupervisionSegment]:
 
 
 def _within(items: Iterable[AlignmentItem], part: Cut, offset: float) -> Iterator[AlignmentItem]:
-    """What of the items lies within a cut, moved so that the cut begins at ``offset``."""
+    """Items clipped to a cut, with times shifted so that the cut begins at ``offset``."""
     for item in items:
         start, end = max(item.start, part.start), min(item.end, part.end)
         if start < end:
@@ -125,25 +125,25 @@ def _within(items: Iterable[AlignmentItem], part: Cut, offset: float) -> Iterato
 
 
 def _tracks(cut: Cut) -> list[tuple[float, Cut]]:
-    """The cuts that a cut is made of, and where in it they begin."""
+    """Offsets and cuts of the tracks of a mixed cut; other cuts are one track."""
     if isinstance(cut, MixedCut):
         return [(track.offset, track.cut) for track in cut.tracks]
     return [(0.0, cut)]
 
 
 def frame_labels(cut: Cut, columns: dict[str, int], frame_shift: float, num_frames: int) -> Tensor:
-    """The label of every frame: that of the item which covers the frame's middle.
+    """Label of every frame, taken from the item that covers the middle of the frame.
 
     Parameters
     ----------
     cut : Cut
         With alignments from :func:`with_alignment`.
     columns : dict
-        From the names of labels to labels.
+        Label of each name.
     frame_shift : float
-        Seconds; need not be that of the alignment.
+        Seconds; may differ from that of the alignment.
     num_frames : int
-        How many labels are wanted; those past the alignment's end are :data:`UNALIGNED`.
+        Number of labels; those after the end of the alignment are :data:`UNALIGNED`.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Making training data harder and more varied, with Lhotse's transforms.
+"""Augmentation of training data: speed, volume, noise, joined cuts and SpecAugment.
 
-What happens to a cut depends on the seed, the epoch and the cut's id alone, so that it is the same
-in whichever process or batch the cut turns up.
+The random choices for a cut depend only on the seed, the epoch and the cut's id, not on the process
+or the batch that the cut is in.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lhotse
 import lhotse.dataset
 import numpy as np
+import numpy.typing as npt
 import soundfile
 from lhotse import CutSet
 from lhotse.audio import AudioSource
@@ -29,24 +31,25 @@ _NOISE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to cuts; the defaults do nothing.
+    """Options of the augmentation of cuts; the defaults change nothing.
 
     Attributes
     ----------
     speeds : tuple of float
-        Factors, one of which is drawn for every cut: tempo and pitch together, as in Ko et al.,
-        "Audio augmentation for speech recognition" (2015), who take 0.9, 1.0 and 1.1.
+        Speed factors, one of which is drawn for every cut. They change tempo and pitch together,
+        as in Ko et al., "Audio augmentation for speech recognition" (2015), who use 0.9, 1.0 and
+        1.1.
     volumes : tuple of float
-        The least and the greatest factor on the samples; drawn evenly in decibels.
+        Minimum and maximum factor on the samples; drawn uniformly in decibels.
     noise : float
         Share of cuts to which noise is added.
     snr : tuple of float
-        The least and the greatest ratio of speech to noise, in decibels.
+        Minimum and maximum signal-to-noise ratio, in decibels.
     join : float
-        Share of cuts that have others joined to them, so that a model of single words learns to
-        expect more.
+        Share of cuts to which the next ones are joined, so that a model of single words also
+        learns sequences.
     join_most : int
-        The most cuts in one that was joined.
+        Maximum number of cuts that are joined to one.
     """
 
     speeds: tuple[float, ...] = (1.0,)
@@ -56,67 +59,67 @@ class Augmentation:
     join: float = 0.0
     join_most: int = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.speeds or not all(0.5 <= factor <= 2.0 for factor in self.speeds):
             raise OptionError(f"speeds are factors from 0.5 to 2, not {self.speeds}")
         for name, least in (("volumes", 0.0), ("snr", -math.inf)):
             pair = getattr(self, name)
             if len(pair) != 2 or not least < pair[0] <= pair[1] < math.inf:
-                raise OptionError(f"{name} are the least and the greatest value, not {pair}")
+                raise OptionError(f"{name} are the minimum and the maximum, not {pair}")
         for name in ("noise", "join"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
         if self.join_most < 2:
             raise OptionError(f"join_most is at least 2, not {self.join_most}")
 
-    def reshaped(self, cuts: Iterable[Cut], seed: int, epoch: int) -> Iterator[Cut]:
-        """Cuts with other lengths: at another speed, and some joined to those that follow."""
-        drawn = random.Random(f"{seed} {epoch} join")
-        perturbed = (self._faster(cut, seed, epoch) for cut in cuts)
+    def change_lengths(self, cuts: Iterable[Cut], seed: int, epoch: int) -> Iterator[Cut]:
+        """Change the speed of cuts, and join some to those that follow."""
+        rng = random.Random(f"{seed} {epoch} join")
+        perturbed = (self._change_speed(cut, seed, epoch) for cut in cuts)
         for cut in perturbed:
-            if self.join and drawn.random() < self.join:
-                more = itertools.islice(perturbed, drawn.randint(1, self.join_most - 1))
+            if self.join and rng.random() < self.join:
+                more = itertools.islice(perturbed, rng.randint(1, self.join_most - 1))
                 cut = joined([cut, *more])
             yield cut
 
-    def coloured(self, cut: Cut, noises: Sequence[Cut], seed: int, epoch: int) -> Cut:
-        """A cut at another volume, and some with noise."""
-        drawn = random.Random(f"{seed} {epoch} {cut.id} colour")
+    def change_sound(self, cut: Cut, noises: Sequence[Cut], seed: int, epoch: int) -> Cut:
+        """Change the volume of a cut, and add noise to some cuts."""
+        rng = random.Random(f"{seed} {epoch} {cut.id} colour")
         quiet, loud = self.volumes
         if self.volumes != (1.0, 1.0):
-            factor = math.exp(drawn.uniform(math.log(quiet), math.log(loud)))
+            factor = math.exp(rng.uniform(math.log(quiet), math.log(loud)))
             cut = cut.perturb_volume(factor, affix_id=False)
-        if drawn.random() < self.noise:
-            noise = _part(drawn.choice(noises), cut.duration, drawn)
-            cut = cut.mix(noise, snr=drawn.uniform(*self.snr), preserve_id="left")
+        if rng.random() < self.noise:
+            noise = _section(rng.choice(noises), cut.duration, rng)
+            cut = cut.mix(noise, snr=rng.uniform(*self.snr), preserve_id="left")
         return cut
 
-    def _faster(self, cut: Cut, seed: int, epoch: int) -> Cut:
+    def _change_speed(self, cut: Cut, seed: int, epoch: int) -> Cut:
         factor = random.Random(f"{seed} {epoch} {cut.id} speed").choice(self.speeds)
         return cut if factor == 1.0 else cut.perturb_speed(factor, affix_id=False)
 
 
 @dataclass(frozen=True)
 class SpecAugmentOptions:
-    """How much of the features is masked: Park et al., "SpecAugment" (2019), and its names.
+    """Options of SpecAugment (Park et al. 2019): how much of the features is masked.
 
     Attributes
     ----------
     frequency_masks : int
-        Bands masked in an utterance.
+        Number of frequency bands masked in an utterance.
     frequency_width : int
-        A band is narrower than this many filters.
+        Exclusive upper bound on the width of a band, in filters.
     time_masks : int
-        Stretches of frames masked in an utterance, at most.
+        Maximum number of time spans masked in an utterance.
     time_width : int
-        A stretch is shorter than this many frames.
+        Exclusive upper bound on the length of a span, in frames.
     time_share : float
-        The most of an utterance that is masked in time.
+        Maximum share of an utterance that is masked in time.
     time_warp : int
-        Frames by which a point of an utterance is moved at most; 0 does not warp.  Labels of
-        frames do not move along, so leave it at 0 where the loss needs them.
+        Maximum shift of time warping, in frames; 0 does not warp. Frame labels are not warped, so
+        leave it at 0 for losses that need them.
     probability : float
-        Share of utterances that are masked at all.
+        Share of utterances that are masked.
     """
 
     frequency_masks: int = 2
@@ -127,7 +130,7 @@ class SpecAugmentOptions:
     time_warp: int = 0
     probability: float = 0.9
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("frequency_masks", "frequency_width", "time_masks", "time_width"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is at least 1, not {getattr(self, name)}")
@@ -139,12 +142,13 @@ class SpecAugmentOptions:
 
 
 class SpecAugment:
-    """Masks bands and stretches of features; networks call it in training as ``augment``.
+    """Masks frequency bands and time spans of features; networks call it as ``augment``.
 
     >>> network.augment = SpecAugment(SpecAugmentOptions(frequency_width=10))
 
-    Lhotse's, but for padding, which it would count as speech.  Draws from the global random
-    generators of Python, NumPy and torch, as Lhotse does: whoever trains seeds them.
+    It applies Lhotse's SpecAugment to each utterance without its padding. As in Lhotse, random
+    numbers come from the global generators of Python, NumPy and torch, which the training loop
+    seeds.
     """
 
     def __init__(self, options: SpecAugmentOptions | None = None):
@@ -172,11 +176,11 @@ class SpecAugment:
         Returns
         -------
         Tensor
-            ``(B, T, F)``; masked places hold the utterance's mean.
+            ``(B, T, F)``; masked values are the mean of the utterance.
         """
         features = features.clone()
         for index, length in enumerate(lengths.tolist()):
-            # Lhotse divides by the number of masks, and a shorter utterance has room for none.
+            # Lhotse divides by the number of masks, which is 0 for shorter utterances.
             if length * self.options.time_share >= 1:
                 part = slice(index, index + 1), slice(length)
                 features[part] = self._mask(features[part])
@@ -184,7 +188,7 @@ class SpecAugment:
 
 
 def joined(cuts: Sequence[Cut]) -> Cut:
-    """One cut after the other, as one; its id names them all."""
+    """Concatenate cuts; the id contains the ids of all."""
     whole = cuts[0]
     for cut in cuts[1:]:
         whole = whole.append(cut)
@@ -192,10 +196,10 @@ def joined(cuts: Sequence[Cut]) -> Cut:
 
 
 def noises(sample_rate: int) -> CutSet:
-    """White and pink noise, half a minute of each, held in memory.
+    """Half a minute of white and of pink noise, in memory.
 
-    White noise has the same power at every frequency, pink noise half of it for every octave up,
-    which is nearer to that of rooms and streets.
+    White noise has the same power at every frequency. The power of pink noise halves with every
+    octave, as roughly that of rooms and streets does.
     """
     count = round(_NOISE_SECONDS * sample_rate)
     generator = np.random.default_rng(0)
@@ -212,8 +216,8 @@ def noises(sample_rate: int) -> CutSet:
     )
 
 
-def in_memory(name: str, samples: np.ndarray, sample_rate: int) -> lhotse.Recording:
-    """A recording of samples ``(n,)`` that are held in memory, as 32-bit floats."""
+def in_memory(name: str, samples: npt.NDArray[Any], sample_rate: int) -> lhotse.Recording:
+    """Make a recording of samples ``(n,)``, held in memory as 32-bit floats."""
     stream = io.BytesIO()
     soundfile.write(stream, samples.astype(np.float32), sample_rate, format="WAV", subtype="FLOAT")
     source = AudioSource("memory", [0], stream.getvalue())
@@ -221,10 +225,10 @@ def in_memory(name: str, samples: np.ndarray, sample_rate: int) -> lhotse.Record
     return lhotse.Recording(name, [source], sample_rate, len(samples), duration)
 
 
-def _part(noise: Cut, duration: float, drawn: random.Random) -> Cut:
-    """A stretch of noise of that duration, from anywhere in it; repeated where it is too short."""
+def _section(noise: Cut, duration: float, rng: random.Random) -> Cut:
+    """Random section of a noise with that duration; the noise is repeated if it is too short."""
     if noise.duration < duration:
         noise = joined([noise] * math.ceil(duration / noise.duration))
     return noise.truncate(
-        offset=drawn.uniform(0, noise.duration - duration), duration=duration, preserve_id=True
+        offset=rng.uniform(0, noise.duration - duration), duration=duration, preserve_id=True
     )

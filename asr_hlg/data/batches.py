@@ -1,4 +1,4 @@
-"""Batches of cuts for a network, in an order that can be repeated and resumed."""
+"""Batches of cuts for a network, in a random order that can be repeated and resumed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 import torch
 from lhotse import CutSet, MonoCut
@@ -26,12 +27,12 @@ from asr_hlg.data.sources import samples_of, text_of
 from asr_hlg.errors import AsrHlgError, DataError, OptionError
 
 _BUFFER = 20_000
-"""Cuts among which order is random and batches are formed; larger sets stream through it."""
+"""Size of the buffer, in cuts, from which batches are drawn; larger sets stream through it."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Utterances for a network.
+    """A padded batch of utterances.
 
     Attributes
     ----------
@@ -40,11 +41,11 @@ class Batch:
         float32, padded with zeros: waveforms ``(B, samples)`` in [-1, 1], or filter banks
         ``(B, frames, num_filters)``.
     lengths : Tensor
-        int64 ``(B,)``: samples or frames of each utterance.
+        int64 ``(B,)``: number of samples or frames of each utterance.
     texts : tuple of str
-        Words with blanks between.
+        Transcripts: words separated by blanks.
     alignments : tuple of Tensor, optional
-        int64 ``(output frames,)`` each: the column of every frame that the network puts out.
+        int64 ``(output frames,)`` each: the label of every output frame of the network.
     """
 
     ids: tuple[str, ...]
@@ -54,7 +55,7 @@ class Batch:
     alignments: tuple[Tensor, ...] | None = None
 
     def to(self, device: str | torch.device) -> Batch:
-        """The same batch with its tensors on a device."""
+        """Move the tensors to a device."""
         alignments = self.alignments
         return replace(
             self,
@@ -66,25 +67,25 @@ class Batch:
 
 @dataclass(frozen=True)
 class LoaderOptions:
-    """How cuts are put into batches.
+    """Options of batching.
 
     Attributes
     ----------
     max_duration : float
-        Seconds in a batch, padding included, of all processes together.  A batch ends with the cut
-        that leaves no room for another as long; it may itself be longer than those before it.
+        Seconds of sound in a batch, padding included, over all processes. A batch is full when
+        another cut as long as its last one would exceed this.
     shuffle : bool
-        Another order in every epoch; otherwise that of the cut set, within each bucket.
+        Shuffle in every epoch; otherwise each bucket keeps the order of the cut set.
     seed : int
-        Of order and augmentation.
+        Seed of the order and of augmentation.
     buckets : int
-        Cuts of similar duration share a bucket, and a batch comes from one bucket: more of them
-        mean less padding, and less variety in a batch.
+        Number of buckets of cuts with similar durations. A batch comes from one bucket, so more
+        buckets mean less padding, and less variety in a batch.
     workers : int
         Processes that load ahead; 0 loads in this process.
     memory : float
-        GiB of sound that may be kept in memory, decoded and resampled: 1 holds almost 5 hours at
-        16 kHz.  Larger sets are read again in every epoch.
+        GiB of decoded and resampled sound that may be kept in memory: 1 holds almost 5 hours at
+        16 kHz. Larger sets are read anew in every epoch.
     """
 
     max_duration: float = 60.0
@@ -94,7 +95,7 @@ class LoaderOptions:
     workers: int = 0
     memory: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.max_duration > 0:
             raise OptionError(f"max_duration must be above 0, not {self.max_duration}")
         if self.buckets < 1:
@@ -116,26 +117,26 @@ def loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> Loader:
-    """Batches of a cut set; reads small sets into memory, and finds what is wrong with them.
+    """Make a loader of a cut set; small sets are read into memory, and checked in doing so.
 
     Parameters
     ----------
     cuts : CutSet
         Each with a transcript; see :func:`asr_hlg.data.cuts`.
     fbank : FbankOptions, optional
-        Batches hold filter banks; ``None`` gives waveforms.
+        Options of filter banks; ``None`` gives waveforms.
     options : LoaderOptions, optional
     augmentation : Augmentation, optional
         Default: none.
     sample_rate : int
         Hz, to which sound is resampled.
     labels : FrameLabels, optional
-        Batches have ``alignments``, which the cuts must carry.
+        Makes the ``alignments`` of batches from the alignments of the cuts.
     noises : CutSet, optional
         Recordings of noise to mix in; by default white and pink noise.
     rank, world_size : int
-        Of the processes that share every batch, this one's number and how many there are.  The
-        processes' parts together are the batch that one process would have.
+        Number of this process and number of processes. Each has a share of every batch; together
+        the shares are the batch that a single process would have.
 
     Raises
     ------
@@ -157,7 +158,7 @@ def loader(
 
 
 class Loader:
-    """Iterates over the batches of an epoch; made by :func:`loader`."""
+    """Iterates over the batches of an epoch; :func:`loader` makes one."""
 
     def __init__(
         self,
@@ -175,12 +176,12 @@ class Loader:
         self._skip = 0
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
-        """Choose the order of an epoch, without its first ``skip`` batches."""
+        """Select an epoch, and leave out its first ``skip`` batches."""
         self._utterances.epoch = epoch
         self._skip = skip
 
     def __len__(self) -> int:
-        """Batches of an epoch; augmentation of lengths makes it vary a little."""
+        """Number of batches in epoch 0; others may differ, since augmentation changes lengths."""
         return self._num_batches
 
     def __iter__(self) -> Iterator[Batch]:
@@ -189,7 +190,7 @@ class Loader:
             sampler=self._parts(),
             batch_size=None,
             num_workers=self.options.workers,
-            # Its own generator: the global one is the trainer's.
+            # Its own generator, since the global one is seeded by the training loop.
             generator=torch.Generator(),
         )
         for batch in batches:
@@ -202,7 +203,7 @@ class Loader:
             yield batch[self._rank :: self._world_size]
 
     def _batches(self, epoch: int) -> Iterator[list[Cut]]:
-        """Batches of all processes together, none with fewer cuts than processes."""
+        """Batches for all processes together, none with fewer cuts than processes."""
         sampler = DynamicBucketingSampler(
             _Stream(self.cuts, self._utterances.augmentation, self.options, epoch),
             max_duration=self.options.max_duration,
@@ -228,7 +229,7 @@ class Loader:
 
     @cached_property
     def _bins(self) -> list[float]:
-        """The durations that part the buckets."""
+        """Durations that separate the buckets."""
         stream = _Stream(self.cuts, self._utterances.augmentation, self.options, epoch=0)
         some = list(islice(stream, _BUFFER // 2))
         buckets = min(self.options.buckets, len(some))
@@ -242,7 +243,7 @@ class Loader:
 
 @dataclass(frozen=True)
 class _Stream:
-    """The cuts of an epoch in its order, as long as they will be."""
+    """Cuts of an epoch in its order, with their lengths after augmentation."""
 
     cuts: CutSet
     augmentation: Augmentation
@@ -252,13 +253,13 @@ class _Stream:
     def __iter__(self) -> Iterator[Cut]:
         cuts: Iterable[Cut] = self.cuts
         if self.options.shuffle:
-            drawn = random.Random(f"{self.options.seed} {self.epoch} order")
-            cuts = self.cuts.shuffle(drawn, buffer_size=_BUFFER)
-        return self.augmentation.reshaped(cuts, self.options.seed, self.epoch)
+            rng = random.Random(f"{self.options.seed} {self.epoch} order")
+            cuts = self.cuts.shuffle(rng, buffer_size=_BUFFER)
+        return self.augmentation.change_lengths(cuts, self.options.seed, self.epoch)
 
 
-class _Utterances(Dataset):
-    """From a list of cuts to a batch: what worker processes do."""
+class _Utterances(Dataset[Any]):
+    """Makes batches of lists of cuts, in worker processes."""
 
     def __init__(
         self,
@@ -278,7 +279,7 @@ class _Utterances(Dataset):
         self.epoch = 0
 
     def __getitem__(self, cuts: list[Cut]) -> Batch | AsrHlgError:
-        # Errors are handed over: raised in a worker, they would come with its traceback.
+        # Errors are returned, since those raised in a worker come with its traceback.
         try:
             return self._batch(cuts)
         except AsrHlgError as error:
@@ -296,8 +297,8 @@ class _Utterances(Dataset):
         )
 
     def _input(self, cut: Cut) -> Tensor:
-        coloured = self.augmentation.coloured(cut, self.noises, self.seed, self.epoch)
-        waveform = samples_of(coloured, self.sample_rate).clamp_(-1, 1)
+        augmented = self.augmentation.change_sound(cut, self.noises, self.seed, self.epoch)
+        waveform = samples_of(augmented, self.sample_rate).clamp_(-1, 1)
         if self.fbank is None:
             return waveform
         try:

@@ -1,4 +1,4 @@
-"""Cuts with transcripts from whatever form a corpus has."""
+"""Cuts with transcripts from folders of sound files, Kaldi data folders and Lhotse manifests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asr_hlg.output.text import read_transcripts
 
 
 def cuts(source: str | Path) -> CutSet:
-    """Read a corpus: every utterance with its transcript.
+    """Read all utterances of a corpus with their transcripts.
 
     Parameters
     ----------
@@ -36,64 +36,63 @@ def cuts(source: str | Path) -> CutSet:
     Returns
     -------
     CutSet
-        Held in memory.  One too large for that can be opened with
-        ``CutSet.from_jsonl_lazy`` and given to :func:`asr_hlg.data.loader` as it is.
+        In memory. For a larger one, give ``CutSet.from_jsonl_lazy(path)`` to
+        :func:`asr_hlg.data.loader`.
 
     Raises
     ------
     DataError
-        If there is nothing in it, an utterance has no transcript, or a recording cannot be
-        opened.
+        If there are no utterances, one has no transcript, or a recording cannot be opened.
     """
     source = Path(source)
     if not source.exists():
         raise DataError("no such file or folder", path=source)
-    found: list[Cut] = []
+    utterances: list[Cut] = []
     supervisions: SupervisionSet | None = None
     texts: dict[str, str] | None = None
     for recording in recordings(source):
         if recording.error is not None:
-            fault = recording.error
-            raise DataError(fault.message, path=fault.path, line=fault.line, remedy=fault.remedy)
+            error = recording.error
+            raise DataError(error.message, path=error.path, line=error.line, remedy=error.remedy)
         if isinstance(recording.manifest_entry, Cut):
-            found.append(recording.manifest_entry)
+            utterances.append(recording.manifest_entry)
         elif recording.manifest_entry is not None:
             supervisions = supervisions or _supervisions(source)
-            found.extend(_supervised(recording.manifest_entry, supervisions))
+            utterances.extend(_supervised(recording.manifest_entry, supervisions))
         else:
             texts = _transcripts(source) if texts is None else texts
-            found.append(_transcribed(recording, texts, source))
-    if not found:
-        raise DataError("there are no cuts in it", path=source, remedy="check how it was written")
-    for cut in found:
+            utterances.append(_transcribed(recording, texts, source))
+    if not utterances:
+        raise DataError("there are no cuts in it", path=source, remedy="name another corpus")
+    for cut in utterances:
         text_of(cut)
-    return CutSet(found)
+    return CutSet(utterances)
 
 
 def text_of(cut: Cut) -> str:
-    """What is said in a cut: the texts of its supervisions, in the order of their starts.
+    """Transcript of a cut: the texts of its supervisions, in the order of their starts.
 
     Raises
     ------
     DataError
         If it has no supervision, or one without a text.
     """
-    spoken = sorted(cut.supervisions, key=lambda supervision: supervision.start)
-    if not spoken or any(supervision.text is None for supervision in spoken):
+    supervisions = sorted(cut.supervisions, key=lambda supervision: supervision.start)
+    if not supervisions or any(supervision.text is None for supervision in supervisions):
         raise DataError(
             f"cut {cut.id!r} has no transcript",
             remedy="give it a supervision with a text, or filter it out",
         )
-    return " ".join(" ".join(s.text for s in spoken).split())
+    return " ".join(" ".join(s.text for s in supervisions).split())
 
 
 def samples_of(cut: Cut, sample_rate: int) -> Tensor:
-    """The sound of a cut at a sample rate: float32 ``(samples,)``.
+    """Samples of a cut at a sample rate, float32 ``(samples,)``.
 
     Raises
     ------
     DataError
-        If it cannot be read, or holds no sound.
+        If it cannot be read or is empty.
     """
     try:
         return Recording(cut.id, Path(cut.id), manifest_entry=cut).load(sample_rate)
@@ -104,8 +103,8 @@ def samples_of(cut: Cut, sample_rate: int) -> Tensor:
         ) from None
 
 
-def reason(error: Exception) -> str:
-    """The first line of what Lhotse says, which may go on for pages."""
+def _reason(error: Exception) -> str:
+    """First line of the message of one of Lhotse's errors, which may be very long."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -121,31 +120,31 @@ def _transcripts(source: Path) -> dict[str, str]:
 
 
 def _transcribed(recording: Recording, texts: dict[str, str], source: Path) -> Cut:
-    """A cut from a sound file, or a part of one, and its line of ``text``."""
+    """Make a cut of a sound file, or of a segment of one, with its line of ``text``."""
     if recording.id not in texts:
         raise DataError(
             f"utterance {recording.id!r} has no transcript in 'text'",
             path=source,
             remedy="add its line, or remove the recording",
         )
-    if danger := unsafe_name_reason(str(recording.path)):
-        raise DataError(danger, path=recording.path, remedy="rename it")
+    if reason := unsafe_name_reason(str(recording.path)):
+        raise DataError(reason, path=recording.path, remedy="rename it")
     try:
         cut: Cut = lhotse.Recording.from_file(recording.path).to_cut()
         if recording.duration is not None:
-            # A segment's end may lie a little behind that of its recording.
+            # The end of a segment may be slightly after that of its recording.
             length = min(recording.duration, cut.duration - recording.offset)
             cut = cut.truncate(offset=recording.offset, duration=length)
-    except Exception as error:  # Lhotse raises what its many readers raise
+    except Exception as error:  # Lhotse's readers raise many kinds of errors
         raise DataError(
-            f"{recording.id} cannot be read: {reason(error)}",
+            f"{recording.id} cannot be read: {_reason(error)}",
             path=recording.path,
             remedy="remove it from the corpus, or repair it",
         ) from None
-    spoken = SupervisionSegment(
+    supervision = SupervisionSegment(
         recording.id, cut.recording_id, 0.0, cut.duration, text=texts[recording.id]
     )
-    return fastcopy(cut, id=recording.id, supervisions=[spoken])
+    return fastcopy(cut, id=recording.id, supervisions=[supervision])
 
 
 def _supervisions(manifest: Path) -> SupervisionSet:
@@ -158,12 +157,12 @@ def _supervisions(manifest: Path) -> SupervisionSet:
         )
     try:
         return SupervisionSet.from_file(path)
-    except Exception as error:  # whatever a missing or wrong field leads to
-        raise DataError(f"not a manifest of supervisions: {reason(error)}", path=path) from None
+    except Exception as error:  # missing or wrong fields raise many kinds of errors
+        raise DataError(f"not a manifest of supervisions: {_reason(error)}", path=path) from None
 
 
 def _supervised(recording: lhotse.Recording, supervisions: SupervisionSet) -> Iterator[Cut]:
-    """One cut for each supervision of a recording."""
+    """Cuts of a recording, one for each supervision."""
     whole = CutSet.from_manifests(
         recordings=lhotse.RecordingSet.from_recordings([recording]),
         supervisions=SupervisionSet.from_segments(supervisions.find(recording.id)),

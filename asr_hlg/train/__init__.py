@@ -1,4 +1,4 @@
-"""Training: networks, losses and data put together, in a loop that survives being killed.
+"""Training of networks and transducers, in a loop that can be interrupted and resumed.
 
 >>> trainer = Trainer(objective, batches, Path("exp"), TrainingOptions(), OptimiserOptions())
 >>> outcome = trainer.run()

@@ -1,8 +1,8 @@
-"""Checkpoints: files of arrays that are there whole or not at all.
+"""Checkpoints: files of arrays that are written atomically and checked when they are read.
 
-A file is written under a temporary name, flushed to the disk, and renamed; its final name carries
-the hash of its bytes, so that one that was cut short or damaged later is recognised. They are
-``.npz`` archives without pickles: a checkpoint from a stranger must not run code.
+A file is written under a temporary name, flushed to the disk, and renamed. Its final name contains
+the hash of its bytes, by which a truncated or damaged file is recognised. The files are ``.npz``
+archives without pickles, since a checkpoint from a stranger must not run code.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from asr_hlg.errors import TrainingError
+
+Arrays = dict[str, npt.NDArray[Any]]
+"""Arrays by name."""
 
 _META = "meta.json"
 _HASH_DIGITS = 16
@@ -29,85 +33,87 @@ _HASH_DIGITS = 16
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What one file holds.
+    """Content of a checkpoint file.
 
     Attributes
     ----------
     path : Path
     arrays : dict of str to np.ndarray
     meta : dict
-        Whatever JSON can say.
+        Values that JSON can represent.
     """
 
     path: Path
-    arrays: dict[str, np.ndarray]
+    arrays: Arrays
     meta: dict[str, Any]
 
 
-def write(folder: Path, stem: str, arrays: Mapping[str, np.ndarray], meta: Any) -> Path:
-    """Write ``folder/STEM-HASH.npz``.
+def write(folder: Path, stem: str, arrays: Mapping[str, npt.NDArray[Any]], meta: Any) -> Path:
+    """Write ``folder/STEM-HASH.npz``, and remove older files of the same stem.
 
     Raises
     ------
     TrainingError
-        If it cannot be written, a full disk for instance; what was there before stays.
+        If it cannot be written, because the disk is full for instance; older files are kept.
     """
     encoded = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
-    np.savez(buffer, **{_META: encoded, **arrays})  # type: ignore[arg-type]
+    np.savez(buffer, **{_META: encoded, **arrays})
     content = buffer.getbuffer()
     path = folder / f"{stem}-{_hash(content)}.npz"
-    part = folder / f"{stem}.part"
+    temporary = folder / f"{stem}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        os.replace(temporary, path)
         _sync(folder)
         for older in set(folder.glob(f"{stem}-*.npz")) - {path}:
-            older.unlink()  # another state of the same step, from before a kill
+            older.unlink()  # of the same step, written before the process was killed
     except OSError as error:
-        part.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise TrainingError(
             f"cannot write a checkpoint: {error.strerror}",
             path=path,
-            remedy="make room and start the same command again: it goes on from the last one",
+            remedy="make room and start the same command again; it continues where it stopped",
         ) from None
     return path
 
 
 def read(path: Path) -> Checkpoint:
-    """Read what :func:`write` wrote.
+    """Read a file of :func:`write`.
 
     Raises
     ------
     TrainingError
-        If the file is not what was written.
+        If the file cannot be read or its bytes have changed.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise TrainingError(f"cannot read it: {error.strerror}", path=path) from None
     if not path.stem.endswith("-" + _hash(content)):
-        raise TrainingError("is damaged: its bytes are not those that were written", path=path)
+        raise TrainingError(
+            "is damaged: its content does not match the hash in its name", path=path
+        )
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     meta = json.loads(arrays.pop(_META).tobytes())
     return Checkpoint(path, arrays, meta)
 
 
-def found(folder: Path, stem: str) -> list[Path]:
-    """The files ``STEM-NUMBER-HASH.npz`` of a folder, by number."""
+def numbered(folder: Path, stem: str) -> dict[int, Path]:
+    """Files ``STEM-NUMBER-HASH.npz`` of a folder by their numbers, in ascending order."""
     pattern = re.compile(rf"{stem}-(\d+)-[0-9a-f]{{{_HASH_DIGITS}}}\.npz")
-    numbered = ((pattern.fullmatch(path.name), path) for path in folder.glob(f"{stem}-*.npz"))
-    return [path for _, path in sorted((int(m[1]), path) for m, path in numbered if m)]
+    matches = ((pattern.fullmatch(path.name), path) for path in folder.glob(f"{stem}-*.npz"))
+    return dict(sorted((int(match[1]), path) for match, path in matches if match))
 
 
 def latest(folder: Path, stem: str, report: Callable[[str], None]) -> Checkpoint | None:
-    """The newest file that is whole; damaged ones are reported and passed over."""
-    for path in reversed(found(folder, stem)):
+    """Read the newest undamaged file; damaged ones are reported and skipped."""
+    for path in reversed(numbered(folder, stem).values()):
         try:
             return read(path)
         except TrainingError as error:
@@ -115,18 +121,18 @@ def latest(folder: Path, stem: str, report: Callable[[str], None]) -> Checkpoint
     return None
 
 
-def arrays_of(module: nn.Module) -> dict[str, np.ndarray]:
-    """The weights and buffers of a module by name."""
+def arrays_of(module: nn.Module) -> Arrays:
+    """Weights and buffers of a module by name."""
     return {name: tensor.cpu().numpy() for name, tensor in module.state_dict().items()}
 
 
-def load_arrays(module: nn.Module, arrays: Mapping[str, np.ndarray], path: Path) -> None:
-    """Put back what :func:`arrays_of` took.
+def load_arrays(module: nn.Module, arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
+    """Set the weights and buffers of a module to those of :func:`arrays_of`.
 
     Raises
     ------
     TrainingError
-        If names or shapes are not the module's.
+        If the module has other names or shapes; the message names ``path``.
     """
     state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     try:
@@ -140,9 +146,9 @@ def load_arrays(module: nn.Module, arrays: Mapping[str, np.ndarray], path: Path)
         ) from None
 
 
-def mean(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The mean of several sets of weights; counters, which have none, come from the last."""
-    result = {}
+def mean(parts: list[Arrays]) -> Arrays:
+    """Mean of several sets of weights; arrays of integers are taken from the last set."""
+    result: Arrays = {}
     for name, last in parts[-1].items():
         if np.issubdtype(last.dtype, np.floating):
             total = sum(part[name].astype(np.float64) for part in parts)
@@ -152,20 +158,20 @@ def mean(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return result
 
 
-def optimiser_arrays(optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
-    """An optimiser's running averages, by the number and name of each."""
+def optimiser_arrays(optimiser: torch.optim.Optimizer) -> Arrays:
+    """State of an optimiser by ``NUMBER/NAME`` of the parameter and the value."""
     state = optimiser.state_dict()["state"]
     return {
-        f"{number}/{name}": _numpy(value)
+        f"{number}/{name}": torch.as_tensor(value).cpu().numpy()
         for number, values in state.items()
         for name, value in values.items()
     }
 
 
 def load_optimiser_arrays(
-    optimiser: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]
+    optimiser: torch.optim.Optimizer, arrays: Mapping[str, npt.NDArray[Any]]
 ) -> None:
-    """Put back what :func:`optimiser_arrays` took; rates are the schedule's, not stored."""
+    """Set the state of an optimiser, except learning rates, to that of :func:`optimiser_arrays`."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, array in arrays.items():
         number, name = key.split("/")
@@ -175,10 +181,10 @@ def load_optimiser_arrays(
 
 
 def check_config(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
-    """Refuse to go on from a checkpoint of another training."""
+    """Refuse to continue from a checkpoint of a training with other options."""
     before, now = _flat(old), _flat(new)
     for key in sorted(before.keys() | now.keys()):
-        # How often checkpoints are written changes no weights.
+        # How often checkpoints are written does not change the weights.
         if "checkpoint" in key or before.get(key) == now.get(key):
             continue
         raise TrainingError(
@@ -189,6 +195,7 @@ def check_config(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> 
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with dotted keys; tuples become lists, as in JSON."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -198,16 +205,12 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _numpy(value: Tensor | float) -> np.ndarray:
-    return torch.as_tensor(value).cpu().numpy()
-
-
 def _hash(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]
 
 
 def _sync(folder: Path) -> None:
-    """Make a rename survive a power cut."""
+    """Flush a folder to the disk, so that a rename survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from asr_hlg.files import replaced
 
 NAME = "log.jsonl"
 
@@ -20,25 +21,24 @@ def to_stderr(line: str) -> None:
 
 
 class Log:
-    """``log.jsonl`` in the training's folder, and the same scalars for TensorBoard.
+    """Writer of ``log.jsonl`` in the folder of a training, and of the same scalars for TensorBoard.
 
-    Lines of steps have ``step``, ``epoch``, ``loss``, …; lines of epochs say so in ``kind``.
+    Each line has ``kind`` (``step`` or ``epoch``), ``step``, ``epoch``, ``loss`` and others.
     """
 
     def __init__(self, folder: Path, first_step: int):
-        """Open for appending; lines from ``first_step`` on, which a kill left behind, go."""
+        """Open for appending; lines of an interrupted run from ``first_step`` on are removed."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / NAME
         if path.exists():
-            part = path.with_name(NAME + ".part")
             kept = [entry for entry in read(path) if entry["step"] < first_step]
-            part.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
-            os.replace(part, path)
+            with replaced(path) as part:
+                part.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
         self._file = path.open("a", encoding="utf-8")
         self._board = _board(folder / "tensorboard", first_step)
 
     def write(self, kind: str, step: int, scalars: dict[str, Any]) -> None:
-        """Note the scalars of a step, or of an epoch that ended with it."""
+        """Write the scalars of a step, or of an epoch that ended with it."""
         self._file.write(json.dumps({"kind": kind, "step": step, **scalars}) + "\n")
         self._file.flush()
         if self._board is not None:
@@ -47,16 +47,16 @@ class Log:
                     self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def close(self) -> None:
-        """Write out what is buffered."""
+        """Flush and close the files."""
         self._file.close()
         if self._board is not None:
             self._board.close()
 
 
 def _board(folder: Path, first_step: int) -> Any:
-    """A writer for TensorBoard; None where it is not installed."""
+    """Make a writer for TensorBoard; None where it is not installed."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of what torch imports for it
+        warnings.simplefilter("ignore", DeprecationWarning)  # in modules that torch imports here
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -65,9 +65,6 @@ def _board(folder: Path, first_step: int) -> Any:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All lines of a log but a last one that a kill cut short."""
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            entries.append(json.loads(line))
-    return entries
+    """Read all lines of a log, except a last one that is incomplete."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]

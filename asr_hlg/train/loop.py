@@ -1,4 +1,4 @@
-"""The training loop: batches in, better weights out, and nothing lost when it is killed."""
+"""The training loop: epochs of AdamW steps, with checkpoints, evaluation and averaging."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from asr_hlg.errors import TrainingError
 from asr_hlg.output.scoring import Errors
 from asr_hlg.train import checkpoints, log, parallel
+from asr_hlg.train.checkpoints import Arrays
 from asr_hlg.train.optimiser import OptimiserOptions, adamw
 from asr_hlg.train.options import TrainingOptions
 from asr_hlg.train.progress import Clock, Outcome, Progress
@@ -27,56 +28,57 @@ from asr_hlg.train.progress import Clock, Outcome, Progress
 if TYPE_CHECKING:
     from asr_hlg.data import Batch
 
-_MOST_SKIPPED = 10  # batches in a row without a finite loss before training gives up
+_MAX_SKIPPED = 10  # consecutive batches without a finite loss before training is given up
 
 
 class Batches(Protocol):
-    """What the loop needs of a loader."""
+    """The interface of a loader that the loop uses."""
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
-        """Choose the order of an epoch, without its first ``skip`` batches."""
+        """Select an epoch, and leave out its first ``skip`` batches."""
 
     def __iter__(self) -> Iterator[Batch]: ...
 
     def __len__(self) -> int:
-        """Batches of an epoch, or nearly."""
+        """Approximate number of batches in an epoch."""
 
 
 class Trainer:
-    """Trains an objective; afterwards it holds the averaged weights, in the first process.
+    """Trains an objective, which has the averaged weights afterwards (in the first process).
 
-    Where ``folder`` has checkpoints of the same config, training goes on from the newest and
-    ends with the weights that it would have had without the interruption. Every step seeds its
-    random numbers from ``(seed, step, rank)``, so that none of their state needs to be kept.
+    If ``folder`` has checkpoints of the same config, training continues from the newest and ends
+    with the weights that it would have had without the interruption. Every step seeds its
+    random numbers from ``(seed, step, rank)``, so that checkpoints need not contain their state.
 
     Under ``torchrun``, build it inside :func:`asr_hlg.train.parallel.processes`, and give every
-    process its share of the batches: gradients are those of all losses together.
+    process its share of the batches; gradients are those of the sum of all losses.
 
     Parameters
     ----------
     objective : nn.Module
-        ``objective(batch)`` gives the losses ``(B,)`` of a batch in nats. Where inputs are not
-        frames (waveforms) or are subsampled, ``objective.inputs_per_frame`` says how many of
-        ``batch.lengths`` make one output frame; losses are reported and optimised a frame.
+        ``objective(batch)`` gives the losses ``(B,)`` of a batch in nats. Its attribute
+        ``inputs_per_frame``, by default 1, is the number of inputs (samples or filter-bank
+        frames, as ``batch.lengths`` counts them) per output frame; the loss that is optimised
+        and reported is the mean per output frame.
     batches : Batches
         The training data.
     folder : Path
-        Gets ``checkpoints/`` and ``log.jsonl``; all processes must see it.
+        Gets ``checkpoints/`` and ``log.jsonl``; all processes must have access to it.
     options : TrainingOptions
     optimiser : OptimiserOptions
     evaluate : callable, optional
-        From the objective, in evaluation mode, to word errors on a dev set.
+        Computes word errors on a dev set from the objective in evaluation mode.
     device : torch.device
     config : mapping, optional
-        Whatever must be the same for a checkpoint to fit, in JSON's types.
+        Values of JSON's types that must be the same in a checkpoint to continue from it.
     report : callable, optional
         Takes lines for the user; default: standard error.
 
     Raises
     ------
     TrainingError
-        From :meth:`run`: if the losses of ten batches in a row are not finite, a checkpoint
-        does not fit, or the disk is full.
+        From :meth:`run`, if ten consecutive batches have no finite loss, a checkpoint does not
+        fit, or the disk is full.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Trainer:
         self.objective = objective.to(device)
         self.batches = batches
         self.folder = folder
-        # Apart, for a folder with several .npz files is no model folder.
+        # A subfolder, since a model folder must not have several .npz files.
         self._checkpoints = folder / "checkpoints"
         self.options = options
         self.optimiser_options = optimiser
@@ -111,6 +113,7 @@ class Trainer:
         if self.rank > 0:
             self.report = lambda line: None
         self.inputs_per_frame = float(getattr(objective, "inputs_per_frame", 1.0))
+        self._weights = [weight for weight in objective.parameters() if weight.requires_grad]
         self._optimiser = adamw(objective, optimiser)
         self._last_checkpoint = time.monotonic()
 
@@ -149,7 +152,7 @@ class Trainer:
         ) as bar:
             while True:
                 with Clock(progress):
-                    # Before the batch is drawn: what makes it may need random numbers too.
+                    # Before the batch is loaded, since loading may use random numbers, too.
                     _seed(self.options.seed, progress.step, self.rank)
                     batch = next(batches, None)
                     if batch is None:
@@ -162,7 +165,7 @@ class Trainer:
         self._end_epoch()
 
     def _step(self, batch: Batch) -> float:
-        """One update from one batch; gives its loss a frame, over all processes."""
+        """Update the weights from one batch; returns the loss per frame over all processes."""
         progress = self.progress
         rate = self.optimiser_options.rate(progress.step, progress.planned_steps)
         for group in self._optimiser.param_groups:
@@ -174,9 +177,9 @@ class Trainer:
         loss_sum, frames = self._totals(losses, batch)
         norm = math.nan
         if math.isfinite(loss_sum):
-            # DistributedDataParallel averages gradients, a sum is meant.
+            # DistributedDataParallel averages gradients over processes; their sum is needed.
             (losses.sum() * (self.processes / frames)).backward()
-            norm = float(nn.utils.clip_grad_norm_(self._trainable(), self.optimiser_options.clip))
+            norm = float(nn.utils.clip_grad_norm_(self._weights, self.optimiser_options.clip))
         progress.step += 1
         progress.batch += 1
         if not math.isfinite(norm):
@@ -186,7 +189,7 @@ class Trainer:
         progress.skipped = 0
         progress.loss_sum += loss_sum
         progress.frames += frames
-        self._note("step", loss=loss_sum / frames, learning_rate=rate, gradient_norm=norm)
+        self._log_scalars("step", loss=loss_sum / frames, learning_rate=rate, gradient_norm=norm)
         return loss_sum / frames
 
     def _losses(self, batch: Batch) -> Tensor:
@@ -196,31 +199,32 @@ class Trainer:
             dtype=torch.bfloat16,
             enabled=mixed and torch.cuda.is_bf16_supported(),
         ):
-            return self._parallel(batch)
+            losses: Tensor = self._parallel(batch)
+            return losses
 
     def _totals(self, losses: Tensor, batch: Batch) -> tuple[float, float]:
-        """Loss and frames of all processes together."""
-        own = torch.zeros(2, dtype=torch.float64, device=self.device)
-        own[0] = losses.detach().double().sum()
-        own[1] = batch.lengths.double().sum() / self.inputs_per_frame
-        loss_sum, frames = parallel.total(own).tolist()
-        return loss_sum, max(1.0, frames)
+        """Sum of the losses and number of output frames, over all processes."""
+        frames = batch.lengths.double().sum() / self.inputs_per_frame
+        totals = torch.stack([losses.detach().double().sum(), frames.to(losses.device)])
+        loss_sum, num_frames = parallel.total(totals).tolist()
+        return loss_sum, max(1.0, num_frames)
 
     def _skip(self, batch: Batch, before: list[Tensor], what: str) -> None:
-        """Go on without a batch, as if it had not been there."""
+        """Undo the effects of a batch, and report it."""
         for buffer, old in zip(self.objective.buffers(), before, strict=True):
-            buffer.copy_(old)  # running means would carry a NaN into every later batch
+            buffer.copy_(old)  # a NaN in running means would affect every later batch
         self.progress.skipped += 1
         names = ", ".join(batch.ids)
         others = " (or a batch of another process)" if self.processes > 1 else ""
         self.report(f"skipped a batch{others}, its {what} is not finite: {names}")
-        if self.progress.skipped >= _MOST_SKIPPED:
+        if self.progress.skipped >= _MAX_SKIPPED:
             raise TrainingError(
-                f"{_MOST_SKIPPED} batches in a row have no finite {what}, the last of them {names}",
+                f"{_MAX_SKIPPED} batches in a row have no finite {what}, the last of them {names}",
                 remedy="lower the learning rate, and look at the utterances that were named",
             )
 
     def _end_epoch(self) -> None:
+        """Evaluate, write the epoch's weights and a checkpoint, and report."""
         progress = self.progress
         if progress.frames == 0:
             raise TrainingError(
@@ -238,9 +242,10 @@ class Trainer:
             weights = checkpoints.arrays_of(self.objective)
             checkpoints.write(self._checkpoints, f"epoch-{progress.epoch:04d}", weights, entry)
         self._save()
-        self._tidy_epochs()
+        if self.rank == 0:
+            self._remove_epochs()
         seconds = {"wall_seconds": progress.wall_seconds, "cpu_seconds": progress.cpu_seconds}
-        self._note("epoch", **entry, **seconds)
+        self._log_scalars("epoch", **entry, **seconds)
         self.report(self._epoch_line(entry))
 
     def _epoch_line(self, entry: dict[str, Any]) -> str:
@@ -251,7 +256,7 @@ class Trainer:
         return line + f"  after {self.progress.wall_seconds:.0f} s"
 
     def _evaluated(self) -> Errors | None:
-        """Word errors on the dev set; the first process counts them for all."""
+        """Word errors on the dev set, computed by the first process."""
         if self.evaluate is None:
             return None
         counts = torch.zeros(4, dtype=torch.int64, device=self.device)
@@ -265,9 +270,9 @@ class Trainer:
             return evaluate(self.objective)
 
     def _average(self) -> Outcome:
-        """Put the mean of the best epochs' weights into the objective, or the best alone.
+        """Load the mean of the best epochs' weights into the objective, or the best alone.
 
-        The first process does so; what the others have is of no use any more.
+        Only in the first process; the weights of the others are not used any more.
         """
         if self.rank > 0:
             return Outcome(self.progress, (), None)
@@ -285,7 +290,8 @@ class Trainer:
             dev = self._evaluate_mean(parts)
         return Outcome(self.progress, tuple(epoch + 1 for epoch in parts), dev)
 
-    def _evaluate_mean(self, parts: dict[int, dict[str, np.ndarray]]) -> Errors | None:
+    def _evaluate_mean(self, parts: dict[int, Arrays]) -> Errors | None:
+        """Load the mean of several epochs' weights, and evaluate it on the dev set."""
         mean = checkpoints.mean(list(parts.values()))
         checkpoints.load_arrays(self.objective, mean, self._checkpoints)
         self.objective.eval()
@@ -296,73 +302,67 @@ class Trainer:
         self.report(f"weights of epochs {numbers}: dev WER {dev.rate:.2%}")
         return dev
 
-    def _epoch_weights(self, epochs: list[int]) -> dict[int, dict[str, np.ndarray]]:
-        """The weights after some epochs, as far as their files are whole."""
+    def _epoch_weights(self, epochs: list[int]) -> dict[int, Arrays]:
+        """Weights after some epochs, without those whose files are damaged."""
         parts = {}
-        for path in checkpoints.found(self._checkpoints, "epoch"):
-            epoch = int(path.stem.split("-")[1]) - 1
-            if epoch in epochs:
+        for number, path in checkpoints.numbered(self._checkpoints, "epoch").items():
+            if number - 1 in epochs:
                 try:
-                    parts[epoch] = checkpoints.read(path).arrays
+                    parts[number - 1] = checkpoints.read(path).arrays
                 except TrainingError as error:
                     self.report(f"{error}; averaging without it")
         return parts
 
-    def _tidy_epochs(self) -> None:
-        """Drop the weights of epochs that no average will want."""
-        if self.rank == 0:
-            wanted = self.progress.best(self.options.average)
-            for path in checkpoints.found(self._checkpoints, "epoch"):
-                if int(path.stem.split("-")[1]) - 1 not in wanted:
-                    path.unlink(missing_ok=True)
+    def _remove_epochs(self) -> None:
+        """Remove the weights of epochs that are not among the best so far."""
+        best = self.progress.best(self.options.average)
+        for number, path in checkpoints.numbered(self._checkpoints, "epoch").items():
+            if number - 1 not in best:
+                path.unlink(missing_ok=True)
 
     def _save(self) -> None:
-        """Write a checkpoint; the oldest ones go once it is safe."""
+        """Write a checkpoint, then remove the oldest ones."""
         self._last_checkpoint = time.monotonic()
         if self.rank > 0:
             return
-        model = checkpoints.arrays_of(self.objective)
-        optimiser = checkpoints.optimiser_arrays(self._optimiser)
-        arrays = {
-            **{f"model/{name}": array for name, array in model.items()},
-            **{f"optimiser/{name}": array for name, array in optimiser.items()},
+        parts = {
+            "model": checkpoints.arrays_of(self.objective),
+            "optimiser": checkpoints.optimiser_arrays(self._optimiser),
         }
+        arrays = {f"{part}/{name}": a for part in parts for name, a in parts[part].items()}
         meta = {"progress": asdict(self.progress), "config": self.config}
-        # The epoch's end has a checkpoint of its own, even where its last step wrote one.
+        # The end of an epoch has its own checkpoint, even if its last step wrote one.
         number = self.progress.step + self.progress.epoch
         checkpoints.write(self._checkpoints, f"checkpoint-{number:09d}", arrays, meta)
-        for path in checkpoints.found(self._checkpoints, "checkpoint")[
-            : -self.options.keep_checkpoints
-        ]:
+        written = list(checkpoints.numbered(self._checkpoints, "checkpoint").values())
+        for path in written[: -self.options.keep_checkpoints]:
             path.unlink(missing_ok=True)
 
     def _resume(self) -> None:
+        """Load the newest undamaged checkpoint, if there is one."""
         newest = checkpoints.latest(self._checkpoints, "checkpoint", self.report)
         if newest is None:
             return
         checkpoints.check_config(newest.meta["config"], self.config, newest.path)
-        parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimiser": {}}
+        parts: dict[str, Arrays] = {"model": {}, "optimiser": {}}
         for name, array in newest.arrays.items():
-            kind, rest = name.split("/", 1)
-            parts[kind][rest] = array
+            part, key = name.split("/", 1)
+            parts[part][key] = array
         checkpoints.load_arrays(self.objective, parts["model"], newest.path)
         checkpoints.load_optimiser_arrays(self._optimiser, parts["optimiser"])
         self.progress = Progress(**newest.meta["progress"])
         self.report(
-            f"going on from {newest.path.name}: epoch {self.progress.epoch + 1}, "
+            f"continuing from {newest.path.name}: epoch {self.progress.epoch + 1}, "
             f"batch {self.progress.batch + 1}"
         )
 
-    def _note(self, kind: str, **scalars: Any) -> None:
+    def _log_scalars(self, kind: str, **scalars: Any) -> None:
         if self._log is not None:
             self._log.write(kind, self.progress.step - 1, {"epoch": self.progress.epoch, **scalars})
 
-    def _trainable(self) -> list[nn.Parameter]:
-        return [p for p in self.objective.parameters() if p.requires_grad]
-
 
 def _seed(seed: int, step: int, rank: int) -> None:
-    """Seed every library's random numbers for one step of one process."""
+    """Seed the random numbers of Python, numpy and torch for one step of one process."""
     digest = hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()
     number = int.from_bytes(digest[:4], "little")
     random.seed(number)

@@ -1,4 +1,4 @@
-"""What is minimised: a loss of a network's outputs, kept close to an older network if asked to."""
+"""Training objective: a loss of a network's frames, with KL regularisation for adaptation."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ if TYPE_CHECKING:
 
 
 class FrameObjective(nn.Module):
-    """The losses of :mod:`asr_hlg.losses` for a network that gives every frame log-probabilities.
+    """A network with one of the losses of :mod:`asr_hlg.losses` on its log-probabilities.
 
-    With ``regularise`` = ρ > 0 they become (1 − ρ) loss + ρ Σ_t KL(p_old(·|y_t) ‖ p(·|y_t)), where
-    p_old is the network as it was when this object was made: what it knew besides the new data is
-    forgotten less (Yu et al., "KL-divergence regularized deep neural network adaptation", 2013).
+    With ``regularise`` = ρ > 0 the loss becomes (1 − ρ) loss + ρ Σ_t KL(p_old(·|y_t) ‖ p(·|y_t)),
+    where p_old is the network as it was when this object was made, so that adaptation to new data
+    changes the network's other outputs less (Yu et al., "KL-divergence regularized deep neural
+    network adaptation", 2013).
 
     Attributes
     ----------
     network : Network
     loss : nn.Module
     inputs_per_frame : float
-        Samples, or filter-bank frames, to one frame of the network's output.
+        Number of samples, or of filter-bank frames, per output frame of the network.
     """
 
     def __init__(self, network: Network, loss: nn.Module, regularise: float = 0.0):
         super().__init__()
         self.network = network
         self.loss = loss
-        self.targets: str = loss.targets  # type: ignore[assignment]
+        self.targets = str(loss.targets)  # the field of a batch that the loss needs
         self.regularise = regularise
         self.original: Network | None = None
         if regularise > 0:
@@ -44,21 +45,21 @@ class FrameObjective(nn.Module):
         self.inputs_per_frame = config.frame_shift * rate
 
     def train(self, mode: bool = True) -> FrameObjective:
-        """Training or evaluation mode, but for the older network, which stays as it is."""
+        """Set training or evaluation mode; the original network stays in evaluation mode."""
         super().train(mode)
         if self.original is not None:
             self.original.eval()
         return self
 
     def for_decoding(self) -> Network:
-        """The network, with the priors that its loss has learnt if it learns any."""
+        """Return the network with the priors that its loss has estimated, if it estimates any."""
         priors = getattr(self.loss, "priors", None)
         if priors is not None:
             self.network.priors = priors.detach().cpu().clone()
         return self.network
 
     def _outputs(self, network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What a network says of a batch, with silence around every utterance as in decoding."""
+        """Log-probabilities and lengths of a batch, with silence at both ends as in decoding."""
         margin = round(network.margin / network.config.frame_shift)
         silence = round(margin * self.inputs_per_frame)
         inputs = F.pad(batch.inputs, (silence, silence)) if silence else batch.inputs
@@ -66,15 +67,16 @@ class FrameObjective(nn.Module):
         return log_probs[:, margin : log_probs.shape[1] - margin], lengths - 2 * margin
 
     def forward(self, batch: Batch) -> Tensor:
-        """Nats of every utterance, ``(B,)``."""
+        """Loss of every utterance in nats, ``(B,)``."""
         log_probs, lengths = self._outputs(self.network, batch)
         # Sums over paths need float32, whatever the network computes in.
         with torch.autocast(log_probs.device.type, enabled=False):
-            losses = self.loss(log_probs, lengths, getattr(batch, self.targets))
+            losses: Tensor = self.loss(log_probs, lengths, getattr(batch, self.targets))
         if self.original is None:
             return losses
         with torch.no_grad():
             old, _ = self._outputs(self.original, batch)
         distance = F.kl_div(log_probs, old, reduction="none", log_target=True).sum(2)
-        spoken = torch.arange(distance.shape[1], device=lengths.device) < lengths[:, None]
-        return (1 - self.regularise) * losses + self.regularise * (distance * spoken).sum(1)
+        valid = torch.arange(distance.shape[1], device=lengths.device) < lengths[:, None]
+        divergence: Tensor = (distance * valid).sum(1)
+        return (1 - self.regularise) * losses + self.regularise * divergence

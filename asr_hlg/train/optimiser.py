@@ -1,4 +1,4 @@
-"""AdamW, and the course of its learning rate."""
+"""AdamW and its learning rate schedule."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from asr_hlg.errors import OptionError, TrainingError
 
 @dataclass(frozen=True)
 class OptimiserOptions:
-    """AdamW (Loshchilov and Hutter, 2019) and the course of its learning rate.
+    """Options of AdamW (Loshchilov and Hutter, 2019) and of its learning rate schedule.
 
     Attributes
     ----------
     learning_rate : float
-        The highest one, reached when the warm-up ends. 1e-3 suits small networks from scratch,
-        1e-4 the fine-tuning of a trained one.
+        Peak learning rate, reached at the end of the warm-up. 1e-3 suits small networks from
+        scratch, 1e-4 the fine-tuning of a trained one.
     warm_up : float
         Share of all steps in which the rate rises from zero, in [0, 1).
     weight_decay : float
-        Of matrices and kernels; biases and norms are left alone.
+        Weight decay of matrices and kernels; biases and norms have none.
     betas : tuple of float
-        Decay of the averages of gradients and of their squares.
+        Decay of the running averages of gradients and of their squares.
     clip : float
-        Largest norm of a step's gradient; longer ones are shortened to it.
+        Maximum norm of a step's gradient; larger gradients are scaled down to it.
     """
 
     learning_rate: float = 1e-3
@@ -36,7 +36,7 @@ class OptimiserOptions:
     betas: tuple[float, ...] = (0.9, 0.98)
     clip: float = 5.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise OptionError(f"{name} must be above 0, not {getattr(self, name)}")
@@ -48,10 +48,10 @@ class OptimiserOptions:
             raise OptionError(f"betas must be two numbers in [0, 1), not {self.betas}")
 
     def rate(self, step: int, planned: int) -> float:
-        """The learning rate of a step, counted from 0, of ``planned`` ones.
+        """Learning rate of a step, counted from 0, of ``planned`` steps.
 
-        A line from 0 to ``learning_rate``, then half a cosine down to 0 (Loshchilov and Hutter,
-        "SGDR", 2017, without restarts).
+        It rises linearly from 0 to ``learning_rate``, then falls to 0 along half a cosine
+        (Loshchilov and Hutter, "SGDR", 2017, without restarts).
         """
         warm_up = round(self.warm_up * planned)
         if step < warm_up:
@@ -61,7 +61,7 @@ class OptimiserOptions:
 
 
 def adamw(objective: nn.Module, options: OptimiserOptions) -> torch.optim.AdamW:
-    """The optimiser of an objective's trainable weights."""
+    """Make the optimiser of an objective's trainable weights."""
     parameters = [p for p in objective.parameters() if p.requires_grad]
     if not parameters:
         raise TrainingError("the network has no weights to train")

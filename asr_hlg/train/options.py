@@ -1,4 +1,4 @@
-"""What a training may be told: how long, how careful."""
+"""Options of the training loop."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from asr_hlg.errors import OptionError
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """The course of a training.
+    """Length of a training, its seed, checkpoints and averaging.
 
     Attributes
     ----------
     epochs : int
-        Passes over the data, at most.
+        Maximum number of passes over the data.
     seed : int
-        Of everything random: the same seed gives the same model, on one CPU thread to the bit.
+        Seed of all random numbers. The same seed gives the same model, on one CPU thread to the
+        bit.
     patience : int
         Stop after so many epochs without a better dev error rate; 0 never stops early.
     average : int
         The final weights are the mean of those after this many epochs: the best on the dev set,
-        or the last where there is none. If the best alone has fewer errors, it is taken.
+        or the last where there is no dev set. If the best epoch alone has fewer errors, its
+        weights are taken.
     checkpoint_seconds : float
-        Time between checkpoints, and so the most that a kill can cost; 0 writes one after every
-        step.
+        Time between checkpoints; 0 writes one after every step.
     keep_checkpoints : int
-        How many to keep: more than one, for the newest may have been damaged.
+        Number of checkpoints to keep. More than one is safer, since the newest may be damaged.
     mixed_precision : bool
-        Compute in bfloat16 where a CUDA device can; elsewhere this changes nothing.
+        Compute in bfloat16 on CUDA devices that support it.
     """
 
     epochs: int = 20
@@ -39,7 +40,7 @@ class TrainingOptions:
     keep_checkpoints: int = 2
     mixed_precision: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("average", 1), ("keep_checkpoints", 1)):
             if getattr(self, name) < least:
                 raise OptionError(f"{name} must be at least {least}, not {getattr(self, name)}")

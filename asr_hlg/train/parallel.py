@@ -1,4 +1,4 @@
-"""Several processes that train together, as ``torchrun`` starts them."""
+"""Data-parallel training in several processes, which ``torchrun`` starts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from asr_hlg.errors import OptionError
 
 @contextmanager
 def processes(device: str) -> Iterator[torch.device]:
-    """Join the other processes, if ``torchrun`` started several, and leave them at the end.
+    """Context in a process group, if ``torchrun`` started several processes; gives the device.
 
-    ``cuda`` becomes this process's own GPU. GPUs talk through nccl, CPUs through gloo.
+    ``cuda`` becomes the GPU of this process. The backend is nccl for GPUs, gloo for CPUs.
     """
     local = int(os.environ.get("LOCAL_RANK", 0))
     several = under_torchrun()
@@ -38,7 +38,7 @@ def processes(device: str) -> Iterator[torch.device]:
 
 
 def under_torchrun() -> bool:
-    """Whether ``torchrun`` started this process beside others."""
+    """Whether ``torchrun`` started several processes."""
     return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
@@ -50,19 +50,19 @@ def world() -> tuple[int, int]:
 
 
 def wrap(objective: nn.Module) -> nn.Module:
-    """The module that averages gradients over processes; the objective itself for only one."""
+    """Wrap an objective so that gradients are averaged over processes, if there are several."""
     return DistributedDataParallel(objective) if world()[1] > 1 else objective
 
 
 def total(values: torch.Tensor) -> torch.Tensor:
-    """The sum over processes, in place."""
+    """Sum a tensor over all processes, in place."""
     if world()[1] > 1:
         dist.all_reduce(values)
     return values
 
 
 def from_first(values: torch.Tensor) -> torch.Tensor:
-    """What the first process has, in place."""
+    """Copy a tensor from the first process, in place."""
     if world()[1] > 1:
         dist.broadcast(values, src=0)
     return values

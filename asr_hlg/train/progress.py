@@ -1,4 +1,4 @@
-"""Where a training is, and how much time it took to get there."""
+"""Progress of a training: counters, epochs and time, which checkpoints keep."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from asr_hlg.output.scoring import Errors
 
 @dataclass
 class Progress:
-    """Where a training is; all of it goes into checkpoints.
+    """State of the training loop, without weights; checkpoints contain all of it.
 
     Attributes
     ----------
     step : int
-        Batches seen, skipped ones included.
+        Number of batches so far, skipped ones included.
     epoch, batch : int
-        Epochs finished, and batches seen of the present one.
+        Number of finished epochs, and of batches in the current one.
     skipped : int
-        Batches in a row that had no finite loss.
+        Number of consecutive batches without a finite loss or gradient.
     loss_sum, frames : float
-        Of the present epoch, for its mean loss.
+        Sums over the current epoch, for its mean loss.
     planned_steps : int
-        What the learning rate's schedule was laid out for.
+        Number of steps for which the learning rate schedule was made.
     wall_seconds, cpu_seconds : float
-        Spent so far, interruptions left out.
+        Time spent so far, without interruptions.
     epochs : list of dict
-        One a finished epoch: ``loss``, ``dev`` errors and ``wer`` where there is a dev set.
+        For each finished epoch ``loss``, and with a dev set ``dev`` (errors) and ``wer``.
     """
 
     step: int = 0
@@ -44,7 +44,7 @@ class Progress:
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
     def best(self, number: int) -> list[int]:
-        """The best epochs, in their order; the last ones where no dev set tells."""
+        """Numbers of the best epochs on the dev set, or of the last ones without one; ascending."""
         order = range(len(self.epochs))
         if self.epochs and "wer" in self.epochs[0]:
             chosen = sorted(order, key=lambda epoch: (self.epochs[epoch]["wer"], epoch))[:number]
@@ -53,7 +53,7 @@ class Progress:
         return sorted(chosen)
 
     def stalled(self, patience: int) -> bool:
-        """Whether the dev error has not fallen for so many epochs."""
+        """Whether the dev error rate has not improved for ``patience`` epochs; 0 never stalls."""
         if not patience or not self.epochs or "wer" not in self.epochs[0]:
             return False
         return len(self.epochs) - 1 - self.best(1)[0] >= patience
@@ -61,15 +61,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished training.
+    """Outcome of a finished training.
 
     Attributes
     ----------
     progress : Progress
     averaged : tuple of int
-        The epochs, counted from 1, whose weights were averaged.
+        Epochs whose weights were averaged, counted from 1.
     dev : Errors or None
-        Of the averaged weights.
+        Errors of the averaged weights on the dev set.
     """
 
     progress: Progress
@@ -78,7 +78,7 @@ class Outcome:
 
 
 class Clock:
-    """Adds the wall and CPU time of a block to the progress."""
+    """Context manager that adds the wall and CPU time of its block to the progress."""
 
     def __init__(self, progress: Progress):
         self._progress = progress
@@ -92,5 +92,5 @@ class Clock:
 
 
 def _cpu_seconds() -> float:
-    """User and system time of this process and of those that it started and that have ended."""
+    """User and system time of this process and of its children that have ended."""
     return sum(os.times()[:4])

@@ -1,4 +1,4 @@
-"""What a training has come to: ``result.json``, from which tables are written."""
+"""Result of a training: ``result.json``, from which tables are written."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ _PACKAGES = ("asr-hlg", "torch", "k2", "lhotse", "numpy")
 
 @dataclass(frozen=True)
 class Result:
-    """One trained model and its errors.
+    """A trained model, its errors and its training time.
 
     Attributes
     ----------
     task : str
-        What it was trained for: ``digits``.
+        Name of the table to which the result belongs, such as ``digits``.
     model : str
-        The line's name in tables.
+        Name of the model in tables.
     network, loss : str
-        Kind of network, and of loss.
+        Kind of network and of loss.
     parameters : int
-        Numbers that training changed.
+        Number of the network's parameters.
     tests : dict of str to Errors
         Word errors by test set.
     epochs : int
         Passes over the training data.
     wall_seconds, cpu_seconds : float
-        Of training, with evaluations on the dev set and without interruptions.
+        Training time, with evaluations on the dev set and without interruptions.
     device : str
     threads : int
-        Of torch.
+        Threads of torch.
     processes : int
     versions : dict of str to str
-        Of Python and the packages that matter.
+        Versions of Python and of the packages that affect the result.
     """
 
     task: str
@@ -62,7 +62,7 @@ class Result:
     versions: dict[str, str] = field(default_factory=lambda: installed(_PACKAGES))
 
     def write(self, folder: Path) -> Path:
-        """Write ``result.json`` into a folder, whole or not at all."""
+        """Write ``result.json`` into a folder, atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / NAME
         content = asdict(self)
@@ -72,12 +72,12 @@ class Result:
 
     @staticmethod
     def read(path: Path) -> Result:
-        """Read what :meth:`write` wrote.
+        """Read a file of :meth:`write`.
 
         Raises
         ------
         TrainingError
-            If the file is something else.
+            If the file is not a result.
         """
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -71,7 +71,7 @@ def test_from_recordings_to_words(tones, tmp_path, capsys):
     # Once more: nothing is left to train, and the same comes out.
     before = (output / "model.npz").read_bytes()
     assert main([*arguments, "--set", "training.epochs=12"]) == 0
-    assert "going on from checkpoint" in capsys.readouterr().err
+    assert "continuing from checkpoint" in capsys.readouterr().err
     assert (output / "model.npz").read_bytes() == before
     assert main([*arguments, "--set", "network.dim=16"]) == 1
     assert "was trained with network.dim = 64, now it is 16" in capsys.readouterr().err

@@ -98,7 +98,7 @@ def test_final_weights_are_the_mean_of_the_last_epochs(tmp_path):
     assert outcome.averaged == (3, 4, 5)
     expected = np.mean([after[3], after[4], after[5]], axis=0, dtype=np.float64)
     np.testing.assert_allclose(weights(run.objective), expected, rtol=1e-6)
-    assert len(checkpoints.found(tmp_path / "checkpoints", "epoch")) == 3
+    assert len(checkpoints.numbered(tmp_path / "checkpoints", "epoch")) == 3
 
 
 def test_with_a_dev_set_the_best_epochs_are_averaged_and_training_stops(tmp_path):
@@ -123,7 +123,7 @@ def test_a_mean_that_is_worse_than_the_best_epoch_is_not_taken(tmp_path):
     outcome = run.run()
     assert outcome.averaged == (2,)
     assert outcome.dev == Errors(0, 0, 20, 100)
-    path = checkpoints.found(tmp_path / "checkpoints", "epoch")[1]
+    path = checkpoints.numbered(tmp_path / "checkpoints", "epoch")[2]
     after = checkpoints.read(path).arrays
     for name, tensor in run.objective.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), after[name])
@@ -226,7 +226,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
     last = _program(tmp_path / "killed", **settings)
     said = last.communicate(timeout=_PATIENCE)[0]
     assert last.returncode == 0
-    assert "going on from checkpoint-" in said
+    assert "continuing from checkpoint-" in said
     expected = (tmp_path / "whole" / "weights.npy").read_bytes()
     assert (tmp_path / "killed" / "weights.npy").read_bytes() == expected
     steps = [
@@ -262,7 +262,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
     whole.run()
     folder = tmp_path / "damaged"
     _interrupted(folder, 6)
-    *_, previous, newest = checkpoints.found(folder / "checkpoints", "checkpoint")
+    *_, previous, newest = checkpoints.numbered(folder / "checkpoints", "checkpoint").values()
     content = bytearray(newest.read_bytes())
     if damage == "truncated":
         content = content[: len(content) // 2]
@@ -274,13 +274,13 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
     again.run()
     assert "is damaged" in lines[0]
     assert newest.name in lines[0]
-    assert lines[1].startswith(f"going on from {previous.name}")
+    assert lines[1].startswith(f"continuing from {previous.name}")
     np.testing.assert_array_equal(weights(again.objective), weights(whole.objective))
 
 
 def test_only_so_many_checkpoints_are_kept(tmp_path):
     trainer(tmp_path, checkpoint_seconds=0.0, keep_checkpoints=3).run()
-    files = checkpoints.found(tmp_path / "checkpoints", "checkpoint")
+    files = checkpoints.numbered(tmp_path / "checkpoints", "checkpoint")
     assert len(files) == 3
     assert not list(tmp_path.glob("checkpoints/*.part"))
 
@@ -304,7 +304,7 @@ def test_a_full_disk_is_an_error_and_the_old_checkpoint_stays(tmp_path):
     _interrupted(tmp_path, 2)
     before = {
         path: path.read_bytes()
-        for path in checkpoints.found(tmp_path / "checkpoints", "checkpoint")
+        for path in checkpoints.numbered(tmp_path / "checkpoints", "checkpoint").values()
     }
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
@@ -315,15 +315,16 @@ def test_a_full_disk_is_an_error_and_the_old_checkpoint_stays(tmp_path):
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert {
-        p: p.read_bytes() for p in checkpoints.found(tmp_path / "checkpoints", "checkpoint")
-    } == before
+    assert {path: path.read_bytes() for path in before} == before
+    assert list(before) == list(
+        checkpoints.numbered(tmp_path / "checkpoints", "checkpoint").values()
+    )
     assert not list(tmp_path.glob("checkpoints/*.part"))
 
 
 def test_damaged_weights_of_an_epoch_are_left_out_of_the_mean(tmp_path):
     trainer(tmp_path, epochs=3).run()
-    path = checkpoints.found(tmp_path / "checkpoints", "epoch")[1]
+    path = checkpoints.numbered(tmp_path / "checkpoints", "epoch")[2]
     path.write_bytes(path.read_bytes()[:-1])
     lines = []
     outcome = trainer(tmp_path, epochs=3, report=lines.append).run()
