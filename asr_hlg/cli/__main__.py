@@ -1,4 +1,4 @@
-"""``python -m asr_hlg.cli``, where the command ``asr-hlg`` is not on the path."""
+"""``python -m asr_hlg.cli``, for when the command ``asr-hlg`` is not on the path."""
 
 import sys
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from asr_hlg import acoustic
 from asr_hlg.align.forced import Aligner, NoGuesses, align_recordings
 from asr_hlg.audio import Recording, recordings
-from asr_hlg.cli.transcribe import graph_folder
+from asr_hlg.cli.arguments import graph_folder
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.graph import store
 from asr_hlg.output import text

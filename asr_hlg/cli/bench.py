@@ -12,7 +12,7 @@ from asr_hlg import acoustic
 from asr_hlg.audio import recordings
 from asr_hlg.bench import graphs, measure, search, systems
 from asr_hlg.bench.report import GraphReport, Report
-from asr_hlg.cli.transcribe import graph_folder
+from asr_hlg.cli.arguments import graph_folder
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.output import text

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from asr_hlg import acoustic, draw
 from asr_hlg.audio import recordings
-from asr_hlg.cli.graph import recipe_path
-from asr_hlg.cli.transcribe import graph_folder
+from asr_hlg.cli.arguments import graph_folder, recipe_path
 from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.graph.build import make_topology, read_parts

@@ -1,18 +1,25 @@
-"""``asr-hlg info``: what a graph holds."""
+"""``asr-hlg info``: size, sources and history of a compiled graph."""
 
 from __future__ import annotations
 
 import argparse
 import json
 
-from asr_hlg.cli.transcribe import graph_folder
+from asr_hlg.cli.arguments import add_json, graph_folder
 from asr_hlg.graph import DecodingGraph
+
+EPILOG = """\
+examples:
+  asr-hlg info cat_hat
+  asr-hlg info graphs/cat_hat --json
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``asr-hlg info``."""
-    parser.add_argument("graph", help="a compiled graph: its folder, or a NAME in graphs/")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.epilog = EPILOG
+    parser.add_argument("graph", help="compiled graph: its folder, or NAME for graphs/NAME")
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,10 +35,12 @@ def run(options: argparse.Namespace) -> int:
     print(f"{'L∘G':<18}{lg['states']:,} states, {lg['arcs']:,} arcs", end="")
     print(f", {info['packed_mb']:,.0f} MB for token passing" if "packed_mb" in info else "")
     hlg = info.get("hlg")
-    whole = "composed when k2's search first asks for it"
+    composed = "composed when k2's search first needs it"
     if hlg:
-        whole = f"{hlg['states']:,} states, {hlg['arcs']:,} arcs, {hlg['memory_mb']:,.0f} MB for k2"
-    print(f"{'H∘L∘G':<18}{whole}")
+        composed = (
+            f"{hlg['states']:,} states, {hlg['arcs']:,} arcs, {hlg['memory_mb']:,.0f} MB for k2"
+        )
+    print(f"{'H∘L∘G':<18}{composed}")
     print(
         f"{'ε in L∘G':<18}{lg['epsilon_share']:.1%} of arcs, longest path {lg['longest_epsilon']}"
     )

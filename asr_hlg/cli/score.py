@@ -1,4 +1,4 @@
-"""``asr-hlg score``: how many errors."""
+"""``asr-hlg score``: error rates of transcripts against references."""
 
 from __future__ import annotations
 
@@ -6,31 +6,38 @@ import argparse
 import json
 from pathlib import Path
 
+from asr_hlg.cli.arguments import add_json
 from asr_hlg.output import text
 from asr_hlg.output.scoring import score
 
 EPILOG = """\
-Files are Kaldi text (id word word …), trn, CTM or the JSON lines of `asr-hlg transcribe`.
+Files are Kaldi text (id word word …), trn, CTM or the JSON lines of `asr-hlg transcribe`, by
+their suffix. N-best lists in JSON lines also give the oracle error rate.
 
 examples:
-  asr-hlg score ref.txt hyp.txt
-  asr-hlg score ref.txt hyp.jsonl --alignments errors.txt    also the oracle of its n-best lists
+  asr-hlg score examples/text hyp.txt
+  asr-hlg score examples/text hyp.jsonl --alignments errors.txt
+  asr-hlg score examples/text hyp.txt --normalise --json
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``asr-hlg score``."""
     parser.epilog = EPILOG
-    parser.add_argument("reference", type=Path, help="what was said")
-    parser.add_argument("hypothesis", type=Path, help="what was recognised")
+    parser.add_argument("reference", type=Path, help="reference transcripts")
+    parser.add_argument("hypothesis", type=Path, help="recognised transcripts")
+    parser.add_argument("--normalise", action="store_true", help="ignore case and punctuation")
     parser.add_argument(
-        "--normalise", action="store_true", help="fold case and drop punctuation in both"
+        "--alignments", type=Path, metavar="FILE", help="write the alignment of every utterance"
     )
     parser.add_argument(
-        "--alignments", type=Path, metavar="FILE", help="write every utterance's alignment"
+        "--confusions",
+        type=int,
+        default=10,
+        metavar="N",
+        help="list the N most frequent errors (default: 10)",
     )
-    parser.add_argument("--confusions", type=int, default=10, metavar="N", help="list N (10)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_hlg.audio import Recording, recordings
+from asr_hlg.cli.arguments import graph_folder
 from asr_hlg.cli.progress import Progress, Results
 from asr_hlg.errors import OptionError
 from asr_hlg.files import file_hash
@@ -387,14 +388,6 @@ def _check_names(found: Sequence[Recording], options: argparse.Namespace) -> Non
             f"{count} recordings would share the file name {name}",
             remedy="name them in a list of `id path`, wav.scp",
         )
-
-
-def graph_folder(name: str) -> Path:
-    """A graph's folder: the path itself, or ``graphs/NAME``."""
-    path = Path(name)
-    if (path / "graph.json").is_file() or path.is_absolute() or len(path.parts) > 1:
-        return path
-    return Path("graphs") / name
 
 
 def _passes(options: argparse.Namespace) -> PassOptions:

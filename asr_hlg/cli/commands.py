@@ -1,0 +1,89 @@
+"""Command line of ``asr-hlg``: finds the command, imports its module and runs it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import asr_hlg
+from asr_hlg.errors import AsrHlgError
+
+COMMANDS = {
+    "graph": "compile a decoding graph, or explain a sentence's path",
+    "transcribe": "recognise the words of recordings",
+    "score": "compute error rates of transcripts",
+    "info": "show size, sources and history of a compiled graph",
+    "draw": "draw graphs, lattices and alignments",
+    "align": "find the time of every word of known transcripts",
+    "bench": "measure speed, errors and memory beside other decoders",
+    "train": "train or adapt an acoustic model",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        0 on success, 1 if something could not be done, 2 for a wrong command line, 130 after
+        Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser(given).parse_args(given)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except AsrHlgError as error:
+        print(f"asr-hlg: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("asr-hlg: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has stopped (`| head`); Python would print an error at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        reason = f"cannot be used: {error.strerror}"
+        print(f"asr-hlg: {AsrHlgError(reason, path=error.filename)}", file=sys.stderr)
+        return 1
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Parser of the whole command line, with the arguments of the command that is given."""
+    parser = argparse.ArgumentParser(
+        prog="asr-hlg",
+        description="Speech recognition with H∘L∘G graphs and neural acoustic models.",
+        epilog="Start with:  asr-hlg graph en  and  asr-hlg transcribe examples/",
+    )
+    parser.add_argument(
+        "-V", "--version", action=_Version, nargs=0, help="show the version and exit"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        # Only the module of this command is imported: --help need not wait for torch.
+        if name in given:
+            module = importlib.import_module(f"asr_hlg.cli.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Option that prints the version, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"asr-hlg {asr_hlg.__version__}")
+        parser.exit()
