@@ -1,4 +1,4 @@
-"""Which versions of what are installed, for files that keep what they were made with."""
+"""Versions of installed packages, for files that record what they were made with."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def installed(packages: Iterable[str], missing: str | None = None) -> dict[str, str]:
-    """The versions of Python and of packages.
+    """Versions of Python and of packages.
 
     Parameters
     ----------
     packages : iterable of str
+        Names of distributions.
     missing : str, optional
-        Stands for a package that is not there, or replaced by another; by default it is left out.
+        Version given for a package that is not installed; by default such a package is left out.
     """
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             if missing is not None:
-                found[package] = missing
-    return found
+                versions[package] = missing
+    return versions

@@ -1,4 +1,4 @@
-"""Matrix products at full speed on AMD processors."""
+"""Setting that lets torch's matrix library use AVX2 on AMD processors."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def allow_avx2() -> None:
-    """Let the MKL of older torch wheels use AVX2 on AMD processors that have it.
+    """Set ``MKL_DEBUG_CPU_TYPE`` so that MKL uses AVX2 on AMD processors that have it.
 
-    MKL up to 2020.0, which torch 1.13 carries, takes its slowest path on processors that are not
-    Intel's; the network then takes two to three times as long.  This variable, read before the
-    first matrix product, names the path to take (5: AVX2).  Newer MKL ignores it.
+    MKL up to 2020.0, which torch 1.13 contains, takes its slowest path on processors that are not
+    Intel's, and networks then take two to three times as long.  MKL reads this variable before
+    the first matrix product; 5 means AVX2.  Newer MKL ignores it.
     """
     try:
         processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
-"""The neural acoustic model: a small Conformer from samples to log-probabilities of tokens.
+"""Conformer network: waveforms to log-probabilities of tokens.
 
 The network of Gulati et al., "Conformer: Convolution-augmented Transformer for Speech
-Recognition" (2020), without relative positions: its convolutions tell it where it is.  One class
-serves the pretrained weights (:mod:`asr_hlg.acoustic.hama`), training and decoding.
+Recognition" (2020), without relative positions: its convolutions see the order of frames.  The
+same class serves the pretrained weights (:mod:`asr_hlg.acoustic.hama`), training and decoding.
 
 >>> model = Conformer(ConformerConfig(tokens=("<blk>", "k", "ae", "t"), num_blocks=1))
 >>> log_probs, lengths = model(torch.zeros(1, 16000), torch.tensor([16000]))
@@ -21,87 +21,76 @@ from lhotse.features.kaldi.layers import get_mel_banks
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr_hlg.acoustic.config import check
+from asr_hlg.acoustic.config import Dropout, NetworkConfig, OddSize, Size, check
 from asr_hlg.acoustic.network import Network
 
 
 @dataclass(frozen=True)
-class ConformerConfig:
-    """The shape of a :class:`Conformer`; the defaults are the pretrained model's.
+class ConformerConfig(NetworkConfig):
+    """Configuration of a :class:`Conformer`; the defaults are the pretrained model's.
+
+    See also :class:`~asr_hlg.acoustic.config.NetworkConfig`.
 
     Attributes
     ----------
-    tokens : tuple of str
-        The names of the columns that the model returns.
     merge : tuple of int
-        For networks that were trained on other units: output unit ``i`` of the network counts
-        to column ``merge[i]``, or to none where that is -1.  Empty: units are the tokens.
-    sample_rate : int
-        Hz.
+        For networks that were trained on other units: the probability of output unit ``i`` is
+        added to that of token ``merge[i]``, or dropped if that is -1.  Empty: units are tokens.
     window, hop : int
-        Samples in a spectral frame, and from one to the next.  Frames of posteriors are
+        Samples in a spectral frame, and from one to the next.  Frames of log-probabilities are
         two hops apart.
     num_mels, dim, num_blocks, num_heads, ffn_dim, kernel : int
-        Mel filters, width of the network, its blocks, attention heads, hidden width of the
-        feed-forward modules, and frames that a depthwise convolution sees (odd).
-    dropout : float
-        Probability of dropping an activation in training.
+        Mel filters, width of the network, blocks, attention heads, hidden width of the
+        feed-forward modules, and frames that a depthwise convolution combines.
     """
 
-    tokens: tuple[str, ...]
+    dropout: Dropout = 0.0
     merge: tuple[int, ...] = ()
-    sample_rate: int = 16000
-    window: int = 400
-    hop: int = 160
-    num_mels: int = 80
-    dim: int = 144
-    num_blocks: int = 4
-    num_heads: int = 4
-    ffn_dim: int = 576
-    kernel: int = 31
-    dropout: float = 0.0
+    window: Size = 400
+    hop: Size = 160
+    num_mels: Size = 80
+    dim: Size = 144
+    num_blocks: Size = 4
+    num_heads: Size = 4
+    ffn_dim: Size = 576
+    kernel: OddSize = 31
 
-    def __post_init__(self):
-        sizes = (self.sample_rate, self.window, self.hop, self.num_mels, self.dim, self.num_heads)
-        check(min(*sizes, self.num_blocks, self.ffn_dim) > 0, "sizes are positive")
+    def __post_init__(self) -> None:
+        super().__post_init__()
         divides = self.dim % self.num_heads == 0
         check(divides, f"width {self.dim} does not divide into {self.num_heads} heads")
-        odd = self.kernel > 0 and self.kernel % 2 == 1
-        check(odd, f"a depthwise kernel has an odd number of frames, not {self.kernel}")
-        fine = self.num_mels <= min(512, self.window // 2) and self.hop <= self.window
-        check(fine, "mel filters are at most 512 and half the window, and hops at most a window")
+        in_range = self.num_mels <= min(512, self.window // 2) and self.hop <= self.window
+        check(in_range, "mel filters are at most 512 and half the window, a hop at most a window")
         check(self.window <= self.sample_rate <= 1_000_000, "a window is a second at the most")
         units = Counter(self.merge or range(len(self.tokens)))
         del units[-1]
-        check(bool(self.tokens), "a network needs at least one token")
         columns = set(range(len(self.tokens)))
         check(columns <= set(units), "merge leaves a token without an output unit")
         check(set(units) <= columns, "merge names a column that no token has")
-        most = max(units.values()) * len(self.tokens)
-        check(most <= 10_000_000, "merge gives one token too many units")
-        check(0 <= self.dropout < 1, f"dropout is a probability below 1, not {self.dropout}")
+        size = max(units.values()) * len(self.tokens)
+        check(size <= 10_000_000, "merge gives one token too many units")
 
     @property
     def num_units(self) -> int:
-        """Outputs of the network itself, before ``merge``."""
+        """Outputs of the network before ``merge``."""
         return len(self.merge) or len(self.tokens)
 
     @property
     def fbank(self) -> None:
-        """None: the network takes waveforms."""
+        """None, since the network takes waveforms."""
         return None
 
     @property
     def frame_shift(self) -> float:
-        """Seconds from one frame of posteriors to the next."""
+        """Seconds from one frame of log-probabilities to the next."""
         return 2 * self.hop / self.sample_rate
 
 
 class LogMel(nn.Module):
-    """Log-mel energies of padded waveforms; each is reflected at its own two ends.
+    """Log-mel energies of padded waveforms, each mirrored at its two ends.
 
-    The spectrum is the power of a Hann-windowed Fourier transform, natural logarithm,
-    energies below 1e-10 counted as 1e-10.
+    The spectrum is the power of a Hann-windowed Fourier transform; energies are natural
+    logarithms, with a floor of 1e-10 before the logarithm.
     """
 
     def __init__(self, config: ConformerConfig):
@@ -119,11 +108,11 @@ class LogMel(nn.Module):
         half = self.window // 2
         index = torch.arange(-half, waveforms.shape[1] + half, device=waveforms.device).abs()
         last = lengths[:, None] - 1
-        # What is too short to be reflected that far goes on with its first sample.
+        # A waveform too short to be mirrored that far repeats its first sample instead.
         index = torch.where(index > last, 2 * last - index, index).clamp(min=0)
         power = self._power(waveforms.gather(1, index))
         energies = (power @ self.filters).clamp(min=1e-10).log()
-        return energies, 1 + torch.div(lengths, self.hop, rounding_mode="floor")
+        return energies, torch.div(lengths, self.hop, rounding_mode="floor") + 1
 
     def _power(self, waveforms: Tensor) -> Tensor:
         """Squared magnitudes ``(B, frames, window // 2 + 1)`` of the Fourier transform."""
@@ -134,19 +123,19 @@ class LogMel(nn.Module):
         return torch.real(spectrum).square() + torch.imag(spectrum).square()
 
     def _power_by_definition(self, waveforms: Tensor) -> Tensor:
-        """The same, slower, in operations that torch can export."""
+        """Values of :meth:`_power`, computed slower, in operations that torch can export."""
         time = torch.arange(self.window, device=waveforms.device)
-        # Whole turns are dropped while the numbers are integers, and so exact.
+        # Whole turns are removed while the numbers are integers, and so without rounding.
         turns = torch.remainder(time[: self.window // 2 + 1, None] * time, self.window)
         angles = turns * (2 * math.pi / self.window)
-        kernels = torch.cat([angles.cos(), angles.sin()]) * self.taper
+        kernels = torch.cat([torch.cos(angles), torch.sin(angles)]) * self.taper
         spectrum = F.conv1d(waveforms[:, None], kernels[:, None], stride=self.hop)
         real, imaginary = spectrum.transpose(1, 2).chunk(2, dim=-1)
         return real.square() + imaginary.square()
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with SiLU between them, on normalised input."""
+    """Feed-forward module: two linear maps with SiLU between them, on normalised input."""
 
     def __init__(self, config: ConformerConfig):
         super().__init__()
@@ -156,11 +145,14 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.fc2(self.dropout(F.silu(self.fc1(self.norm(x))))))
+        """``(B, frames, dim)`` to ``(B, frames, dim)``."""
+        x = self.dropout(F.silu(self.fc1(self.norm(x))))
+        x = self.dropout(self.fc2(x))
+        return x
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of every frame to every frame of its utterance, without positions."""
+    """Multi-head self-attention over the frames of an utterance, without positions."""
 
     def __init__(self, config: ConformerConfig):
         super().__init__()
@@ -171,18 +163,19 @@ class SelfAttention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """``bias`` ``(B, 1, 1, frames)`` is 0 at real frames and -inf at padding."""
+        """``(B, frames, dim)`` to the same; ``bias`` ``(B, 1, 1, frames)`` is -inf at padding."""
         batch, frames, dim = x.shape
         heads = self.qkv(self.norm(x)).view(batch, frames, 3, self.num_heads, -1)
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
         query = query / math.sqrt(dim // self.num_heads)
         scores = query @ key.transpose(-2, -1) + bias
         mixed = self.dropout(scores.softmax(-1)) @ value
-        return self.dropout(self.out(mixed.transpose(1, 2).reshape(batch, frames, dim)))
+        x = self.dropout(self.out(mixed.transpose(1, 2).reshape(batch, frames, dim)))
+        return x
 
 
 class Convolution(nn.Module):
-    """Gated convolution over time, each channel by itself."""
+    """Convolution module: a gated depthwise convolution over time, on normalised input."""
 
     def __init__(self, config: ConformerConfig):
         super().__init__()
@@ -195,16 +188,17 @@ class Convolution(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, padding: Tensor) -> Tensor:
-        """``padding`` ``(B, frames, 1)`` is true past an utterance's end."""
+        """``(B, frames, dim)`` to the same; ``padding`` ``(B, frames, 1)`` is true at padding."""
         x = F.glu(self.pointwise1(self.norm(x)), dim=-1)
-        # Padding must be as silent as what lies outside the tensor.
+        # Padding must be zero, as the convolution's own padding outside the tensor is.
         x = x.masked_fill(padding, 0.0)
         x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
-        return self.dropout(self.pointwise2(F.silu(x)))
+        x = self.dropout(self.pointwise2(F.silu(x)))
+        return x
 
 
 class Block(nn.Module):
-    """Half a feed-forward module, attention, convolution, the other half, normalisation."""
+    """Conformer block: half feed-forward, attention, convolution, half feed-forward, norm."""
 
     def __init__(self, config: ConformerConfig):
         super().__init__()
@@ -215,27 +209,25 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
 
     def forward(self, x: Tensor, bias: Tensor, padding: Tensor) -> Tensor:
+        """``(B, frames, dim)`` to the same; arguments as for the modules above."""
         x = x + 0.5 * self.ffn1(x)
         x = x + self.attention(x, bias)
         x = x + self.convolution(x, padding)
-        x = x + 0.5 * self.ffn2(x)
-        return self.norm(x)
+        x = self.norm(x + 0.5 * self.ffn2(x))
+        return x
 
 
 class Conformer(Network):
-    """Waveforms to log-probabilities of tokens; trainable, and ``torch.jit.script`` takes it.
-
-    Parameters
-    ----------
-    config : ConformerConfig
-        The shape of the network and the names of its outputs.
-    """
+    """Conformer with a linear output layer: waveforms to log-probabilities of tokens."""
 
     kind = "conformer"
     config_class = ConformerConfig
-    # The pretrained network expects some. With the graph `en`, LJ Speech's WER falls from 8.0 % to
-    # 7.6 %, and 148 instead of 194 of 250 tightly cut digits fail.
+    # The pretrained network needs some silence around speech. With the graph `en`, this margin
+    # lowers LJ Speech's WER from 8.0 % to 7.6 %, and of 250 tightly cut digits 148 instead
+    # of 194 are wrong.
     margin = 0.32
+    # Padding costs as much as speech, and attention grows with the square of the length.
+    cpu_batch = 10.0
 
     def __init__(self, config: ConformerConfig):
         super().__init__(config)
@@ -249,12 +241,12 @@ class Conformer(Network):
         self.register_buffer("members", _members(config), persistent=False)
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Recognise a padded batch.
+        """Compute the log-probabilities of a padded batch.
 
         Parameters
         ----------
         waveforms : Tensor
-            float32 ``(B, samples)``, in [-1, 1]; what lies past an utterance's length is ignored.
+            float32 ``(B, samples)``, in [-1, 1]; samples after an utterance's end are ignored.
         lengths : Tensor
             int64 ``(B,)``: samples of each utterance.
 
@@ -269,14 +261,13 @@ class Conformer(Network):
         return self.merged(self.projection(x)).log_softmax(-1), lengths
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Padded waveforms to hidden features ``(B, frames, dim)`` and frames ``(B,)``."""
         features, lengths = self._features(waveforms, lengths)
-        if not torch.jit.is_scripting():  # noqa: SIM102  (the script compiler needs it outside)
-            if self.training and self.augment is not None:
-                features = self.augment(features, lengths)
+        features = self.augmented(features, lengths)
         position = torch.arange(features.shape[1], device=features.device)
         features = features.masked_fill((position >= lengths[:, None])[..., None], 0.0)
-        # Transposed before GELU: torch 1.13 on the CPU returns garbage for its gradient where that
-        # arrives transposed.
+        # Transposed before GELU: torch 1.13 on the CPU returns wrong gradients for it where they
+        # arrive transposed.
         x = F.gelu(self.subsampling(features.transpose(1, 2)).transpose(1, 2))
         lengths = torch.div(lengths + 1, 2, rounding_mode="floor")
         padding = position[: x.shape[1]] >= lengths[:, None]
@@ -286,17 +277,18 @@ class Conformer(Network):
         return x, lengths
 
     def _features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-mel energies in single precision, since half precision cannot hold their range."""
         if not torch.jit.is_scripting():
-            # Energies span more than half precision can hold.
             with torch.autocast(waveforms.device.type, enabled=False):
-                return self.log_mel(waveforms, lengths)
-        return self.log_mel(waveforms, lengths)
+                features, lengths = self.log_mel(waveforms, lengths)
+                return features, lengths
+        features, lengths = self.log_mel(waveforms, lengths)
+        return features, lengths
 
     def merged(self, units: Tensor) -> Tensor:
-        """Sum the probabilities of the units that count to one token.
+        """Sum the probabilities of the units of each token.
 
-        Unnormalised log-probabilities in, ``(B, frames, num_units)``, and out, ``(B, frames,
-        num_tokens)``.
+        Unnormalised log-probabilities ``(B, frames, num_units)`` to ``(B, frames, num_tokens)``.
         """
         if not self.merges:
             return units
@@ -304,14 +296,15 @@ class Conformer(Network):
         return units[:, :, self.members].logsumexp(-1)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames of output, int64, for numbers of samples."""
         return torch.div(lengths, self.samples_per_frame, rounding_mode="floor") + 1
 
 
 def _members(config: ConformerConfig) -> Tensor:
-    """The units of each token, int64 ``(num_tokens, most units)``, filled with ``num_units``."""
+    """Units of each token, int64 ``(num_tokens, max_units)``, padded with ``num_units``."""
     groups: list[list[int]] = [[] for _ in config.tokens]
     for unit, token in enumerate(config.merge):
         if token >= 0:
             groups[token].append(unit)
-    most = max(map(len, groups))
-    return torch.tensor([g + [config.num_units] * (most - len(g)) for g in groups])
+    width = max(map(len, groups))
+    return torch.tensor([g + [config.num_units] * (width - len(g)) for g in groups])

@@ -1,7 +1,7 @@
-"""Log-mel filter banks, for acoustic models that do not compute their own.
+"""Log-mel filter banks, for acoustic models that take features rather than waveforms.
 
-Kaldi's definition, computed by kaldifeat where it is installed and by Lhotse otherwise; the two
-agree to 1e-4.
+They follow Kaldi's definition, computed by kaldifeat where it is installed and by Lhotse otherwise;
+the two agree to 1e-4.
 
 >>> [features] = fbank([waveform], sample_rate=16000)
 >>> backend(), features.shape
@@ -31,7 +31,7 @@ from asr_hlg.errors import AudioError
 
 @dataclass(frozen=True)
 class FbankOptions:
-    """How filter banks are computed; the names and defaults are Kaldi's, but for 80 filters.
+    """Options of filter banks; names and defaults are Kaldi's, except for 80 filters.
 
     Attributes
     ----------
@@ -40,12 +40,12 @@ class FbankOptions:
     frame_length, frame_shift : float
         Seconds.
     low_freq, high_freq : float
-        The band that the filters cover, in Hz; ``high_freq`` ≤ 0 counts down from half the
-        sample rate.
+        Lowest and highest frequency of the filters, in Hz; ``high_freq`` ≤ 0 is relative to half
+        the sample rate.
     dither : float
-        Noise added to samples in [-1, 1].  Off, so that results repeat.
+        Amplitude of noise added to samples in [-1, 1].  0, so that results are reproducible.
     snip_edges : bool
-        Drop frames that do not lie wholly inside the recording.  Off, so that there is one frame
+        Drop frames that are not entirely inside the recording.  Off, so that there is one frame
         for every ``frame_shift``.
     """
 
@@ -59,14 +59,14 @@ class FbankOptions:
 
 
 def backend() -> str:
-    """Which library computes filter banks here: ``"kaldifeat"`` or ``"lhotse"``."""
+    """Library that computes filter banks in this installation: ``"kaldifeat"`` or ``"lhotse"``."""
     return "kaldifeat" if importlib.util.find_spec("kaldifeat") else "lhotse"
 
 
 def fbank(
     waveforms: Sequence[Tensor], sample_rate: int, options: FbankOptions | None = None
 ) -> list[Tensor]:
-    """Filter-bank energies of each utterance.
+    """Compute the filter-bank energies of each utterance.
 
     Parameters
     ----------
@@ -89,9 +89,9 @@ def fbank(
         If a waveform is shorter than half a frame, so that it has none.
     """
     options = options or FbankOptions()
-    shortest = options.frame_length * sample_rate * (1.0 if options.snip_edges else 0.5)
+    min_samples = options.frame_length * sample_rate * (1.0 if options.snip_edges else 0.5)
     for number, waveform in enumerate(waveforms):
-        if len(waveform) < shortest:
+        if len(waveform) < min_samples:
             raise AudioError(f"waveform {number} has {len(waveform)} samples, too few for a frame")
     extractor = _extractor(backend(), options, sample_rate, str(waveforms[0].device))
     return [extractor.extract(waveform, sample_rate) for waveform in waveforms]

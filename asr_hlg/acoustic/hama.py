@@ -1,7 +1,7 @@
-"""The pretrained acoustic model: the speech weights that package ``hama`` carries.
+"""Pretrained acoustic model, from the speech weights in the package ``hama``.
 
 A Conformer CTC model of two million parameters, trained on IPA transcriptions; 191 units, 20 ms
-frames, 16 kHz.  Only its weight file is used: the network runs as our
+frames, 16 kHz.  Only the package's weight file is used: the network runs as this project's
 :class:`~asr_hlg.acoustic.conformer.Conformer`.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from importlib import resources
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from asr_hlg.acoustic.conformer import Conformer, ConformerConfig
@@ -22,7 +23,7 @@ from asr_hlg.fst.symbols import BLANK
 from asr_hlg.lexicon.phones import ARPABET, IPA_TO_ARPABET, SILENCE
 
 TOKENS = (BLANK, SILENCE, *ARPABET)
-"""The columns of the pretrained model's posteriors."""
+"""Columns of the pretrained model's posteriors."""
 
 _TOKEN_OF_UNIT = {"<blank>": BLANK, "<pad>": BLANK, "<wb>": SILENCE, **IPA_TO_ARPABET}
 
@@ -31,33 +32,33 @@ _DTYPES = (np.dtype("<f4"), np.dtype("<f2"))
 
 
 def units() -> tuple[str, ...]:
-    """The pretrained model's own output units, in the order of its columns."""
+    """IPA units that the pretrained network returns, in the order of its columns."""
     vocabulary = json.loads(_asset("g2p_vocab.json").decode("utf-8"))
     return (*vocabulary["decoder"], "<wb>", "<blank>")
 
 
 def conformer(arpabet: bool = True) -> Conformer:
-    """The pretrained network, in evaluation mode.
+    """Load the pretrained network, in evaluation mode.
 
     Parameters
     ----------
     arpabet : bool
         Sum the probabilities of IPA units into ``<blk>``, ``SIL`` and the 39 ARPAbet phones.
-        Units that are none of those (marks of tone and length, sounds of other languages) are
-        dropped and the rest is renormalised, which changes a frame's scores by a constant and
-        so no decision.  False: the 191 units themselves, for lexicons in IPA.
+        Other units (marks of tone and length, phones of other languages) are dropped and the
+        probabilities renormalised, which changes all scores of a frame by the same constant, and
+        so no decision.  False: return the 191 units themselves, for lexicons in IPA.
     """
     names = units()
     column = {unit: TOKENS.index(token) for unit, token in _TOKEN_OF_UNIT.items()}
     merge = tuple(column.get(name, -1) for name in names)
-    config = ConformerConfig(TOKENS, merge) if arpabet else ConformerConfig(names)
+    config = ConformerConfig(TOKENS, merge=merge) if arpabet else ConformerConfig(names)
     model = Conformer(config)
     model.load_state_dict(_state(read_tensors(_asset("asr_waveform.hama")), config.num_blocks))
     return model.eval()
 
 
-def read_tensors(data: bytes) -> dict[str, np.ndarray]:
-    """Read a ``.hama`` weight file.
+def read_tensors(data: bytes) -> dict[str, npt.NDArray[np.float32]]:
+    """Read the tensors of a ``.hama`` weight file.
 
     Magic ``HAMAPK`` and two version bytes; the number of tensors (uint32); for each, the length
     of its name (uint16), the name, a byte for the type (0 float32, 1 float16), a byte for the
@@ -67,23 +68,23 @@ def read_tensors(data: bytes) -> dict[str, np.ndarray]:
     Raises
     ------
     ModelError
-        If the bytes are not such a file, or end too early.
+        If the data are no such file, or incomplete.
     """
     if not data.startswith(_MAGIC):
         raise ModelError("not a hama weight file", remedy="reinstall hama 1.7")
     entries = []
     try:
         (count,) = struct.unpack_from("<I", data, 8)
-        place = 12
+        position = 12
         for _ in range(count):
-            (length,) = struct.unpack_from("<H", data, place)
-            name = data[place + 2 : place + 2 + length].decode("utf-8")
-            place += 2 + length
-            kind, rank = struct.unpack_from("<BB", data, place)
-            *shape, offset, _ = struct.unpack_from(f"<BB{rank}IQQ", data, place)[2:]
-            place += 2 + 4 * rank + 16
-            entries.append((name, _DTYPES[kind], shape, offset))
-        start = -(-place // 16) * 16
+            (length,) = struct.unpack_from("<H", data, position)
+            name = data[position + 2 : position + 2 + length].decode("utf-8")
+            position += 2 + length
+            dtype, rank = struct.unpack_from("<BB", data, position)
+            *shape, offset, _ = struct.unpack_from(f"<BB{rank}IQQ", data, position)[2:]
+            position += 2 + 4 * rank + 16
+            entries.append((name, _DTYPES[dtype], shape, offset))
+        start = -(-position // 16) * 16
         return {
             name: np.frombuffer(data, dtype, math.prod(shape), start + offset)
             .reshape(shape)
@@ -105,7 +106,7 @@ def _asset(name: str) -> bytes:
         ) from None
 
 
-# Ours and theirs, within a block.
+# Names of layers within a block: this project's, and those in the weight file.
 _NORMS = {
     "ffn1.norm": "ffn1.norm",
     "attention.norm": "attn_norm",
@@ -113,7 +114,7 @@ _NORMS = {
     "ffn2.norm": "ffn2.norm",
     "norm": "norm",
 }
-_MATRICES = {  # in the order in which the exporter numbered their weights
+_LINEAR = {  # names of biases; the weights are numbered, in this order
     "ffn1.fc1": "ffn1.fc1.bias",
     "ffn1.fc2": "ffn1.fc2.bias",
     "attention.qkv": "attn.in_proj_bias",
@@ -127,11 +128,11 @@ _POINTWISE = {
 }
 
 
-def _state(tensors: dict[str, np.ndarray], num_blocks: int) -> dict[str, torch.Tensor]:
-    """Tensors under the names that :class:`Conformer` gives them."""
+def _state(tensors: dict[str, npt.NDArray[np.float32]], num_blocks: int) -> dict[str, torch.Tensor]:
+    """State dictionary of a :class:`Conformer` from the tensors of the weight file."""
 
-    def numbered(prefix: str) -> Iterator[np.ndarray]:
-        # The exporter lost the names of what it transposed or folded; the order remains.
+    def numbered(prefix: str) -> Iterator[npt.NDArray[np.float32]]:
+        # The exporter numbered the tensors that it transposed or folded, in their order.
         names = [name for name in tensors if name.startswith(prefix)]
         return (tensors[n] for n in sorted(names, key=lambda n: int(n[len(prefix) :])))
 
@@ -145,16 +146,14 @@ def _state(tensors: dict[str, np.ndarray], num_blocks: int) -> dict[str, torch.T
         "projection.bias": tensors[network + "proj.bias"],
     }
     for k in range(num_blocks):
-        theirs, ours = f"{network}blocks.{k}.", f"blocks.{k}."
-        for name, bias in _MATRICES.items():
-            state[f"{ours}{name}.weight"] = next(matrices).T
-            state[f"{ours}{name}.bias"] = tensors[theirs + bias]
-        for name, source in _POINTWISE.items():
-            state[f"{ours}{name}.weight"] = tensors[f"{theirs}{source}.weight"][..., 0]
-            state[f"{ours}{name}.bias"] = tensors[f"{theirs}{source}.bias"]
-        for name, source in _NORMS.items():
-            state[f"{ours}{name}.weight"] = tensors[f"{theirs}{source}.weight"]
-            state[f"{ours}{name}.bias"] = tensors[f"{theirs}{source}.bias"]
-        state[ours + "convolution.depthwise.weight"] = next(convolutions)
-        state[ours + "convolution.depthwise.bias"] = next(convolutions)
+        source, target = f"{network}blocks.{k}.", f"blocks.{k}."
+        for name, bias in _LINEAR.items():
+            state[f"{target}{name}.weight"] = next(matrices).T
+            state[f"{target}{name}.bias"] = tensors[source + bias]
+        for name, stored in (_POINTWISE | _NORMS).items():
+            weight = tensors[f"{source}{stored}.weight"]
+            state[f"{target}{name}.weight"] = weight[..., 0] if name in _POINTWISE else weight
+            state[f"{target}{name}.bias"] = tensors[f"{source}{stored}.bias"]
+        state[target + "convolution.depthwise.weight"] = next(convolutions)
+        state[target + "convolution.depthwise.bias"] = next(convolutions)
     return {name: torch.tensor(array) for name, array in state.items()}

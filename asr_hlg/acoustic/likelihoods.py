@@ -1,8 +1,8 @@
-"""From what a network says, p(φ|y), to what a hidden Markov model wants, p(y|φ).
+"""Scaled likelihoods p(y|φ) from posteriors p(φ|y), for decoding with hidden Markov models.
 
 By Bayes' rule p(y|φ) = p(φ|y) p(y) / p(φ), and p(y) is the same for every path, so the network's
-posteriors divided by the tokens' priors serve as scaled likelihoods (Bourlard & Morgan 1994,
-"Connectionist Speech Recognition", chapter 7). CTC models are decoded without priors.
+posteriors divided by the tokens' priors serve as likelihoods (Bourlard & Morgan 1994,
+"Connectionist Speech Recognition", chapter 7).  CTC models are decoded without priors.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ def scale(
     floor: float = 0.0,
     prior_scale: float = 1.0,
 ) -> Posteriors:
-    """Turn posteriors into the scores that search adds up.
+    """Compute the acoustic scores of a search from posteriors.
 
     ``acoustic_scale · (log max(p(φ|y), floor) − blank_penalty·[φ is blank] − κ log p(φ))``
 
     Parameters
     ----------
     posteriors : Posteriors
-        Its own ``priors`` do not count, and the result has none.
+        Their ``priors`` are not used, and the result has none.
     priors : torch.Tensor, optional
-        float ``(num_tokens,)``: p(φ), positive; left out, all tokens count as equally probable.
+        float ``(num_tokens,)``: p(φ), positive; without them, all tokens are equally probable.
     acoustic_scale : float
-        Weight of the acoustics against the graph.
+        Weight of the acoustic scores against the graph's.
     blank_penalty : float
-        Natural log; makes blanks less attractive, where words go missing.
+        Subtracted from the log-probability of blank; for recognition that drops words.
     floor : float
-        Smallest probability, 0 for none; a token that the network excludes can still be heard
-        where everything else speaks for it.
+        Smallest probability, 0 for none; with a floor, a token of probability 0 can be part of a
+        path whose other scores are good.
     prior_scale : float
-        κ: less than 1 where the network has already learned to mistrust its priors.
+        κ: less than 1 for networks whose posteriors depend less on the priors.
     """
     scores = posteriors.log_probs
     if floor > 0:
         scores = scores.clamp(min=math.log(floor))
     if posteriors.tokens[0] == EPS:
-        # Blank-free topologies never read column 0; no floor may make it attractive.
+        # Blank-free topologies never emit column 0, and the floor must not apply to it.
         scores = scores.clone()
         scores[:, :, 0] = -1e9
     if priors is not None:
         if tuple(priors.shape) != (len(posteriors.tokens),) or not bool((priors > 0).all()):
             raise OptionError(f"priors must be {len(posteriors.tokens)} positive numbers")
-        scores = scores - prior_scale * priors.log().to(scores)
+        scores = scores - priors.log().to(scores) * prior_scale
     if blank_penalty and BLANK in posteriors.tokens:
         penalty = torch.zeros(len(posteriors.tokens), device=scores.device)
         penalty[posteriors.tokens.index(BLANK)] = blank_penalty
@@ -68,17 +68,17 @@ def scale(
 
 
 def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
-    """Put a model's columns into a graph's order.
+    """Reorder the columns of posteriors to the order of a graph's tokens.
 
     Parameters
     ----------
     posteriors : Posteriors
-        Of any model that knows the graph's tokens.
+        Of a model that has the graph's tokens.
     tokens : sequence of str
-        The graph's columns, matched by name. A leading ``<eps>``, which blank-free topologies
-        never read, need not be in the model. Silence that the graph does not know counts as
-        blank: a model that marks every pause would otherwise contradict the graph there.
-        Priors go with their columns.
+        The graph's columns, matched by name.  A leading ``<eps>``, which blank-free topologies
+        never emit, need not be in the model.  If the graph has no silence token, the model's
+        silence probability is added to blank: otherwise the graph could not pass pauses.
+        Priors are reordered in the same way.
 
     Raises
     ------
@@ -108,14 +108,14 @@ def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
 def count_priors(
     alignments: Iterable[Sequence[int]], num_tokens: int, smoothing: float = 1.0
 ) -> torch.Tensor:
-    """p(φ) by counting frames: (count + smoothing) / (their sum).
+    """Estimate priors p(φ) by counting frames: (count + smoothing) / (sum over all tokens).
 
     Parameters
     ----------
     alignments : iterable of sequences of int
-        The column of every frame, of the training recordings; negative where unknown.
+        The column of every frame of the training recordings; negative where unknown.
     num_tokens : int
-        Posterior columns. One that never occurs, such as column 0 of a blank-free topology, has
+        Number of columns.  One that never occurs, such as column 0 of a blank-free topology, gets
         the probability of ``smoothing`` frames.
     smoothing : float
         Frames added to every column; positive.

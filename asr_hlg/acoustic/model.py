@@ -1,11 +1,12 @@
-"""What every acoustic model offers, and the one that runs our own networks."""
+"""Interface of all acoustic models, and the model that runs this project's own networks."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,11 +19,11 @@ from asr_hlg.acoustic.runtime import session_of
 from asr_hlg.audio import resample
 from asr_hlg.errors import AudioError, OptionError
 
-Waveforms = Sequence["np.ndarray | Tensor"] | np.ndarray | Tensor
+Waveforms = Sequence["npt.NDArray[Any] | Tensor"] | npt.NDArray[Any] | Tensor
 
 
 class AcousticModel(abc.ABC):
-    """Sound in, log-probabilities of tokens out.
+    """Waveforms to log-probabilities of tokens.
 
     Attributes
     ----------
@@ -31,11 +32,12 @@ class AcousticModel(abc.ABC):
     frame_shift : float
         Seconds from one frame of posteriors to the next.
     sample_rate : int
-        Hz; recordings at other rates are resampled to it.
+        Hz; waveforms at other rates are resampled to it.
     device : torch.device
-        Where the model computes and its posteriors lie.
+        The device on which the model computes and returns its posteriors.
     priors : Tensor or None
-        float32 ``(num_tokens,)``, where the model comes with them: p(φ) for hybrid decoding.
+        float32 ``(num_tokens,)``: p(φ) of each token, for hybrid decoding; ``None`` for models
+        without.
     """
 
     def __init__(
@@ -44,15 +46,16 @@ class AcousticModel(abc.ABC):
         frame_shift: float,
         sample_rate: int,
         device: str | torch.device,
+        priors: Tensor | None = None,
     ):
         self.tokens = tuple(tokens)
         self.frame_shift = frame_shift
         self.sample_rate = sample_rate
-        self.device = _usable(device)
-        self.priors: Tensor | None = None
+        self.device = _checked_device(device)
+        self.priors = priors
 
     def posteriors(self, waveforms: Waveforms, sample_rate: int) -> Posteriors:
-        """Recognise a batch of recordings.
+        """Compute the posteriors of a batch of recordings.
 
         Parameters
         ----------
@@ -64,7 +67,7 @@ class AcousticModel(abc.ABC):
         Returns
         -------
         Posteriors
-            In the order given.
+            In the order of the waveforms.
 
         Raises
         ------
@@ -74,18 +77,19 @@ class AcousticModel(abc.ABC):
         rows = [self._prepared(w, k, sample_rate) for k, w in enumerate(waveforms)]
         if not rows:
             raise AudioError("no waveforms to recognise")
-        found = self.log_probs(rows)
-        lengths = torch.tensor([len(frames) for frames in found], dtype=torch.int32)
-        return self._posteriors(pad_sequence(found, batch_first=True), lengths)
+        log_probs = self.log_probs(rows)
+        lengths = torch.tensor([len(frames) for frames in log_probs], dtype=torch.int32)
+        return self._posteriors(pad_sequence(log_probs, batch_first=True), lengths)
 
     def _posteriors(self, log_probs: Tensor, lengths: Tensor) -> Posteriors:
         return Posteriors(log_probs, lengths, self.frame_shift, self.tokens, self.priors)
 
     @abc.abstractmethod
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
-        """Float32 samples at the model's rate to ``(frames, num_tokens)``, for each utterance."""
+        """Log-probabilities ``(frames, num_tokens)`` of each waveform, float32 at its rate."""
 
-    def _prepared(self, waveform: np.ndarray | Tensor, number: int, sample_rate: int) -> Tensor:
+    def _prepared(self, waveform: npt.NDArray[Any] | Tensor, number: int, rate: int) -> Tensor:
+        """Waveform as float32 samples at the model's rate, on its device."""
         samples = torch.as_tensor(waveform)
         if samples.ndim != 1 or not samples.is_floating_point():
             raise AudioError(
@@ -95,77 +99,87 @@ class AcousticModel(abc.ABC):
             )
         if len(samples) == 0:
             raise AudioError(f"waveform {number} is empty")
-        samples = resample(samples.float(), sample_rate, self.sample_rate)
-        return samples.to(self.device)
+        return resample(samples.float(), rate, self.sample_rate).to(self.device)
 
 
 class NetworkModel(AcousticModel):
-    """A network of our own, in the form and at the size that its device likes best.
+    """One of this project's networks, run in batches and windows that suit its device.
 
-    Utterances run in batches of similar lengths, small ones on a CPU: large ones outgrow the
-    cache.  Recordings longer than ``WINDOW`` seconds are cut into windows, so that memory stays
-    flat; each window sees ``CONTEXT`` seconds more on both sides, or what the network's own
-    context says if that is more.
+    A batch contains utterances of similar lengths.  On a CPU batches are small, since large ones
+    do not fit into the cache; the network states how small.  Recordings longer than ``WINDOW``
+    seconds are cut into windows, so that memory stays constant; each window gets ``CONTEXT`` more
+    seconds on both sides, or the network's own context if that is longer.
 
     Parameters
     ----------
     network : Network
+        Is moved to the device and set to evaluation mode.
     device : str or torch.device
+        The device to compute on.
     frozen : bool
         The weights will not change any more.  Then the CPU computes with onnxruntime where that is
-        installed: 1.3 to 2.3 times as fast, and the same to 1e-3.
+        installed: 1.3 to 2.3 times as fast, with results equal to 1e-3.
     """
 
     WINDOW = 30
     CONTEXT = 3
-    CPU_BATCH = 20  # seconds of padded audio
-    GPU_BATCH = 600
+    GPU_BATCH = 600  # seconds of padded audio
 
     def __init__(self, network: Network, device: str | torch.device = "cpu", frozen: bool = False):
         config = network.config
-        super().__init__(config.tokens, config.frame_shift, config.sample_rate, device)
+        super().__init__(
+            config.tokens, config.frame_shift, config.sample_rate, device, network.priors
+        )
         self.network = network.to(self.device).eval()
-        self.priors = network.priors
         session = session_of(network) if frozen and self.device.type == "cpu" else None
         self._forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = session or self.network
         self._fbank: FbankOptions | None = config.fbank
-        # Inputs are samples or filter-bank frames: so many a second, and to a frame of output.
-        self._rate = 1 / config.fbank.frame_shift if config.fbank else config.sample_rate
-        self._stride = round(config.frame_shift * self._rate)
-        seconds = self.GPU_BATCH if self.device.type == "cuda" else self.CPU_BATCH
-        self._batch_size = round(seconds * self._rate)
+        # Inputs are samples or filter-bank frames.
+        self._inputs_per_second = (
+            1 / config.fbank.frame_shift if config.fbank else config.sample_rate
+        )
+        self._inputs_per_frame = round(config.frame_shift * self._inputs_per_second)
+        seconds = self.GPU_BATCH if self.device.type == "cuda" else network.cpu_batch
+        self._batch_size = round(seconds * self._inputs_per_second)
 
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
+        """Log-probabilities ``(frames, num_tokens)`` of each waveform, float32 at its rate."""
         margin = round(self.network.margin / self.frame_shift)
         silence = 2 * (round(margin * self.frame_shift * self.sample_rate),)
         inputs = [F.pad(waveform, silence) for waveform in waveforms]
         if self._fbank is not None:
             inputs = fbank(inputs, self.sample_rate, self._fbank)
-        # Outside inference mode the results must behave like any other tensors.
+        # Not inference mode, whose tensors cannot be used in training.
         with torch.no_grad():
-            return [rows[margin : len(rows) - margin] for rows in self._recognise(inputs)]
+            return [rows[margin : len(rows) - margin] for rows in self._in_windows(inputs)]
 
-    def _recognise(self, inputs: list[Tensor]) -> list[Tensor]:
-        pieces = [(k, *cut) for k, row in enumerate(inputs) for cut in self._windows(len(row))]
-        pieces.sort(key=lambda piece: piece[2] - piece[1])
+    def _in_windows(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Log-probabilities of all inputs, computed window by window and joined."""
+        windows = [
+            (k, *window) for k, row in enumerate(inputs) for window in self._windows(len(row))
+        ]
+        windows.sort(key=lambda window: window[2] - window[1])
         results: list[dict[int, Tensor]] = [{} for _ in inputs]
-        while pieces:
-            # From the longest down: the first batch shows whether the memory suffices.
-            size = max(1, self._batch_size // (pieces[-1][2] - pieces[-1][1]))
-            batch, pieces = pieces[-size:], pieces[:-size]
+        while windows:
+            # The longest come first, so that the first batch needs the most memory.
+            size = max(1, self._batch_size // (windows[-1][2] - windows[-1][1]))
+            batch, windows = windows[-size:], windows[:-size]
             rows = [inputs[k][start:end] for k, start, end, *_ in batch]
             lengths = torch.tensor([len(row) for row in rows], device=self.device)
             log_probs, _ = self._forward(pad_sequence(rows, batch_first=True), lengths)
             for row, (k, start, _, first, last) in zip(log_probs, batch, strict=True):
-                offset = start // self._stride
+                offset = start // self._inputs_per_frame
                 results[k][first] = row[first - offset : last - offset]
         return [torch.cat([parts[first] for first in sorted(parts)]) for parts in results]
 
     def _windows(self, length: int) -> list[tuple[int, int, int, int]]:
-        """First and last input to look at, and first and last frame to keep, of each window."""
-        stride = self._stride
+        """Windows of an input: inputs ``[start, end)``, and frames ``[first, last)`` to keep."""
+        stride = self._inputs_per_frame
         frames = int(self.network.output_lengths(torch.tensor(length)))
-        size, context = (round(s * self._rate) // stride for s in (self.WINDOW, self.CONTEXT))
+        size, context = (
+            round(seconds * self._inputs_per_second) // stride
+            for seconds in (self.WINDOW, self.CONTEXT)
+        )
         for needed in (self.network.left_context, self.network.right_context):
             context = max(context, -(-(needed or 0) // stride))
         cuts = list(range(0, frames, size)) if frames > size + context else [0]
@@ -175,19 +189,9 @@ class NetworkModel(AcousticModel):
         ]
 
 
-class ConformerModel(NetworkModel):
-    """The pretrained network, and what was adapted from it.
-
-    Windows matter here, since attention's cost grows with the square of the length; so does
-    padding, and long utterances run one by one on a CPU.
-    """
-
-    CPU_BATCH = 10
-
-
-def _usable(device: str | torch.device) -> torch.device:
+def _checked_device(device: str | torch.device) -> torch.device:
     try:
-        # Placing something there is the only test that covers every kind of device.
+        # Making a tensor there is the only test that works for every kind of device.
         return torch.zeros(1, device=device).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

@@ -1,10 +1,10 @@
-"""What our own networks have in common, whatever is inside them.
+"""Base classes of the networks: calling, describing, saving and loading them.
 
-Every network is called alike, as :mod:`asr_hlg.acoustic.external` describes it, so that losses,
-training, decoding and export need not know which one they have:
+All networks are called in the same way, described in :mod:`asr_hlg.acoustic.external`, so that
+losses, training, decoding and export work with each of them:
 
 >>> log_probs, lengths = network(inputs, lengths)      # log-probabilities of tokens
->>> features, lengths = network.encode(inputs, lengths)  # what they are computed from
+>>> features, lengths = network.encode(inputs, lengths)  # output of the layer before
 >>> features.shape[-1] == network.encoder_dim
 True
 """
@@ -29,43 +29,45 @@ from asr_hlg.errors import ModelError
 from asr_hlg.settings import section
 
 Augment = Callable[[Tensor, Tensor], Tensor]
-"""Features ``(B, frames, filters)`` and frames ``(B,)`` to features that are harder to read."""
+"""SpecAugment: features ``(B, frames, filters)`` and frames ``(B,)`` to features."""
 
 AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
-# The entry of a saved network that holds its priors; those of its weights have dots in them.
+# Name of the priors' array in a saved network; the names of weights contain dots.
 _PRIORS = "priors"
 
 
 class Network(nn.Module):
-    """Sound or filter banks to log-probabilities of tokens; ``torch.jit.script`` takes it.
+    """Waveforms or filter banks to log-probabilities of tokens; ``torch.jit.script`` compiles it.
 
     Attributes
     ----------
     kind : str
-        Its name in :data:`asr_hlg.acoustic.nets.KINDS`.
-    config
-        A frozen dataclass: the network's shape and the names of its outputs.
+        The network's name in :data:`asr_hlg.acoustic.nets.KINDS`.
+    config : NetworkConfig
+        The sizes of the network's layers and the names of its outputs.
     encoder_dim : int
-        Width of what :meth:`encode` returns.
+        Width of the features that :meth:`encode` returns.
     left_context, right_context : int or None
         Filter-bank frames before and after ``t * subsampling`` on which output frame ``t``
         depends; None where that is the whole utterance.
     augment : callable or None
-        Called with features and lengths in training mode, and never in evaluation or export:
-        the place for SpecAugment.
+        SpecAugment: called with features and lengths in training mode, and never in evaluation
+        mode or export.
     margin : float
-        Seconds of silence that a recording gets before and after it, in training as in decoding;
-        the frames of its own are dropped again.
+        Seconds of silence added before and after a recording, in training and in decoding; the
+        frames of this silence are removed from the output.
+    cpu_batch : float
+        Seconds of padded audio in a batch on a CPU.
     priors : Tensor or None
-        float32 ``(num_tokens,)``: how probable each token is in any frame, for hybrid decoding;
-        saved with the network.
+        float32 ``(num_tokens,)``: p(φ) of each token, for hybrid decoding; saved with the network.
     """
 
-    # Not annotated: the script compiler of older versions stumbles over annotations of classes.
+    # Not annotated, since older versions of torch.jit.script refuse annotations of classes.
     kind = ""
     config_class = cast(Any, None)
     margin = 0.0
+    cpu_batch = 20.0
 
     def __init__(self, config: Any):
         super().__init__()
@@ -77,21 +79,28 @@ class Network(nn.Module):
         self.priors: Tensor | None = None
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs, padded, to hidden features ``(B, frames, encoder_dim)`` and frames ``(B,)``."""
+        """Padded inputs to hidden features ``(B, frames, encoder_dim)`` and frames ``(B,)``."""
         raise NotImplementedError
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """How many frames come out for that many samples, or filter-bank frames, int64."""
+        """Frames of output, int64, for numbers of samples or of filter-bank frames."""
         raise NotImplementedError
 
+    def augmented(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Features after :attr:`augment` in training mode, else unchanged."""
+        if not torch.jit.is_scripting():  # noqa: SIM102  (the script compiler needs it outside)
+            if self.training and self.augment is not None:
+                features = self.augment(features, lengths)
+        return features
+
     @property
-    @torch.jit.unused
+    @torch.jit.unused  # type: ignore[untyped-decorator]
     def num_parameters(self) -> int:
-        """Numbers that training changes."""
+        """Number of trainable weights."""
         return sum(weight.numel() for weight in self.parameters())
 
     def describe(self) -> str:
-        """One line: kind, size, and how often it speaks.
+        """One-line description: kind, number of weights, number of tokens, frame shift.
 
         >>> network.describe()
         'tdnn: 1,234,567 parameters, 41 tokens, a frame every 30 ms'
@@ -112,31 +121,32 @@ class Network(nn.Module):
 
     @classmethod
     def load(cls: type[AnyNetwork], path: str | Path) -> AnyNetwork:
-        """Read what :meth:`save` wrote.
+        """Read a network that :meth:`save` wrote.
 
         Raises
         ------
         ModelError
-            If the file is not such a network, or its tensors do not fit its configuration.
+            If the file holds no network of this class, or its arrays do not fit its
+            configuration.
         """
         try:
-            _refuse_bombs(path)
+            _check_unpacked_size(path)
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             fields = json.loads(str(arrays.pop(config_key(cls.kind))))
             priors = arrays.pop(_PRIORS, None)
             config = section(cls.config_class, fields, "", error=ModelError)
-            with _AtMost(sum(array.size for array in arrays.values())):
+            with _WeightLimit(sum(array.size for array in arrays.values())):
                 network = cls(config)
             network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
             if priors is not None:
                 network.priors = checked_priors(torch.from_numpy(priors), len(config.tokens))
         except ModelError as error:
             raise ModelError(error.message, path=path, remedy=error.remedy) from None
-        except Exception as error:  # numpy's readers raise what zipfile and Python's parser do
+        except Exception as error:  # numpy passes on the errors of zipfile and Python's parser
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(
-                f"not a {cls.__name__} of ours: {reason}",
+                f"not a saved {cls.__name__}: {reason}",
                 path=path,
                 remedy="write it with network.save()",
             ) from None
@@ -144,7 +154,7 @@ class Network(nn.Module):
 
 
 class FbankNetwork(Network):
-    """A network of filter banks: normalises them, and ends in a linear layer.
+    """Network that normalises filter banks, encodes them, and ends in a linear layer.
 
     Subclasses define :meth:`encoder`.  ``T`` frames of filter banks become
     ``ceil(T / subsampling)`` frames of log-probabilities.
@@ -160,21 +170,22 @@ class FbankNetwork(Network):
         self.register_buffer("std", torch.ones(config.fbank.num_filters))
 
     def normalise_with(self, mean: Tensor, std: Tensor) -> None:
-        """Subtract and divide by these from now on; both float32 ``(num_filters,)``.
+        """Set mean and standard deviation by which filter banks are normalised.
 
-        The energies' mean and standard deviation over the training data; saved with the weights.
+        Both are float32 ``(num_filters,)``, computed over the training data; they are saved with
+        the weights.
         """
         with torch.no_grad():
             self.get_buffer("mean").copy_(mean)
             self.get_buffer("std").copy_(std.clamp(min=1e-5))
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Recognise a padded batch.
+        """Compute the log-probabilities of a padded batch.
 
         Parameters
         ----------
         inputs : Tensor
-            float32 ``(B, T, num_filters)``; what lies past an utterance's length is ignored.
+            float32 ``(B, T, num_filters)``; values after an utterance's end are ignored.
         lengths : Tensor
             int64 ``(B,)``: filter-bank frames of each utterance.
 
@@ -189,14 +200,12 @@ class FbankNetwork(Network):
         return self.output(x).log_softmax(-1), lengths
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Padded filter banks to hidden features ``(B, frames, encoder_dim)``, frames ``(B,)``."""
         if self.utterance_mean:
-            frames = torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None]
-            spoken = inputs.masked_fill(~frames[..., None], 0.0)
-            inputs = inputs - (spoken.sum(1) / lengths[:, None])[:, None]
-        features = (inputs - self.mean) / self.std
-        if not torch.jit.is_scripting():  # noqa: SIM102  (the script compiler needs it outside)
-            if self.training and self.augment is not None:
-                features = self.augment(features, lengths)
+            padding = torch.arange(inputs.shape[1], device=inputs.device) >= lengths[:, None]
+            totals = inputs.masked_fill(padding[..., None], 0.0).sum(1)
+            inputs = inputs - (totals / lengths[:, None])[:, None]
+        features = self.augmented((inputs - self.mean) / self.std, lengths)
         return self.encoder(features, lengths), self.output_lengths(lengths)
 
     def encoder(self, features: Tensor, lengths: Tensor) -> Tensor:
@@ -204,49 +213,46 @@ class FbankNetwork(Network):
         raise NotImplementedError
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames of output, int64, for numbers of filter-bank frames."""
         return torch.div(lengths + self.subsampling - 1, self.subsampling, rounding_mode="floor")
 
 
 def config_key(kind: str) -> str:
-    """The entry of a saved network that holds its configuration, and so says what kind it is."""
+    """Name of the configuration's array in a saved network, by which its kind is recognised."""
     return f"{kind}.json"
 
 
 def checked_priors(priors: Tensor, num_tokens: int) -> Tensor:
-    """Priors as float32, if they are probabilities of that many tokens.
-
-    Raises
-    ------
-    ModelError
-        If they are not.
-    """
-    fits = tuple(priors.shape) == (num_tokens,) and priors.is_floating_point()
-    if not fits or not bool(((priors > 0) & (priors <= 1)).all()):
+    """Priors as float32; ModelError unless they are probabilities of that many tokens."""
+    valid = tuple(priors.shape) == (num_tokens,) and priors.is_floating_point()
+    if not valid or not bool(((priors > 0) & (priors <= 1)).all()):
         raise ModelError(f"priors must be {num_tokens} probabilities above 0")
     return priors.float()
 
 
-class _AtMost(TorchFunctionMode):
-    """Refuse to make networks of many more weights than there are.
+class _WeightLimit(TorchFunctionMode):
+    """Context in which torch refuses to make tensors for many more weights than a file holds.
 
     A configuration of a few bytes can ask for more memory than any machine has.
     """
 
-    def __init__(self, number: int):
-        super().__init__()
-        self._left = 2 * number + 1000
+    def __init__(self, num_weights: int):
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._remaining = 2 * num_weights + 1000
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         if func in (torch.empty, torch.zeros):
             sizes = args[0] if isinstance(args[0], tuple | list) else args
-            self._left -= math.prod(sizes)
-            if self._left < 0:
+            self._remaining -= math.prod(sizes)
+            if self._remaining < 0:
                 raise ModelError("the configuration asks for more weights than the file holds")
         return func(*args, **(kwargs or {}))
 
 
-def _refuse_bombs(path: str | Path) -> None:
-    """Weights hardly compress: a file that unpacks to many times its size holds something else."""
+def _check_unpacked_size(path: str | Path) -> None:
+    """Raise a ModelError if a file is much larger unpacked, since weights hardly compress."""
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > 20 * Path(path).stat().st_size + 1_000_000:

@@ -1,4 +1,4 @@
-"""Frame posteriors: what an acoustic model hands to search."""
+"""Frame posteriors, the output of an acoustic model and input of a search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Posteriors:
     ----------
     log_probs : torch.Tensor
         float32, shape ``(num_utterances, num_frames, num_tokens)``, natural log.
-        Frames past an utterance's length are undefined.
+        Frames after an utterance's end are undefined.
     lengths : torch.Tensor
         int32 on the CPU, shape ``(num_utterances,)``: frames of each utterance.
     frame_shift : float
@@ -27,12 +27,12 @@ class Posteriors:
     tokens : tuple of str
         The name of every column; column 0 is ``<blk>`` for CTC.
     priors : torch.Tensor, optional
-        float32 ``(num_tokens,)``: p(φ) of every column, for models that are decoded as hybrids;
-        ``None`` for all others.
+        float32 ``(num_tokens,)``: p(φ) of every column, for hybrid decoding; ``None`` for other
+        models.
     features : torch.Tensor, optional
-        float32 ``(num_utterances, num_frames, encoder_dim)``: of a transducer, whose
-        log-probabilities here are those of a frame before which nothing was said, and whose search
-        goes on from these features; ``None`` for all others.
+        float32 ``(num_utterances, num_frames, encoder_dim)``: encoder output of a transducer,
+        from which its search computes scores; ``log_probs`` are then those of frames with no token
+        before them.  ``None`` for other models.
     """
 
     log_probs: torch.Tensor
@@ -42,7 +42,7 @@ class Posteriors:
     priors: torch.Tensor | None = None
     features: torch.Tensor | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.log_probs.ndim != 3 or self.log_probs.shape[2] != len(self.tokens):
             raise ModelError(
                 f"log-probabilities have shape {tuple(self.log_probs.shape)}, "
@@ -61,31 +61,31 @@ class Posteriors:
             raise ModelError(f"priors must be {len(self.tokens)} positive numbers")
 
     def frames(self, begin: int, end: int | None) -> Posteriors:
-        """Frames [begin, end) of one utterance, ``None`` for its end."""
+        """Frames [begin, end) of a batch of one utterance; ``None`` for its end."""
         part = slice(begin, int(self.lengths[0]) if end is None else end)
         features = None if self.features is None else self.features[:, part]
-        return self._of_frames(self.log_probs[:, part], features)
+        return self._with_frames(self.log_probs[:, part], features)
 
     def followed_by(self, other: Posteriors) -> Posteriors:
-        """The frames of one utterance, and then those of another."""
+        """Concatenation of the frames of two batches of one utterance each."""
         features = None
         if self.features is not None and other.features is not None:
             features = torch.cat([self.features, other.features], dim=1)
-        return self._of_frames(torch.cat([self.log_probs, other.log_probs], dim=1), features)
+        return self._with_frames(torch.cat([self.log_probs, other.log_probs], dim=1), features)
 
-    def utterance(self, utterance: int) -> Posteriors:
-        """One utterance alone, without its padding."""
-        rows = slice(utterance, utterance + 1)
+    def utterance(self, index: int) -> Posteriors:
+        """Batch of one utterance, without its padding."""
+        rows = slice(index, index + 1)
         features = None if self.features is None else self.features[rows]
-        alone = replace(
+        single = replace(
             self, log_probs=self.log_probs[rows], lengths=self.lengths[rows], features=features
         )
-        return alone.frames(0, None)
+        return single.frames(0, None)
 
     @staticmethod
-    def collate(parts: Sequence[Posteriors]) -> Posteriors:
-        """A padded batch of single utterances, all of one model."""
-        rows = [part.frames(0, None) for part in parts]
+    def collate(utterances: Sequence[Posteriors]) -> Posteriors:
+        """Padded batch from batches of one utterance each, all of the same model."""
+        rows = [utterance.frames(0, None) for utterance in utterances]
         features = [row.features[0] for row in rows if row.features is not None]
         return replace(
             rows[0],
@@ -94,10 +94,10 @@ class Posteriors:
             features=pad_sequence(features, batch_first=True) if features else None,
         )
 
-    def _of_frames(self, log_probs: torch.Tensor, features: torch.Tensor | None) -> Posteriors:
+    def _with_frames(self, log_probs: torch.Tensor, features: torch.Tensor | None) -> Posteriors:
         lengths = torch.tensor([log_probs.shape[1]], dtype=torch.int32)
         return replace(self, log_probs=log_probs, lengths=lengths, features=features)
 
     def to(self, device: str | torch.device) -> Posteriors:
-        """The same posteriors with ``log_probs`` on another device."""
+        """Copy with ``log_probs`` on another device."""
         return replace(self, log_probs=self.log_probs.to(device))

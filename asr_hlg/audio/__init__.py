@@ -1,4 +1,4 @@
-"""Recordings: finding, reading and resampling them.
+"""Recordings: listing, reading and resampling.
 
 >>> for recording in recordings(["calls/", "more.flac", "wav.scp", "cuts.jsonl.gz"]):
 ...     try:
@@ -6,11 +6,9 @@
 ...     except AudioError as error:
 ...         print(error, file=sys.stderr)
 
-Whatever is wrong with one recording, or with the list that names it, is raised when that recording
-is loaded: the others are not stopped by it.
+An error in one recording, or in the line of a list that names it, is raised when that recording is
+loaded, so that it does not stop the others.
 """
-
-from __future__ import annotations
 
 from asr_hlg.audio.listing import recordings
 from asr_hlg.audio.recording import Recording

@@ -1,4 +1,4 @@
-"""Finding recordings: files, folders, lists, Kaldi's and Lhotse's manifests."""
+"""Listing of recordings: files, folders, lists of paths, Kaldi's and Lhotse's manifests."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ import lhotse
 from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 
-from asr_hlg.audio.recording import RATES, Recording
+from asr_hlg.audio.recording import SAMPLE_RATES, Recording
 from asr_hlg.errors import AudioError
 
-# What a folder is searched for; a file named by itself may end as it likes.
+# Endings of the files that are taken from a folder; a file named by itself may have any.
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".au", ".sph", ".w64")
 
 
 def recordings(
     inputs: str | Path | Iterable[str | Path | Recording],
 ) -> Iterator[Recording]:
-    """Find recordings, in the order given.
+    """List the recordings that some paths name, in the order of the paths.
 
     Parameters
     ----------
-    inputs : path or iterable of paths
-        Each is a recording, which is passed on, or one of
+    inputs : path, Recording or iterable of these
+        Each is a recording, which is yielded as it is, or the path of
 
         - a sound file;
         - a text file with one path a line (``.txt``, ``.lst``, ``.list``);
@@ -42,108 +42,109 @@ def recordings(
         - any other folder: the sound files in it and below, sorted;
         - a Lhotse manifest of recordings or cuts (``.jsonl``, ``.jsonl.gz``).
 
-        Paths in a list count from the working folder, or else from the list's own.
+        Paths in a list are relative to the working folder, or else to the list's folder.
 
     Yields
     ------
     Recording
-        Its id is the one in the list or manifest, or the file's name without its ending.  Files
-        of the same name are told apart by the folders they lie in, repeated ids by a number.
+        Its id is the one in the list or manifest, or the file's name without its ending.  Ids of
+        files of the same name begin with their folders; repeated ids end in a number.
     """
     if isinstance(inputs, (str, Path)):
         inputs = [inputs]
-    found = [iter([g]) if isinstance(g, Recording) else _expand(Path(g)) for g in inputs]
-    # Ids of plain files depend on each other, so these are listed first; manifests stream.
-    files = [path for part in found if isinstance(part, list) for path in part]
+    lists = [iter([x]) if isinstance(x, Recording) else _expand(Path(x)) for x in inputs]
+    # Ids of plain files depend on each other, so files are listed first; manifests are streamed.
+    files = [path for part in lists if isinstance(part, list) for path in part]
     ids = iter(file_ids(files))
-    seen: set[str] = set()
-    for part in found:
+    used: set[str] = set()
+    for part in lists:
         if isinstance(part, list):
             part = (Recording(next(ids), path) for path in part)
         for recording in part:
             name, number = recording.id, 1
-            while name in seen:
+            while name in used:
                 number += 1
                 name = f"{recording.id}_{number}"
-            seen.add(name)
+            used.add(name)
             yield recording if number == 1 else dataclasses.replace(recording, id=name)
 
 
 def file_ids(paths: list[Path]) -> list[str]:
-    """An id for each file: its name without the ending, and folders where names repeat.
+    """Ids of files: the name without its ending, after the folders if names repeat.
 
     >>> file_ids([Path("/x/a/one.wav"), Path("/x/b/one.wav"), Path("/x/b/two.wav")])
     ['a/one', 'b/one', 'two']
     """
     ids = [path.stem for path in paths]
-    for whole in (False, True):
+    for with_ending in (False, True):
         counts = Counter(ids)
-        clashing = {
+        folders = {
             os.path.abspath(p.parent) for p, i in zip(paths, ids, strict=True) if counts[i] > 1
         }
-        if not clashing:
+        if not folders:
             break
-        root = os.path.commonpath(clashing)
+        root = os.path.commonpath(folders)
         for k, path in enumerate(paths):
             if counts[ids[k]] > 1:
                 relative = PurePath(os.path.relpath(os.path.abspath(path), root))
-                ids[k] = str(relative if whole else relative.parent / relative.stem)
-    return [_clean(name) for name in ids]
+                ids[k] = str(relative if with_ending else relative.parent / relative.stem)
+    return [_clean_id(name) for name in ids]
 
 
-def _expand(given: Path) -> list[Path] | Iterator[Recording]:
-    """The files that an input names, or the recordings of one that gives them ids."""
-    name = given.name.lower()
-    if os.path.isdir(given):
-        if (given / "wav.scp").exists():
-            return _guarded(_kaldi_folder, given)
+def _expand(path: Path) -> list[Path] | Iterator[Recording]:
+    """Files that an input names, or the recordings of a list with ids."""
+    name = path.name.lower()
+    if os.path.isdir(path):
+        if (path / "wav.scp").exists():
+            return _with_errors(_kaldi_folder, path)
         files = sorted(
-            p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and os.path.isfile(p)
+            p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and os.path.isfile(p)
         )
-        # Some systems leave a hidden companion beside every file.
-        files = [path for path in files if not path.name.startswith(".")]
-        return files or iter([_broken(given, "no recordings in this folder")])
+        # Some operating systems write a hidden file beside every file.
+        files = [file for file in files if not file.name.startswith(".")]
+        endings = "looked for " + ", ".join(SUFFIXES)
+        return files or iter([_failed(path, "no recordings in this folder", remedy=endings)])
     if name.endswith(".scp"):
-        return _guarded(_wav_scp, given)
+        return _with_errors(_wav_scp, path)
     if name.endswith((".jsonl", ".jsonl.gz")):
-        return _guarded(_manifest, given)
+        return _with_errors(_manifest, path)
     if name.endswith((".txt", ".lst", ".list")):
         try:
-            return [_located(line, given) for _, line in _lines(given)]
+            return [_resolved(line, path) for _, line in _lines(path)]
         except (OSError, ValueError) as error:
-            return iter([_broken(given, _reason(error))])
-    return [given]
+            return iter([_failed(path, _reason(error))])
+    return [path]
 
 
-def _guarded(reader: Callable[[Path], Iterator[Recording]], path: Path) -> Iterator[Recording]:
-    """What a reader yields, and a broken recording where it has to stop."""
+def _with_errors(reader: Callable[[Path], Iterator[Recording]], path: Path) -> Iterator[Recording]:
+    """Recordings that a reader yields, and one with its error if the list cannot be read."""
     try:
         yield from reader(path)
     except (OSError, EOFError, ValueError) as error:
-        yield _broken(path, _reason(error))
+        yield _failed(path, _reason(error))
 
 
 def _wav_scp(path: Path) -> Iterator[Recording]:
-    """The recordings of a Kaldi ``wav.scp``: ``id path`` a line."""
+    """Recordings of a Kaldi ``wav.scp``: ``id path`` in each line."""
     for number, line in _lines(path):
         name, entry, *_ = [*line.split(maxsplit=1), ""]
         if entry.startswith("|") or entry.endswith("|"):
-            yield _broken(
+            yield _failed(
                 path,
-                "the entry is a command; a list of recordings may come from anywhere, so commands "
-                "in it are never run",
+                "the entry is a command; lists of recordings may come from others, so commands in "
+                "them are never run",
                 number,
                 name,
                 "run it once and list the file it writes",
             )
         elif not entry:
-            yield _broken(path, "expected 'id path'", number, name)
+            yield _failed(path, "expected 'id path'", number, name)
         else:
-            yield Recording(_clean(name), _located(entry, path))
+            yield Recording(_clean_id(name), _resolved(entry, path))
 
 
 def _kaldi_folder(folder: Path) -> Iterator[Recording]:
-    """The utterances of a Kaldi data folder: those of ``segments``, else whole recordings."""
+    """Utterances of a Kaldi data folder: those of ``segments``, else whole recordings."""
     whole = _wav_scp(folder / "wav.scp")
     segments = folder / "segments"
     if not segments.exists():
@@ -151,74 +152,71 @@ def _kaldi_folder(folder: Path) -> Iterator[Recording]:
         return
     by_id = {recording.id: recording for recording in whole}
     for number, line in _lines(segments):
-        fields = line.split()
+        name, *fields = line.split()
         try:
-            name, source, start, end = (
-                fields[0],
-                by_id[fields[1]],
-                float(fields[2]),
-                float(fields[3]),
-            )
+            recording, start, end = by_id[fields[0]], float(fields[1]), float(fields[2])
         except (IndexError, KeyError, ValueError):
             reason = "expected 'id recording start end', of a recording in wav.scp"
-            yield _broken(segments, reason, number, fields[0])
+            yield _failed(segments, reason, number, name)
             continue
         if not 0 <= start < end < math.inf:
-            yield _broken(segments, "a segment ends before it begins", number, name)
+            yield _failed(segments, "a segment ends before it begins", number, name)
             continue
-        yield dataclasses.replace(source, id=_clean(name), offset=start, duration=end - start)
+        yield dataclasses.replace(recording, id=_clean_id(name), offset=start, duration=end - start)
 
 
 def _manifest(path: Path) -> Iterator[Recording]:
-    """The entries of a Lhotse manifest of recordings or cuts, one JSON object a line."""
+    """Entries of a Lhotse manifest of recordings or cuts: a JSON object in each line."""
     for number, line in _lines(path):
         try:
             data = json.loads(line)
-            parts = list(_parts(data))
+            parts = list(_nested_objects(data))
             sources = (source for part in parts for source in part.get("sources", ()))
-            refusal = next(filter(None, map(_refusal, sources)), None)
-            if refusal is not None:
-                yield _broken(path, refusal, number, str(data.get("id", "")))
+            problem = next(filter(None, map(_source_problem, sources)), None)
+            if problem is not None:
+                yield _failed(path, problem, number, str(data.get("id", "")))
                 continue
-            # Lhotse makes room for what a rate says before it looks at the sound.
-            if any(part["sampling_rate"] not in RATES for part in parts if "sampling_rate" in part):
+            # Lhotse allocates memory for the rate before it opens the sound file.
+            if any(
+                part["sampling_rate"] not in SAMPLE_RATES
+                for part in parts
+                if "sampling_rate" in part
+            ):
                 raise ValueError("a sampling rate is not one of sound")
             item = deserialize_item(data)
             if not isinstance(item, (lhotse.Recording, Cut)):
                 raise TypeError("expected a recording or a cut")
-            recording = _described(item, path)
-        except Exception as error:  # Lhotse raises whatever a missing or wrong field leads to
-            recording = _broken(
+            recording = _from_manifest(item, path)
+        except Exception as error:  # of any kind, depending on the missing or wrong field
+            recording = _failed(
                 path, f"not an entry of a Lhotse manifest: {_reason(error)}", number
             )
         yield recording
 
 
-def _described(item: lhotse.Recording | Cut, path: Path) -> Recording:
-    """An entry of a manifest, if its fields are what Lhotse takes them for without a look."""
+def _from_manifest(item: lhotse.Recording | Cut, path: Path) -> Recording:
+    """Recording of a manifest's entry, whose fields' types and ranges Lhotse has not checked."""
     start, rate = getattr(item, "start", 0.0), item.sampling_rate
     if not isinstance(item.id, str) or not isinstance(rate, int):
         raise TypeError("an id is a string, a sampling rate an integer")
     if not all(isinstance(seconds, int | float) for seconds in (start, item.duration)):
         raise TypeError("start and duration are seconds")
     if not (0 <= start < math.inf and 0 < item.duration < math.inf):
-        raise ValueError("a start is not below 0 s, and a duration is above")
-    return Recording(_clean(item.id), path, start, item.duration, item)
+        raise ValueError("a start must be at least 0 s, and a duration above 0 s")
+    return Recording(_clean_id(item.id), path, start, item.duration, item)
 
 
-def _parts(data: Any) -> Iterator[dict[str, Any]]:
-    """A manifest's entry and all objects in it: tracks, recordings, reverberations."""
-    if isinstance(data, list):
-        for value in data:
-            yield from _parts(value)
-    elif isinstance(data, dict):
+def _nested_objects(data: Any) -> Iterator[dict[str, Any]]:
+    """All objects in a manifest's entry, itself included: tracks, recordings, reverberations."""
+    if isinstance(data, dict):
         yield data
-        for value in data.values():
-            yield from _parts(value)
+    values = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    for value in values:
+        yield from _nested_objects(value)
 
 
-def _refusal(source: dict[str, Any]) -> str | None:
-    """Why a source is not read: manifests may come from anywhere, so nothing is run or fetched."""
+def _source_problem(source: dict[str, Any]) -> str | None:
+    """Reason not to read a source; manifests may come from others, so nothing is run or fetched."""
     place = str(source["source"])
     if source["type"] != "file" or "://" in place:
         return f"a source of type {source['type']!r} is not read, only files are"
@@ -228,15 +226,15 @@ def _refusal(source: dict[str, Any]) -> str | None:
 
 
 def unsafe_name_reason(place: str) -> str | None:
-    """Why Lhotse may not be given the name of a file to read: it gives some to a shell."""
+    """Reason not to let Lhotse read a file, since it passes some names to a shell."""
     if place.lower().endswith((".opus", ".sph")) and shlex.quote(place) != place:
-        return f"Lhotse would hand this name to a shell: {place}"
+        return f"Lhotse would pass this name to a shell: {place}"
     return None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not empty, with their numbers; file names in any encoding survive."""
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe may never say a word
+    """Lines that are not empty, with their numbers; file names may be in any encoding."""
+    if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe could wait for ever
         raise ValueError("not a regular file")
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8", errors="surrogateescape") as stream:
@@ -245,22 +243,24 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
-def _located(entry: str, listed_in: Path) -> Path:
+def _resolved(entry: str, listed_in: Path) -> Path:
+    """Path of an entry, relative to the working folder, or else to its list's folder."""
     beside = listed_in.parent / entry
     return beside if not os.path.exists(entry) and os.path.exists(beside) else Path(entry)
 
 
-def _broken(
+def _failed(
     path: Path, reason: str, line: int | None = None, name: str = "", remedy: str | None = None
 ) -> Recording:
+    """Recording whose loading raises this error."""
     name = name or (path.stem if line is None else f"{path.stem}:{line}")
     return Recording(
-        _clean(name), path, error=AudioError(reason, path=path, line=line, remedy=remedy)
+        _clean_id(name), path, error=AudioError(reason, path=path, line=line, remedy=remedy)
     )
 
 
-def _clean(name: str) -> str:
-    """A name that can stand in a line of UTF-8 text, without spaces and control characters."""
+def _clean_id(name: str) -> str:
+    """Valid UTF-8 id of a recording: spaces and control characters become underscores."""
     name = "_".join(name.encode("utf-8", errors="replace").decode("utf-8").split())
     return "".join("_" if unicodedata.category(c) == "Cc" else c for c in name) or "_"
 

@@ -1,4 +1,4 @@
-"""Resampling: whole recordings, and long ones block by block."""
+"""Resampling of whole recordings, and of long ones block by block."""
 
 from __future__ import annotations
 
@@ -11,43 +11,46 @@ from torch import Tensor
 
 
 def resample(samples: Tensor, source: int, target: int) -> Tensor:
-    """Samples ``(n,)`` at ``source`` Hz as float32 samples at ``target`` Hz.
+    """Convert samples ``(n,)`` from ``source`` Hz to ``target`` Hz, as float32.
 
-    The filter's size grows with the two rates over their greatest common divisor.  Where that is
-    small, as for 44101 and 16000, the source counts as the nearest multiple of 10 Hz (100 Hz from
-    48 kHz): that moves a time by less than 0.1 % at 8 kHz and above.
+    The size of the filter is proportional to the two rates over their greatest common divisor.
+    Where that divisor is small, as for 44101 and 16000, the source rate is rounded to a multiple
+    of 10 Hz (100 Hz from 48 kHz on): times change by less than 0.1 % at 8 kHz and above.
     """
-    source = _nominal(source, target)
-    return samples if source == target else get_or_create_resampler(source, target)(samples)
+    source = _rounded_rate(source, target)
+    if source == target:
+        return samples
+    resampled: Tensor = get_or_create_resampler(source, target)(samples)
+    return resampled
 
 
 def resample_blocks(blocks: Iterator[Tensor], source: int, target: int) -> Iterator[Tensor]:
-    """Consecutive blocks of one recording, resampled as if they were one.
+    """Convert consecutive blocks of one recording, with the result of converting them as a whole.
 
-    A sample of the result depends on the few around it. Those before a block are kept from the
-    one before, and what lacks those after it waits for the next.
+    A sample of the result depends on a few samples before and after it: those before are kept from
+    the last block, and results whose samples after are missing wait for the next block.
     """
-    source = _nominal(source, target)
+    source = _rounded_rate(source, target)
     if source == target:
         yield from blocks
         return
     resampler = get_or_create_resampler(source, target)
-    step = source // math.gcd(source, target)  # a whole number of samples of the result
-    reach = math.ceil((resampler.width + step) / step) * step
-    held = torch.zeros(0)
-    done = 0  # samples of `held` whose result has been given out
+    step = source // math.gcd(source, target)  # equals a whole number of samples of the result
+    context = math.ceil((resampler.width + step) / step) * step
+    buffer = torch.zeros(0)
+    converted = 0  # samples of the buffer whose result has been yielded
     block = next(blocks, None)
     while block is not None:
-        held = torch.cat([held, block])
+        buffer = torch.cat([buffer, block])
         block = next(blocks, None)
-        ready = len(held) if block is None else (len(held) - reach) // step * step
-        if ready > done:
-            first, last = (-(-n * target // source) for n in (done, ready))
-            yield resampler(held)[first:last]
-            kept = min(reach, ready)  # a multiple of step
-            held, done = held[ready - kept :], kept
+        ready = len(buffer) if block is None else (len(buffer) - context) // step * step
+        if ready > converted:
+            first, last = (-(-n * target // source) for n in (converted, ready))
+            yield resampler(buffer)[first:last]
+            kept = min(context, ready)  # a multiple of step
+            buffer, converted = buffer[ready - kept :], kept
 
 
-def _nominal(source: int, target: int) -> int:
+def _rounded_rate(source: int, target: int) -> int:
     step = 10 if source < 48000 else 100
     return source if math.gcd(source, target) >= step else round(source / step) * step

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lhotse.cut import Cut
 
-from asr_hlg.acoustic import Conformer, ConformerModel, NetworkModel
+from asr_hlg.acoustic import NetworkModel
 from asr_hlg.acoustic.network import Network
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import Recording
@@ -64,7 +64,7 @@ def acoustic_model(network: Network, device: str | torch.device = "cpu") -> Netw
     """Wrap a network as the acoustic model that decodes with it, in evaluation mode."""
     if isinstance(network, Transducer):
         return Recogniser(network, device)
-    return (ConformerModel if isinstance(network, Conformer) else NetworkModel)(network, device)
+    return NetworkModel(network, device)
 
 
 def posteriors_of(

@@ -27,7 +27,7 @@ MAX_SECONDS = 30.0
 
 CHUNK = 26.0
 """Seconds of a long recording that the acoustic model hears at a time; with the context and the
-margins that it adds, one window of :class:`~asr_hlg.acoustic.ConformerModel`."""
+margins that it adds, one window of :class:`~asr_hlg.acoustic.NetworkModel`."""
 
 CONTEXT = 3.0
 """Seconds that it hears more on both sides."""

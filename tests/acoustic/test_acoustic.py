@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg import acoustic
-from asr_hlg.acoustic import ConformerModel, hama
-from asr_hlg.acoustic.runtime import Session
+from asr_hlg.acoustic import NetworkModel, hama
+from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.errors import AudioError, ModelError, OptionError
 from asr_hlg.lexicon.phones import ARPABET
 
@@ -30,9 +30,9 @@ def read(paths) -> list[torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def model() -> ConformerModel:
+def model() -> NetworkModel:
     loaded = acoustic.load("hama")
-    assert isinstance(loaded, ConformerModel)
+    assert isinstance(loaded, NetworkModel)
     return loaded
 
 
@@ -161,7 +161,7 @@ def test_batches_of_the_gpu_come_back_in_order(model, monkeypatch):
 def test_any_length_has_frames(lengths):
     network = acoustic.Conformer(acoustic.ConformerConfig(("<blk>", "a"), num_blocks=1)).eval()
     waveforms = [torch.randn(length) for length in lengths]
-    posteriors = ConformerModel(network).posteriors(waveforms, 16000)
+    posteriors = NetworkModel(network).posteriors(waveforms, 16000)
     assert posteriors.lengths.tolist() == [length // 160 // 2 + 1 for length in lengths]
     for row, length in zip(posteriors.log_probs, posteriors.lengths, strict=True):
         assert row[:length].isfinite().all()
@@ -238,8 +238,8 @@ def test_onnxruntime_changes_nothing_but_the_time(model, monkeypatch):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     waveforms = read(EXAMPLES[:3])
     ours = model.posteriors(waveforms, 16000)
-    assert isinstance(model._forward, Session)
-    plain = ConformerModel(model.network)
+    assert isinstance(model._forward, OnnxSession)
+    plain = NetworkModel(model.network)
     expected = plain.posteriors(waveforms, 16000)
     assert plain._forward is model.network
     assert ours.lengths.tolist() == expected.lengths.tolist()

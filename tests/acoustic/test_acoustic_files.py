@@ -78,7 +78,7 @@ def test_what_is_saved_loads_as_it_was(tmp_path, merge):
     waveforms = noise(8000, 5000)
     same(
         loaded.posteriors(waveforms, 16000),
-        acoustic.ConformerModel(model, frozen=True).posteriors(waveforms, 16000),
+        acoustic.NetworkModel(model, frozen=True).posteriors(waveforms, 16000),
         0.0,
     )
 
@@ -109,7 +109,7 @@ def test_weights_that_do_not_fit_are_an_error(tmp_path):
         contents = dict(arrays)
     contents["projection.bias"] = np.zeros(7, np.float32)
     np.savez(tmp_path / "wrong.npz", **contents)
-    with pytest.raises(ModelError, match="not a Conformer of ours"):
+    with pytest.raises(ModelError, match="not a saved Conformer"):
         acoustic.load(tmp_path / "wrong.npz")
     contents["conformer.json"] = np.array('{"tokens": ["a"], "size": 3}')
     np.savez(tmp_path / "unknown.npz", **contents)

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 
 from asr_hlg import acoustic
 from asr_hlg.acoustic import hama, nets
-from asr_hlg.acoustic.nets.layers import Recurrent, TimeConvolution
+from asr_hlg.acoustic.nets.layers import LstmLayer, TimeConvolution
 from asr_hlg.errors import ModelError
 
 TOKENS = ("<blk>", "a", "b", "c")
@@ -157,7 +157,7 @@ def test_a_time_convolution_is_its_sum(causal):
 
 def test_both_directions_equal_packed_sequences():
     torch.manual_seed(1)
-    layer = Recurrent(6, 5, bidirectional=True, dropout=0.0).eval()
+    layer = LstmLayer(6, 5, bidirectional=True, dropout=0.0).eval()
     packed = torch.nn.LSTM(6, 5, batch_first=True, bidirectional=True)
     for name, weight in layer.forwards.named_parameters():
         packed.get_parameter(name).data = weight.data
@@ -482,7 +482,7 @@ def test_descriptions_give_size_and_frame_rate():
         ("tdnn", {"dilations": [0]}, "positive"),
         ("tdnn", {"dilations": [2**63 - 1]}, "at most 10,000"),
         ("tdnn", {"fbank": {"frame_shift": 1e-320}}, "a frame shift is between"),
-        ("tdnn", {"subsampling": 6}, "frames unseen"),
+        ("tdnn", {"subsampling": 6}, "skip frames"),
         ("tdnn", {"kernel": 4}, "odd"),
         ("tdnn", {"causal_layers": 9}, "from 0 to 6"),
         ("blstm", {"context": -1}, "context"),
@@ -490,7 +490,7 @@ def test_descriptions_give_size_and_frame_rate():
         ("cnn_lstm", {"kernel_bands": 4}, "odd"),
         ("cnn", {"channels": 0}, "positive"),
         ("cnn", {"dropout": 1.0}, "probability below 1"),
-        ("cnn", {"subsampling": 0}, "at least 1"),
+        ("cnn", {"subsampling": 0}, "subsampling must be positive"),
         ("conformer", {"num_heads": 0}, "positive"),
         ("conformer", {"dropout": -0.5}, "probability below 1"),
         ("conformer", {"merge": (0, 1, 2, 3, 4)}, "column that no token has"),

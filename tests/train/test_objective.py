@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from asr_hlg.acoustic import Conformer, ConformerConfig, ConformerModel
+from asr_hlg.acoustic import Conformer, ConformerConfig, NetworkModel
 from asr_hlg.data import Batch
 from asr_hlg.train import FrameObjective
 
@@ -25,7 +25,7 @@ def test_training_adds_the_silence_that_decoding_adds():
     torch.manual_seed(0)
     network = Conformer(ConformerConfig(("<blk>", "a", "b"), dim=16, num_blocks=2, ffn_dim=32))
     waveforms = [torch.randn(9_000) / 10, torch.randn(7_003) / 10]
-    posteriors = ConformerModel(network).posteriors(waveforms, 16000)
+    posteriors = NetworkModel(network).posteriors(waveforms, 16000)
     batch = Batch(
         ids=("one", "two"),
         inputs=pad_sequence(waveforms, batch_first=True),

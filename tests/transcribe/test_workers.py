@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from asr_hlg.acoustic import AcousticModel, ConformerModel
+from asr_hlg.acoustic import AcousticModel, NetworkModel
 from asr_hlg.acoustic.conformer import Conformer, ConformerConfig
 from asr_hlg.audio import recordings
 from asr_hlg.errors import AudioError, OptionError, WorkerError
@@ -170,12 +170,12 @@ def test_beams_narrow_until_the_memory_suffices(cat_hat, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def conformer() -> ConformerModel:
+def conformer() -> NetworkModel:
     torch.manual_seed(0)
     config = ConformerConfig(
         ("<blk>", "a", "b"), dim=16, num_blocks=1, num_heads=2, ffn_dim=16, kernel=7
     )
-    return ConformerModel(Conformer(config))
+    return NetworkModel(Conformer(config))
 
 
 def blocks_of(samples: torch.Tensor, size: int):

@@ -106,7 +106,7 @@ def test_saved_and_loaded(tmp_path, prediction):
 
 def test_a_file_of_another_network_is_refused(tmp_path):
     nets.create("tdnn", TOKENS, dim=8, fbank={"num_filters": 8}).save(tmp_path / "tdnn.npz")
-    with pytest.raises(ModelError, match="not a Transducer of ours"):
+    with pytest.raises(ModelError, match="not a saved Transducer"):
         Transducer.load(tmp_path / "tdnn.npz")
 
 

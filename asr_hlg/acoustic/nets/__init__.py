@@ -1,15 +1,16 @@
-"""Neural networks to train: the families that led here, under one interface.
+"""Neural networks that ``asr-hlg train`` trains, all with one interface.
 
 =============  ====================================================================  ============
-kind           what it is                                                            takes
+kind           layers                                                                input
 =============  ====================================================================  ============
 ``cnn``        convolutions over time and frequency, then over time                  filter banks
-``cnn_lstm``   the same beginning, then LSTMs: Deep Speech 2 (Amodei et al. 2016)    filter banks
+``cnn_lstm``   convolutions over time and frequency, then LSTMs: Deep Speech 2       filter banks
+               (Amodei et al. 2016)
 ``blstm``      feed-forward layers around a bidirectional LSTM: Deep Speech          filter banks
                (Hannun et al. 2014)
 ``tdnn``       dilated convolutions over time (Peddinti et al. 2015)                 filter banks
-``conformer``  convolutions and attention (Gulati et al. 2020); the pretrained       waveforms
-               model is one
+``conformer``  convolutions and attention (Gulati et al. 2020), as in the            waveforms
+               pretrained model
 =============  ====================================================================  ============
 
 >>> network = create("tdnn", tokens=("<blk>", "one", "two"), fbank={"num_filters": 40})
@@ -20,13 +21,13 @@ kind           what it is                                                       
 ((1, 34, 3), [34])
 >>> network.save("digits.npz"); export(network, "digits.onnx")
 
-All normalise their features by :meth:`~asr_hlg.acoustic.network.FbankNetwork.normalise_with` (the
-Conformer needs none), take a function for SpecAugment as ``augment``, and give the same for an
-utterance whatever it is padded with.
+All but the Conformer, which needs none, normalise their features by
+:meth:`~asr_hlg.acoustic.network.FbankNetwork.normalise_with`.  All call ``augment``, a function for
+SpecAugment, in training, and give the same results for an utterance with any padding.
 """
 
 from asr_hlg.acoustic.nets.registry import KINDS, create, network_class
-from asr_hlg.acoustic.nets.store import TRANSDUCER, export, kind_of, load
+from asr_hlg.acoustic.nets.store import TRANSDUCER, export, load, network_kind
 from asr_hlg.acoustic.network import FbankNetwork, Network
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
     "Network",
     "create",
     "export",
-    "kind_of",
     "load",
     "network_class",
+    "network_kind",
 ]

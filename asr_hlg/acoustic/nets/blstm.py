@@ -1,9 +1,9 @@
-"""A bidirectional LSTM between feed-forward layers.
+"""Bidirectional LSTM between feed-forward layers: Deep Speech.
 
 The network of Hannun et al., "Deep Speech: Scaling up end-to-end speech recognition" (2014): three
-feed-forward layers with clipped ReLUs, of which the first sees some frames on either side, one
-layer that reads the utterance in both directions, and one more feed-forward layer.  Their recurrent
-layer has no gates; here it is an LSTM, which learns sooner, and layers are normalised.
+feed-forward layers with clipped ReLUs, of which the first combines several frames, a bidirectional
+recurrent layer, and one more feed-forward layer.  The paper's recurrent layer has no gates; here it
+is an LSTM, which needs fewer training steps, and layers are normalised.
 """
 
 from __future__ import annotations
@@ -12,68 +12,68 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from asr_hlg.acoustic.config import FbankConfig, check
-from asr_hlg.acoustic.nets.layers import Recurrent, TimeConvolution
+from asr_hlg.acoustic.config import Count, FbankConfig, Size
+from asr_hlg.acoustic.nets.layers import LstmLayer, TimeConvolution
 from asr_hlg.acoustic.network import FbankNetwork
 
 
 @dataclass(frozen=True)
 class BlstmConfig(FbankConfig):
-    """The shape of a :class:`Blstm`; see also :class:`~asr_hlg.acoustic.config.FbankConfig`.
+    """Configuration of a :class:`Blstm`; see also :class:`~asr_hlg.acoustic.config.FbankConfig`.
 
     Attributes
     ----------
     context : int
-        Frames on either side that the first layer sees.
+        Frames before and after the current one that the first layer combines with it.
     hidden, num_feed_forward : int
-        Width of the feed-forward layers, and how many stand before the LSTM, at least one.
+        Width of the feed-forward layers, and how many precede the LSTM.
     dim, num_layers : int
-        Width of the LSTMs, and how many follow each other.  One feed-forward layer and two or
-        more LSTMs make the plain stacked BLSTM.
+        Width of the LSTMs, and their number.  One feed-forward layer and two or more LSTMs make
+        the usual stacked BLSTM.
     """
 
-    context: int = 5
-    hidden: int = 512
-    num_feed_forward: int = 3
-    dim: int = 256
-    num_layers: int = 1
+    context: Count = 5
+    hidden: Size = 512
+    num_feed_forward: Size = 3
+    dim: Size = 256
+    num_layers: Size = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = (self.hidden, self.num_feed_forward, self.dim, self.num_layers)
-        check(min(sizes) > 0, "widths and numbers of layers are positive")
-        check(self.context >= 0, f"context is a number of frames, not {self.context}")
-        check(2 * self.context + 1 >= self.subsampling, "subsampling would skip frames unseen")
+        self.check_first_kernel(2 * self.context + 1)
 
 
 class Blstm(FbankNetwork):
-    """Deep Speech 1: feed-forward layers, a bidirectional LSTM, a feed-forward layer."""
+    """Deep Speech: feed-forward layers, a bidirectional LSTM, a feed-forward layer."""
 
     kind = "blstm"
     config_class = BlstmConfig
 
     def __init__(self, config: BlstmConfig):
         super().__init__(config, config.hidden)
-        filters, hidden, dropout = config.fbank.num_filters, config.hidden, config.dropout
-        kernels = [2 * config.context + 1] + [1] * (config.num_feed_forward - 1)
-        self.feed_forward = nn.ModuleList(
-            TimeConvolution(
-                hidden if k else filters,
-                hidden,
-                kernel,
-                stride=1 if k else config.subsampling,
-                dropout=dropout,
-            )
-            for k, kernel in enumerate(kernels)
+        hidden, dropout = config.hidden, config.dropout
+        first = TimeConvolution(
+            config.fbank.num_filters,
+            hidden,
+            2 * config.context + 1,
+            stride=config.subsampling,
+            dropout=dropout,
         )
+        others = (
+            TimeConvolution(hidden, hidden, 1, dropout=dropout)
+            for _ in range(config.num_feed_forward - 1)
+        )
+        self.feed_forward = nn.ModuleList([first, *others])
         widths = [hidden] + [config.dim] * (config.num_layers - 1)
-        self.layers = nn.ModuleList(Recurrent(width, config.dim, True, dropout) for width in widths)
+        self.layers = nn.ModuleList(LstmLayer(width, config.dim, True, dropout) for width in widths)
         self.last = TimeConvolution(config.dim, hidden, 1, dropout=dropout)
 
     def encoder(self, features: Tensor, lengths: Tensor) -> Tensor:
-        x = features
+        """Normalised filter banks to hidden features ``(B, frames, hidden)``."""
+        x: Tensor = features
         for feed_forward in self.feed_forward:
             x, lengths = feed_forward(x, lengths)
         for layer in self.layers:
             x = layer(x, lengths)
-        return self.last(x, lengths)[0]
+        x, lengths = self.last(x, lengths)
+        return x

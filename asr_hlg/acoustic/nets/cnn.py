@@ -1,8 +1,8 @@
-"""Convolutions over time and frequency, then convolutions over time, or LSTMs.
+"""Convolutions over time and frequency, followed by convolutions over time or by LSTMs.
 
-The second is the network of Amodei et al., "Deep Speech 2" (2016): convolutions over the
-spectrogram, recurrent layers, a linear one.  The first keeps their beginning and goes on with
-convolutions alone, which train faster and can be computed as sound arrives.
+With LSTMs this is the network of Amodei et al., "Deep Speech 2" (2016): convolutions over the
+spectrogram, recurrent layers, a linear layer.  With convolutions only, training is faster, and a
+streaming recogniser can compute the network as sound arrives.
 """
 
 from __future__ import annotations
@@ -10,88 +10,149 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from asr_hlg.acoustic.config import FbankConfig, check
-from asr_hlg.acoustic.nets.layers import Front, Recurrent, TimeConvolution, context
+from asr_hlg.acoustic.config import FbankConfig, OddSize, Size
+from asr_hlg.acoustic.nets.layers import (
+    LstmLayer,
+    TimeConvolution,
+    clipped_relu,
+    padding_mask,
+    receptive_field,
+    strided_lengths,
+)
 from asr_hlg.acoustic.network import FbankNetwork
 
 
 @dataclass(frozen=True)
-class FrontConfig(FbankConfig):
-    """What both networks say of their first two layers, those over time and frequency.
+class FrontEndConfig(FbankConfig):
+    """Configuration of the two layers over time and frequency, with which both networks begin.
 
     Attributes
     ----------
     channels : int
-        Of both layers.
+        Channels of both layers.
     kernel_frames, kernel_bands : int
-        Frames and bands that a kernel of the first layer combines, odd numbers; of the second
-        layer, which sees every other band, half the bands.
+        Frames and bands that a kernel of the first layer combines.  A kernel of the second layer,
+        whose input has half as many bands, combines half as many.
     """
 
-    channels: int = 32
-    kernel_frames: int = 11
-    kernel_bands: int = 21
+    channels: Size = 32
+    kernel_frames: OddSize = 11
+    kernel_bands: OddSize = 21
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = (self.channels, self.kernel_frames, self.kernel_bands)
-        check(min(sizes) > 0, "sizes of layers and kernels are positive")
-        odd = self.kernel_frames % 2 == self.kernel_bands % 2 == 1
-        check(odd, "kernels are odd numbers")
-        check(self.kernel_frames >= self.subsampling, "subsampling would skip frames unseen")
+        self.check_first_kernel(self.kernel_frames)
+
+
+class TimeFrequencyConvolution(nn.Module):
+    """Convolution over time and frequency, and clipped ReLU; every second band is kept.
+
+    Parameters
+    ----------
+    channels, channels_out : int
+        Channels of input and output.
+    kernel_frames, kernel_bands : int
+        Frames and bands that it combines, both odd.
+    stride : int
+        Frames from one output frame to the next.
+    causal : bool
+        As for :class:`~asr_hlg.acoustic.nets.layers.TimeConvolution`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        channels_out: int,
+        kernel_frames: int,
+        kernel_bands: int,
+        stride: int,
+        causal: bool,
+    ):
+        super().__init__()
+        self.stride = stride
+        self.right_context = 0 if causal else kernel_frames // 2
+        self.left_context = kernel_frames - 1 - self.right_context
+        self.bands = kernel_bands // 2
+        self.convolution = nn.Conv2d(
+            channels, channels_out, (kernel_frames, kernel_bands), (stride, 2)
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, channels, frames, bands)`` and frames ``(B,)``, before and after."""
+        x = x.masked_fill(padding_mask(lengths, x.shape[2])[:, None], 0.0)
+        edges = (self.bands, self.bands, self.left_context, self.right_context)
+        x = clipped_relu(self.convolution(F.pad(x, edges)))
+        return x, strided_lengths(lengths, self.stride)
+
+
+class FrontEnd(nn.Module):
+    """First part of Deep Speech 2: two layers over time and frequency, and normalisation."""
+
+    def __init__(self, config: FrontEndConfig, causal: bool = False):
+        super().__init__()
+        channels, frames, bands = config.channels, config.kernel_frames, config.kernel_bands
+        half = bands // 2 // 2 * 2 + 1
+        self.first = TimeFrequencyConvolution(
+            1, channels, frames, bands, config.subsampling, causal
+        )
+        self.second = TimeFrequencyConvolution(channels, channels, frames, half, 1, causal)
+        self.width = channels * -(-config.fbank.num_filters // 4)
+        self.norm = nn.LayerNorm(self.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, frames, bands)`` to ``(B, frames / subsampling, width)``, and frames ``(B,)``."""
+        x, lengths = self.first(x[:, None], lengths)
+        x, lengths = self.second(x, lengths)
+        return self.dropout(self.norm(x.transpose(1, 2).flatten(2))), lengths
 
 
 @dataclass(frozen=True)
-class CnnConfig(FrontConfig):
-    """The shape of a :class:`Cnn`; see also :class:`FrontConfig`.
+class CnnConfig(FrontEndConfig):
+    """Configuration of a :class:`Cnn`; see also :class:`FrontEndConfig`.
 
     Attributes
     ----------
     dim, num_layers, kernel : int
-        Width of the layers over time, how many there are, and frames that each combines (odd).
+        Width of the layers over time, their number, and the frames that each combines.
     causal : bool
-        No layer sees later frames than its own: for recognition while somebody speaks.
+        No layer uses later frames than the current one, so that recognition can run while
+        somebody speaks.
     """
 
-    kernel_frames: int = 5
-    kernel_bands: int = 9
-    dim: int = 256
-    num_layers: int = 6
-    kernel: int = 7
+    kernel_frames: OddSize = 5
+    kernel_bands: OddSize = 9
+    dim: Size = 256
+    num_layers: Size = 6
+    kernel: OddSize = 7
     causal: bool = False
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.dim > 0 and self.num_layers > 0, "sizes of layers are positive")
-        check(self.kernel > 0 and self.kernel % 2 == 1, "kernels are odd numbers")
 
 
 class Cnn(FbankNetwork):
-    """Two convolutions over time and frequency, then residual ones over time."""
+    """Two convolutions over time and frequency, then residual convolutions over time."""
 
     kind = "cnn"
     config_class = CnnConfig
 
     def __init__(self, config: CnnConfig):
         super().__init__(config, config.dim)
-        self.front = _front(config, config.causal)
-        self.bottleneck = nn.Linear(self.front.width, config.dim)
+        dim, causal = config.dim, config.causal
+        self.front = FrontEnd(config, causal)
+        self.bottleneck = nn.Linear(self.front.width, dim)
         self.layers = nn.ModuleList(
-            TimeConvolution(
-                config.dim,
-                config.dim,
-                config.kernel,
-                causal=config.causal,
-                dropout=config.dropout,
-            )
+            TimeConvolution(dim, dim, config.kernel, causal=causal, dropout=config.dropout)
             for _ in range(config.num_layers)
         )
-        order = [self.front.first, self.front.second, *self.layers]
-        self.left_context, self.right_context = context(order)
+        self.left_context, self.right_context = receptive_field(
+            [self.front.first, self.front.second, *self.layers]
+        )
 
     def encoder(self, features: Tensor, lengths: Tensor) -> Tensor:
-        x, lengths = self.front(features, lengths)
+        """Normalised filter banks to hidden features ``(B, frames, dim)``."""
+        x: Tensor = features
+        x, lengths = self.front(x, lengths)
         x = self.bottleneck(x)
         for layer in self.layers:
             y, lengths = layer(x, lengths)
@@ -100,25 +161,21 @@ class Cnn(FbankNetwork):
 
 
 @dataclass(frozen=True)
-class CnnLstmConfig(FrontConfig):
-    """The shape of a :class:`CnnLstm`; see also :class:`FrontConfig`.
+class CnnLstmConfig(FrontEndConfig):
+    """Configuration of a :class:`CnnLstm`; see also :class:`FrontEndConfig`.
 
     Attributes
     ----------
     dim, num_layers : int
-        Width of the LSTMs, and how many follow each other.
+        Width of the LSTMs, and their number.
     bidirectional : bool
-        Whether each layer also reads the utterance from its end.  Without, a frame depends on
-        ``right_context`` later frames only.
+        Whether each layer also runs from the utterance's end to its beginning.  Without this, a
+        frame depends on ``right_context`` later frames only.
     """
 
-    dim: int = 256
-    num_layers: int = 3
+    dim: Size = 256
+    num_layers: Size = 3
     bidirectional: bool = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.dim > 0 and self.num_layers > 0, "sizes of layers are positive")
 
 
 class CnnLstm(FbankNetwork):
@@ -129,29 +186,18 @@ class CnnLstm(FbankNetwork):
 
     def __init__(self, config: CnnLstmConfig):
         super().__init__(config, config.dim)
-        self.front = _front(config, causal=False)
-        widths = [self.front.width] + [config.dim] * config.num_layers
+        self.front = FrontEnd(config)
+        widths = [self.front.width] + [config.dim] * (config.num_layers - 1)
         self.layers = nn.ModuleList(
-            Recurrent(width, config.dim, config.bidirectional, config.dropout)
-            for width in widths[:-1]
+            LstmLayer(width, config.dim, config.bidirectional, config.dropout) for width in widths
         )
         if not config.bidirectional:
-            _, self.right_context = context([self.front.first, self.front.second])
+            _, self.right_context = receptive_field([self.front.first, self.front.second])
 
     def encoder(self, features: Tensor, lengths: Tensor) -> Tensor:
-        x, lengths = self.front(features, lengths)
+        """Normalised filter banks to hidden features ``(B, frames, dim)``."""
+        x: Tensor = features
+        x, lengths = self.front(x, lengths)
         for layer in self.layers:
             x = layer(x, lengths)
         return x
-
-
-def _front(config: FrontConfig, causal: bool) -> Front:
-    return Front(
-        config.fbank.num_filters,
-        config.channels,
-        config.kernel_frames,
-        config.kernel_bands,
-        config.subsampling,
-        causal,
-        config.dropout,
-    )

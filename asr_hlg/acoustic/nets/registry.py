@@ -1,4 +1,4 @@
-"""The networks by name."""
+"""Network classes by the names that configurations give them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from asr_hlg.settings import nearest, section
 KINDS: dict[str, type[Network]] = {
     network.kind: network for network in (Cnn, CnnLstm, Blstm, Tdnn, Conformer)
 }
+"""The class of each kind of network."""
 
 
 def create(kind: str, tokens: Sequence[str], **fields: Any) -> Network:
@@ -34,7 +35,7 @@ def create(kind: str, tokens: Sequence[str], **fields: Any) -> Network:
     Raises
     ------
     ModelError
-        If the kind or a field is unknown, naming the nearest one, or a value does not fit.
+        If the kind or a field is unknown, naming the nearest one, or a value is out of range.
     """
     network = network_class(kind)
     values = {"tokens": tuple(tokens), **fields}
@@ -42,7 +43,7 @@ def create(kind: str, tokens: Sequence[str], **fields: Any) -> Network:
 
 
 def network_class(kind: str) -> type[Network]:
-    """The class of a kind of network."""
+    """Class of a kind of network; an unknown kind is a ModelError."""
     if kind not in KINDS:
         raise ModelError(f"unknown kind of network {kind!r}", remedy=nearest(kind, KINDS))
     return KINDS[kind]

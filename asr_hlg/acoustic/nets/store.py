@@ -1,4 +1,4 @@
-"""Networks in files: our own ``.npz``, and exports that other programs run."""
+"""Network files: this project's ``.npz``, and TorchScript and ONNX exports for other programs."""
 
 from __future__ import annotations
 
@@ -18,25 +18,22 @@ from asr_hlg.errors import ModelError
 
 _OPSET = 14
 
-
 TRANSDUCER = "transducer"
-"""The kind of :class:`asr_hlg.transducer.Transducer`, which hears no frame by itself."""
+"""Kind of :class:`asr_hlg.transducer.Transducer`, whose scores depend on the tokens before."""
 
 
-def kind_of(path: str | Path) -> str | None:
-    """Which kind of network an ``.npz`` file holds, a key of ``KINDS`` or ``TRANSDUCER``.
-
-    None if it holds something else.
+def network_kind(path: str | Path) -> str | None:
+    """Kind of the network in an ``.npz`` file: a key of ``KINDS``, ``TRANSDUCER``, or None.
 
     Raises
     ------
     ModelError
-        If it is no ``.npz`` file.
+        If it is not an ``.npz`` file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except Exception as error:  # zipfile has an error of its own for each version it cannot read
+    except Exception as error:  # zipfile raises several kinds of errors
         raise ModelError(f"not an .npz file: {error}", path=path) from None
     return next((kind for kind in (*KINDS, TRANSDUCER) if config_key(kind) + ".npy" in names), None)
 
@@ -47,12 +44,12 @@ def load(path: str | Path) -> Network:
     Raises
     ------
     ModelError
-        If the file holds none, or is damaged.
+        If the file holds none, holds a transducer, or is damaged.
     """
-    kind = kind_of(path)
+    kind = network_kind(path)
     if kind not in KINDS:
         raise ModelError(
-            "holds no network that hears frames by themselves",
+            "holds no network for CTC or hybrid decoding",
             path=path,
             remedy="write one with network.save()",
         )
@@ -68,21 +65,23 @@ def export(network: Network, path: str | Path) -> None:
     Parameters
     ----------
     network : Network
-        Stays as it is.
+        Is not changed.
     path : str or Path
         Ends in ``.pt`` (TorchScript) or ``.onnx``.
 
     Raises
     ------
     ModelError
-        If it ends otherwise, this version of torch cannot write it, or it is a transducer, which is
-        more than one network.
+        If the path ends otherwise, this version of torch cannot export the network, or it is a
+        transducer, which consists of several networks.
     """
     path = Path(path)
     if network.kind not in KINDS:
-        raise ModelError(f"a {network.kind} cannot be exported", path=path, remedy="save() it")
+        raise ModelError(
+            f"a {network.kind} cannot be exported", path=path, remedy="use network.save()"
+        )
     if path.suffix == ".pt":
-        torch.jit.script(_for_use(network)).save(str(path))
+        torch.jit.script(_for_inference(network)).save(str(path))
     elif path.suffix == ".onnx":
         path.write_bytes(onnx_bytes(network))
     else:
@@ -93,25 +92,25 @@ def export(network: Network, path: str | Path) -> None:
 
 
 def onnx_bytes(network: Network) -> bytes:
-    """What :func:`export` writes to an ``.onnx`` file.
+    """Content of the ONNX file of a network.
 
     Raises
     ------
     ModelError
-        If this version of torch cannot write it.
+        If this version of torch cannot export it.
     """
     fbank = network.config.fbank
     size, lengths = ((2, 50, fbank.num_filters), [50, 35]) if fbank else ((2, 8000), [8000, 5000])
-    # The exporter that newer versions prefer needs packages that this one does without.
-    options = {"dynamo": False}
-    known = inspect.signature(torch.onnx.export).parameters
+    # The default exporter of newer versions needs further packages.
+    parameters = inspect.signature(torch.onnx.export).parameters
+    options = {"dynamo": False} if "dynamo" in parameters else {}
     stream = io.BytesIO()
     with warnings.catch_warnings():
-        # It warns of batches of other sizes than the example's; every size is tested.
+        # It warns that other batch sizes than the example's may fail; tests cover them.
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
-                _for_use(network),
+                _for_inference(network),
                 (torch.zeros(size), torch.tensor(lengths)),
                 stream,
                 input_names=["inputs", "lengths"],
@@ -123,7 +122,7 @@ def onnx_bytes(network: Network) -> bytes:
                     "frames": {0: "batch"},
                 },
                 opset_version=_OPSET,
-                **{name: value for name, value in options.items() if name in known},
+                **options,
             )
         except (ImportError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
@@ -134,15 +133,15 @@ def onnx_bytes(network: Network) -> bytes:
     return stream.getvalue()
 
 
-def _for_use(network: Network) -> Network:
-    """A copy on the CPU, in evaluation mode and without what only training needs."""
-    twin = type(network)(network.config)
-    twin.load_state_dict(network.state_dict())
-    return twin.eval()
+def _for_inference(network: Network) -> Network:
+    """Copy of a network on the CPU, in evaluation mode and without augmentation."""
+    copy = type(network)(network.config)
+    copy.load_state_dict(network.state_dict())
+    return copy.eval()
 
 
 def _describe(network: Network, path: Path) -> None:
-    """Write what the exported file does not say."""
+    """Write the JSON file that :class:`asr_hlg.acoustic.external.Description` reads."""
     config = network.config
     description = {
         "tokens": config.tokens,

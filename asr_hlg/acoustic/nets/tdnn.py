@@ -1,8 +1,8 @@
-"""A time-delay neural network: dilated convolutions over time.
+"""Time-delay neural network: dilated convolutions over time.
 
 Peddinti et al., "A time delay neural network architecture for efficient modeling of long temporal
-contexts" (2015): each layer combines a few frames of the layer below, further apart the higher it
-stands, so that few multiplications see a long context.
+contexts" (2015): each layer combines a few frames of the layer below it, with a spacing that grows
+from layer to layer, so that few multiplications cover a long context.
 """
 
 from __future__ import annotations
@@ -11,49 +11,47 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from asr_hlg.acoustic.config import FbankConfig, check
-from asr_hlg.acoustic.nets.layers import TimeConvolution, context
+from asr_hlg.acoustic.config import FbankConfig, OddSize, Size, check
+from asr_hlg.acoustic.nets.layers import TimeConvolution, receptive_field
 from asr_hlg.acoustic.network import FbankNetwork
 
 
 @dataclass(frozen=True)
 class TdnnConfig(FbankConfig):
-    """The shape of a :class:`Tdnn`; see also :class:`~asr_hlg.acoustic.config.FbankConfig`.
+    """Configuration of a :class:`Tdnn`; see also :class:`~asr_hlg.acoustic.config.FbankConfig`.
 
     Attributes
     ----------
     dim : int
         Width of all layers.
     first_kernel, kernel : int
-        Frames that the first layer combines, and each of the others; odd.
+        Frames that the first layer combines, and each of the others.
     dilations : tuple of int
         One number for each layer after the first: output frames from one combined frame to the
         next.
     causal_layers : int
-        So many layers, counted from the last, see no later frames than their own: fewer
-        ``right_context`` frames to wait for, at some loss of accuracy.
+        Number of layers, counted from the last, that use no later frames than the current one:
+        ``right_context`` becomes smaller, at some loss of accuracy.
     """
 
-    subsampling: int = 3
-    dim: int = 384
-    first_kernel: int = 5
-    kernel: int = 3
+    subsampling: Size = 3
+    dim: Size = 384
+    first_kernel: OddSize = 5
+    kernel: OddSize = 3
     dilations: tuple[int, ...] = (1, 1, 2, 2, 4)
     causal_layers: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.dim > 0 and all(d > 0 for d in self.dilations), "dim and dilations are positive")
-        check(max(self.dilations, default=1) <= 10_000, "dilations are at most 10,000 frames")
-        check(min(self.kernel, self.first_kernel) > 0, "kernels are positive")
-        check(self.first_kernel % 2 == 1 and self.kernel % 2 == 1, "kernels are odd numbers")
-        check(self.first_kernel >= self.subsampling, "subsampling would skip frames unseen")
-        layers = len(self.dilations) + 1
-        check(0 <= self.causal_layers <= layers, f"causal_layers is from 0 to {layers}")
+        in_range = all(0 < dilation <= 10_000 for dilation in self.dilations)
+        check(in_range, "dilations must be positive and at most 10,000 frames")
+        self.check_first_kernel(self.first_kernel)
+        num_layers = len(self.dilations) + 1
+        check(0 <= self.causal_layers <= num_layers, f"causal_layers is from 0 to {num_layers}")
 
 
 class Tdnn(FbankNetwork):
-    """Convolutions over time, ever further apart, each with clipped ReLU and normalisation."""
+    """Time-delay neural network; each layer has a clipped ReLU and normalisation."""
 
     kind = "tdnn"
     config_class = TdnnConfig
@@ -73,10 +71,11 @@ class Tdnn(FbankNetwork):
             )
             for k, dilation in enumerate((1, *config.dilations))
         )
-        self.left_context, self.right_context = context(self.layers)
+        self.left_context, self.right_context = receptive_field(self.layers)
 
     def encoder(self, features: Tensor, lengths: Tensor) -> Tensor:
-        x = features
+        """Normalised filter banks to hidden features ``(B, frames, dim)``."""
+        x: Tensor = features
         for layer in self.layers:
             x, lengths = layer(x, lengths)
         return x

@@ -1,0 +1,107 @@
+"""Loading of acoustic models; the ending of a file's name decides how it is read.
+
+========================  ========================================================================
+``hama``                  the pretrained English model (no file; the default)
+``.npz``                  a network that :meth:`~asr_hlg.acoustic.network.Network.save` wrote, or
+                          precomputed log-probabilities; a transducer only for callers that pass a
+                          search for it, as ``asr-hlg transcribe`` does
+``.pt``                   a TorchScript network
+``.onnx``                 an ONNX network; needs onnxruntime
+``.scp``, ``.ark``        precomputed log-probabilities in Kaldi's format
+a folder                  the only such file in it
+========================  ========================================================================
+
+TorchScript and ONNX networks and precomputed log-probabilities come with a JSON file, described in
+:mod:`asr_hlg.acoustic.external`; :func:`asr_hlg.acoustic.nets.export` writes a network and its JSON
+file.  Where onnxruntime is installed, the CPU computes ``hama`` and ``.npz`` networks with it, in
+about half the time that torch needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from asr_hlg.acoustic import blas, hama, nets
+from asr_hlg.acoustic.external import Description, OnnxModel, TorchScriptModel
+from asr_hlg.acoustic.model import AcousticModel, NetworkModel
+from asr_hlg.acoustic.precomputed import PrecomputedModel
+from asr_hlg.errors import ModelError
+
+blas.allow_avx2()  # on import, since MKL reads it before the first matrix product
+
+_MODEL_CLASSES: dict[str, Callable[[Path, Description, str | torch.device], AcousticModel]] = {
+    ".pt": TorchScriptModel,
+    ".onnx": OnnxModel,
+    ".npz": PrecomputedModel,
+    ".scp": PrecomputedModel,
+    ".ark": PrecomputedModel,
+}
+
+
+def load(
+    spec: str | Path = "hama",
+    device: str | torch.device = "cpu",
+    tokens: Sequence[str] | None = None,
+    transducer: Callable[[Path, str | torch.device], AcousticModel] | None = None,
+) -> AcousticModel:
+    """Load an acoustic model.
+
+    Parameters
+    ----------
+    spec : str or Path
+        ``"hama"``, or a file or folder as in the table above.
+    device : str or torch.device
+        The device to compute on.
+    tokens : sequence of str, optional
+        Names of the model's columns, for a file whose description does not give them.
+    transducer : callable, optional
+        Makes a model of a transducer's file, for callers that have a search for transducers:
+        :meth:`asr_hlg.transducer.Recogniser.load`.  By default such a file is refused.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, its file is damaged or its description incomplete.
+    """
+    if str(spec) == "hama":
+        return NetworkModel(hama.conformer(), device, frozen=True)
+    path = _model_file(Path(spec))
+    if path.suffix == ".npz" and (kind := nets.network_kind(path)):
+        if kind != nets.TRANSDUCER:
+            return NetworkModel(nets.load(path), device, frozen=True)
+        if transducer is None:
+            raise ModelError(
+                "a transducer does not give probabilities frame by frame",
+                path=path,
+                remedy="use it with asr-hlg transcribe, or name a CTC or hybrid model here",
+            )
+        return transducer(path, device)
+    return _MODEL_CLASSES[path.suffix](path, Description.read(path, tokens), device)
+
+
+def _model_file(path: Path) -> Path:
+    """Path of the model file that a path names, which may be a folder with one model file."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in _MODEL_CLASSES)
+        # A Kaldi script file points into archives, which may be in the same folder.
+        files = [file for file in files if file.suffix == ".scp"] or files
+        if len(files) != 1:
+            names = ", ".join(file.name for file in files) or "none"
+            raise ModelError(
+                f"a model folder holds one model file, this one holds {names}",
+                path=path,
+                remedy="name the file itself",
+            )
+        return files[0]
+    if not path.is_file():
+        raise ModelError("no such model", path=path, remedy="use hama, or an existing file")
+    if path.suffix not in _MODEL_CLASSES:
+        raise ModelError(
+            f"unknown kind of model file {path.suffix!r}",
+            path=path,
+            remedy="known are " + ", ".join(_MODEL_CLASSES),
+        )
+    return path
