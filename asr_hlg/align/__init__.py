@@ -1,0 +1,21 @@
+"""Forced alignment of transcripts, and frame labels for training hybrid models.
+
+aligner, guesses = Aligner.from_graph("graphs/en", words)
+for word in aligner.align("LJ001-0002", posteriors, "in being comparatively modern").words:
+print(word.text, word.start, word.end, word.confidence)
+"""
+
+from asr_hlg.align.aligner import Aligner, NoGuesses
+from asr_hlg.align.alignment import Alignment
+from asr_hlg.align.labels import flat_start, realign, share_changed
+from asr_hlg.align.recordings import align_recordings
+
+__all__ = [
+    "Aligner",
+    "Alignment",
+    "NoGuesses",
+    "align_recordings",
+    "flat_start",
+    "realign",
+    "share_changed",
+]

@@ -1,4 +1,4 @@
-"""``asr-hlg align``: when was it said."""
+"""``asr-hlg align``: times of the words and phones of known transcripts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from asr_hlg import acoustic
-from asr_hlg.align.forced import Aligner, NoGuesses, align_recordings
+from asr_hlg.align import Aligner, NoGuesses, align_recordings
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.cli.arguments import graph_folder
 from asr_hlg.errors import AsrHlgError, OptionError
@@ -19,16 +19,16 @@ from asr_hlg.output import writers as output
 
 EPILOG = """\
 inputs: as for `asr-hlg transcribe`. Transcripts are Kaldi text (id word word …), trn, CTM or
-JSON lines; an id is a file's name without its ending, or what the list of recordings says.
+JSON lines; an id is a file's name without its ending, or the id in the list of recordings.
 
 examples:
   asr-hlg align talk.wav --text talk.txt                        CTM on standard output
   asr-hlg align wav.scp --text text --phones --output phones.ctm
   asr-hlg align recordings/ --text text --format textgrid --output grids/
 
-A recording that cannot be aligned (no transcript, a word that nobody can pronounce, too short)
-is named on standard error, the others go on; the exit status is then 1. Confidences are near 1
-where the recording says the word, and near 0 where it says something else.
+A recording that cannot be aligned (no transcript, a word without a pronunciation, too short) is
+named on standard error and the others are aligned; the exit status is then 1. A confidence is near
+1 if the recording contains the word, and near 0 if it contains something else there.
 """
 
 _FORMATS = ("ctm", "json", "lhotse", "textgrid")
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``asr-hlg align``."""
     parser.epilog = EPILOG
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="see below")
-    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="what was said")
+    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="transcripts")
     parser.add_argument(
         "--graph", default="en", help="a compiled graph: its folder, or a NAME in graphs/ (en)"
     )
@@ -49,16 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-g2p",
         action="store_true",
-        help="do not guess pronunciations: words that the lexicon lacks fail",
+        help="do not guess the pronunciations of words that the lexicon lacks",
     )
     parser.add_argument("--phones", action="store_true", help="CTM of phones instead of words")
-    parser.add_argument("--channel", type=int, help="which channel, from 0 (default: the average)")
-    parser.add_argument("--format", choices=_FORMATS, default="ctm", help="of the output (ctm)")
+    parser.add_argument("--channel", type=int, help="channel, from 0 (default: the average of all)")
+    parser.add_argument("--format", choices=_FORMATS, default="ctm", help="output format (ctm)")
     parser.add_argument(
         "--output", metavar="FILE", help="file or folder (default: standard output)"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no report of guesses")
+    parser.add_argument(
+        "--quiet", action="store_true", help="no progress, no list of guessed words"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,28 +70,28 @@ def run(options: argparse.Namespace) -> int:
     texts = text.read_transcripts(options.text)
     if options.normalise:
         texts = {name: text.normalise(line) for name, line in texts.items()}
-    found = list(recordings(options.inputs))
-    if not found:
+    inputs = list(recordings(options.inputs))
+    if not inputs:
         raise OptionError("no recordings found", remedy="name sound files, folders or lists")
     folder = graph_folder(options.graph)
-    words = [w for r in found for w in texts.get(r.id, "").split()]
-    aligner, guesses = Aligner.of_graph(folder, words, NoGuesses() if options.no_g2p else None)
+    words = [w for r in inputs for w in texts.get(r.id, "").split()]
+    aligner, guesses = Aligner.from_graph(folder, words, NoGuesses() if options.no_g2p else None)
     if not options.quiet and (guesses.pronunciations or guesses.left_out):
         print(guesses.report(), file=sys.stderr)
     spec = options.model or store.acoustic_model(folder, store.read_meta(folder))
     model = acoustic.load(spec, options.device)
     failures = 0
 
-    def failed(recording: Recording, error: AsrHlgError) -> None:
+    def report(recording: Recording, error: AsrHlgError) -> None:
         nonlocal failures
         failures += 1
         tqdm.write(f"asr-hlg: {recording.id}: {error}", file=sys.stderr)
 
     target = sys.stdout if options.output is None else options.output
     hidden = options.quiet or not sys.stderr.isatty()
-    with output.writer(options.format, target, count=len(found)) as out:
-        progress = tqdm(found, unit="file", disable=hidden, file=sys.stderr)
-        alignments = align_recordings(aligner, model, progress, texts, options.channel, failed)
+    with output.writer(options.format, target, count=len(inputs)) as out:
+        progress = tqdm(inputs, unit="file", disable=hidden, file=sys.stderr)
+        alignments = align_recordings(aligner, model, progress, texts, options.channel, report)
         for alignment in alignments:
-            out.write(alignment.of_phones() if options.phones else alignment)
+            out.write(alignment.phone_transcript() if options.phones else alignment)
     return 1 if failures else 0

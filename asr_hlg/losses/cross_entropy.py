@@ -22,7 +22,7 @@ class CrossEntropy(nn.Module):
     """Frame cross-entropy −Σ_t log p(s_t|y_t) for aligned states s_t, as for hybrid HMMs.
 
     Bourlard & Morgan 1994, "Connectionist Speech Recognition", chapter 6. The states are those of
-    `asr_hlg.align.realign`, that is, the posterior columns that decoding reads.
+    `asr_hlg.align.labels`, that is, the posterior columns that decoding reads.
 
     >>> loss = CrossEntropy()
     >>> loss(log_probs, lengths, alignments).sum() / lengths.sum()    # nats a frame

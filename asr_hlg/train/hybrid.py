@@ -2,7 +2,7 @@
 
 The first round trains on alignments that divide every recording evenly among the states of its
 transcript, or without alignments by the full sum over all of them; every later round trains on the
-Viterbi alignments of the network of the round before (see :mod:`asr_hlg.align.realign`). The rounds
+Viterbi alignments of the network of the round before (see :mod:`asr_hlg.align.labels`). The rounds
 are given in the config::
 
     [hybrid]
@@ -25,8 +25,7 @@ from asr_hlg import data
 from asr_hlg.acoustic import nets
 from asr_hlg.acoustic.network import Network
 from asr_hlg.acoustic.posteriors import Posteriors
-from asr_hlg.align.forced import Aligner
-from asr_hlg.align.realign import flat_start, realign, share_changed
+from asr_hlg.align import Aligner, flat_start, realign, share_changed
 from asr_hlg.errors import DataError, OptionError
 from asr_hlg.graph import topology
 from asr_hlg.graph.recipe import Recipe

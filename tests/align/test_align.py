@@ -14,7 +14,7 @@ import torch
 
 from asr_hlg import cli
 from asr_hlg.acoustic.posteriors import Posteriors
-from asr_hlg.align.forced import Aligner, NoGuesses, align_recordings
+from asr_hlg.align import Aligner, NoGuesses, align_recordings
 from asr_hlg.audio import recordings
 from asr_hlg.errors import AsrHlgError, GraphError, LexiconError
 from asr_hlg.graph import compile_hlg, store, topology
@@ -183,7 +183,7 @@ def test_phones_in_the_place_of_words():
     lexicon = make_lexicon()
     tokens = [lexicon.tokens[i] for i in range(lexicon.num_tokens)]
     found = Aligner(topology.ctc(len(tokens)), lexicon).align("x", drawn("k.t.", tokens), "cat")
-    phones = found.of_phones()
+    phones = found.phone_transcript()
     assert (phones.id, phones.text, phones.duration) == ("x", "k t", 2.0)
     assert phones.words == found.phones
 
@@ -221,7 +221,7 @@ class Speller:
 
 def test_pronunciations_come_from_graph_then_recipe_then_guesses(folder):
     words = ["cat", "tik", "kit", "7", "tok", "cat"]
-    aligner, guesses = Aligner.of_graph(folder, words, Speller())
+    aligner, guesses = Aligner.from_graph(folder, words, Speller())
     assert aligner.lexicon.pronunciations("cat") == [("k", "t"), ("k", "i")]
     assert "kit" not in store.load(folder).words  # the recipe's file has it, the graph does not
     tokens = list(aligner.columns)
@@ -233,9 +233,9 @@ def test_pronunciations_come_from_graph_then_recipe_then_guesses(folder):
     with pytest.raises(LexiconError, match="no pronunciation for tok"):
         aligner.align("x", drawn("k.t", tokens), "cat tok")
 
-    _, guesses = Aligner.of_graph(folder, words, NoGuesses())
+    _, guesses = Aligner.from_graph(folder, words, NoGuesses())
     assert set(guesses.left_out) == {"tik", "7", "tok"}
-    nothing, guesses = Aligner.of_graph(folder, ["7"], Speller())
+    nothing, guesses = Aligner.from_graph(folder, ["7"], Speller())
     assert set(guesses.left_out) == {"7"}
     with pytest.raises(LexiconError, match="no pronunciation for 7"):
         nothing.align("x", drawn("k.t", tokens), "7")
@@ -245,7 +245,7 @@ def test_a_graph_without_a_recipe_has_no_known_topology(tmp_path):
     lexicon = make_lexicon()
     compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, None).save(tmp_path)
     with pytest.raises(GraphError, match="topology is unknown"):
-        Aligner.of_graph(tmp_path, ["cat"])
+        Aligner.from_graph(tmp_path, ["cat"])
 
 
 class Drawn:
@@ -274,7 +274,7 @@ def sounds(tmp_path):
 
 
 def test_recordings_that_fail_do_not_stop_the_others(folder, sounds):
-    aligner, _ = Aligner.of_graph(folder, ["cat"], NoGuesses())
+    aligner, _ = Aligner.from_graph(folder, ["cat"], NoGuesses())
     failed = {}
     alignments = align_recordings(
         aligner,
@@ -298,7 +298,7 @@ def test_recordings_that_fail_do_not_stop_the_others(folder, sounds):
 
 
 def test_command_line(folder, sounds, monkeypatch, capsys):
-    tokens = list(Aligner.of_graph(folder, ["cat"], NoGuesses())[0].columns)
+    tokens = list(Aligner.from_graph(folder, ["cat"], NoGuesses())[0].columns)
     monkeypatch.setattr("asr_hlg.acoustic.load", lambda spec, device: Drawn(tokens))
     monkeypatch.setattr("asr_hlg.lexicon.g2p.HamaG2P", Speller)
     given = ["align", str(sounds), "--text", str(sounds / "text"), "--graph", str(folder)]
@@ -344,7 +344,7 @@ def test_words_of_joined_recordings_lie_in_their_own_parts(english, root):
         at += len(samples) + 16000
     posteriors = model.posteriors([np.concatenate(parts)], 16000)
     whole = " ".join(said[name] for name, _, _ in begins)
-    aligner, _ = Aligner.of_graph(root / "graphs" / "en", whole.split(), NoGuesses())
+    aligner, _ = Aligner.from_graph(root / "graphs" / "en", whole.split(), NoGuesses())
     words = iter(aligner.align("joined", posteriors, whole).words)
     for name, begin, end in begins:
         for expected in said[name].split():
@@ -365,7 +365,7 @@ def test_decoding_puts_words_where_alignment_does(english, root, speech):
     said = text.read_transcripts(speech / "librispeech" / "text")
     model = acoustic.load("hama")
     words = [word for line in said.values() for word in line.split()]
-    aligner, _ = Aligner.of_graph(root / "graphs" / "en", words, NoGuesses())
+    aligner, _ = Aligner.from_graph(root / "graphs" / "en", words, NoGuesses())
     apart = []
     for recording in recordings(speech / "librispeech"):
         samples = recording.load(model.sample_rate, None)

@@ -12,7 +12,7 @@ import pytest
 from lhotse import SupervisionSet
 from praatio import textgrid
 
-from asr_hlg.align.forced import Alignment
+from asr_hlg.align import Alignment
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.output.transcript import Alternative, Transcript, Word
 from asr_hlg.output.writers import FORMATS, writer

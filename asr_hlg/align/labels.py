@@ -1,22 +1,19 @@
-"""The start of a hybrid model without alignments, and how to improve them in turns.
+"""Frame labels for training a hybrid model: flat start and realignment.
 
-A network that knows nothing cannot align, and without alignments there is nothing to train on by
-cross-entropy. So the first alignment divides every recording evenly among the states of its
-transcript (Young et al., "The HTK Book", section 8.4); then training and Viterbi alignment take
-turns, each better than the one before::
+Cross-entropy training needs a label for every frame, and a network can only align once it has been
+trained. So the first labels divide every recording evenly among the states of its transcript
+(flat start; Young et al., "The HTK Book", section 8.4). Then training and Viterbi alignment
+alternate, as :mod:`asr_hlg.train.hybrid` does for ``asr-hlg train``::
 
-    columns = topology.column_names(topology.hmm(num_phones), symbols.names(lexicon.tokens))
-    transitions = np.tile(topology.left_to_right(3), (num_phones, 1, 1))
+    aligner = Aligner(H, lexicon)                  # H of the graph's recipe, in all rounds
     labels = {cut.id: flat_start(lexicon, text(cut), num_frames(cut)) for cut in cuts}
-    for _ in range(4):
-        ...                                        # train with losses.CrossEntropy on labels
-        priors = likelihoods.count_priors(labels.values(), len(columns))
-        H = topology.hmm(num_phones, transitions=transitions)
-        labels, before = realign(Aligner(H, lexicon), posteriors_with(priors)), labels
-        if share_changed(before, labels) < 0.01:
-            break
+    for _ in range(num_rounds):
+        network = ...                              # trained with losses.CrossEntropy on labels
+        labels, before = realign(aligner, posteriors_of(network, cuts)), labels
+        print(share_changed(before, labels))       # towards 0 as the rounds converge
 
-The other way to start is `asr_hlg.losses.HmmFullSum`, which needs no alignment at all.
+The posteriors carry the priors that were counted from the labels of the round. The alternative to
+a flat start is `asr_hlg.losses.HmmFullSum`, which needs no labels.
 """
 
 from __future__ import annotations
@@ -26,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 
 from asr_hlg.acoustic.posteriors import Posteriors
-from asr_hlg.align.forced import Aligner
+from asr_hlg.align.aligner import Aligner
 from asr_hlg.errors import AsrHlgError, DataError
 from asr_hlg.lexicon import Lexicon
 
@@ -34,8 +31,9 @@ from asr_hlg.lexicon import Lexicon
 def flat_start(lexicon: Lexicon, text: str, num_frames: int, num_states: int = 3) -> torch.Tensor:
     """Divide an utterance evenly among the HMM states of its transcript.
 
-    Every word takes its first pronunciation. Silence, if the lexicon has one, stands at both ends,
-    as long as a phone, where there are frames enough. All states last equally long, up to a frame.
+    Every word has its first pronunciation. If the lexicon has a silence and there are enough
+    frames, silence of the length of a phone is added at both ends. The durations of all states
+    differ by at most one frame.
 
     Parameters
     ----------
@@ -43,14 +41,14 @@ def flat_start(lexicon: Lexicon, text: str, num_frames: int, num_states: int = 3
     text : str
         The words, separated by blanks.
     num_frames : int
-        How many frames the network gives for the utterance.
+        Output frames of the network for the utterance.
     num_states : int
-        States of a phone, as for `topology.hmm`, whose numbers of pdfs these are.
+        States of a phone, as for `topology.hmm`, which also numbers the pdfs.
 
     Returns
     -------
     torch.Tensor
-        int64 ``(num_frames,)``: the pdf of every frame, which is its posterior column.
+        int64 ``(num_frames,)``: the pdf, that is, the posterior column, of every frame.
 
     Raises
     ------
@@ -80,7 +78,7 @@ def realign(
     utterances: Iterable[tuple[str, Posteriors, str]],
     on_error: Callable[[str, AsrHlgError], None] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Align every utterance with what the network now hears.
+    """Align every utterance by the posteriors of the current network.
 
     Parameters
     ----------
@@ -88,13 +86,13 @@ def realign(
     utterances : iterable
         ``(id, posteriors, text)``: the posteriors of one utterance, with the model's priors.
     on_error : callable, optional
-        Called with the id of an utterance that cannot be aligned and the reason; it is left out.
-        Without it the error is raised.
+        Called with the id of an utterance that cannot be aligned and the reason; the utterance is
+        left out. By default the error is raised.
 
     Returns
     -------
     dict
-        From ids to int64 ``(num_frames,)``, as `Aligner.labels` gives them.
+        Labels by id, int64 ``(num_frames,)``; see `Aligner.labels`.
     """
     labels = {}
     for id, posteriors, text in utterances:
@@ -108,11 +106,11 @@ def realign(
 
 
 def share_changed(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> float:
-    """The share of frames whose label another alignment changed, over utterances in both.
+    """Share of frames whose labels differ between two alignments, over utterances in both.
 
-    Turns of training and alignment have converged when it is close to 0.
+    Close to 0 when alternating training and alignment has converged.
     """
-    both = [(before[id], after[id]) for id in before.keys() & after.keys()]
-    frames = sum(len(old) for old, _ in both)
-    changed = sum(int((old != new).sum()) for old, new in both)
-    return changed / frames if frames else 0.0
+    pairs = [(before[id], after[id]) for id in before.keys() & after.keys()]
+    num_frames = sum(len(old) for old, _ in pairs)
+    num_changed = sum(int(old.ne(new).sum()) for old, new in pairs)
+    return num_changed / num_frames if num_frames else 0.0

@@ -8,8 +8,7 @@ import torch
 
 from asr_hlg.acoustic import likelihoods
 from asr_hlg.acoustic.posteriors import Posteriors
-from asr_hlg.align.forced import Aligner
-from asr_hlg.align.realign import flat_start, realign, share_changed
+from asr_hlg.align import Aligner, flat_start, realign, share_changed
 from asr_hlg.errors import AsrHlgError, DataError, LexiconError
 from asr_hlg.graph import topology
 from asr_hlg.lexicon import Lexicon

@@ -1,0 +1,62 @@
+"""Result of forced alignment: a transcript with the times and confidences of words and phones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.lattice.path import Segment
+from asr_hlg.output.transcript import Transcript, Word
+
+
+@dataclass(frozen=True)
+class Alignment(Transcript):
+    """A transcript with the times of its phones.
+
+    ``phones`` are like words: a name, start and end in seconds, a confidence; silence is not
+    among them. With CTC models a phone covers only the frames in which it is the aligned label,
+    often a single one, and there are blanks between phones.
+    """
+
+    phones: list[Word] = field(default_factory=list)
+
+    def phone_transcript(self) -> Transcript:
+        """The phones as the words of a transcript, for formats that have words only."""
+        text = " ".join(phone.text for phone in self.phones)
+        return Transcript(self.id, text, self.phones, self.score, self.duration)
+
+
+def gap_to_best(scores: Posteriors, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """Log-probability gap between the best label and the aligned label, per frame."""
+    log_probs = scores.log_probs[0, : len(labels)].cpu().numpy()
+    gap: npt.NDArray[np.float32] = log_probs.max(axis=1) - log_probs[np.arange(len(labels)), labels]
+    return gap
+
+
+def phone_confidences(phones: Sequence[Segment], gap: npt.NDArray[np.float32]) -> list[float]:
+    """Confidences exp(−Σ gap) of phones over their own frames."""
+    return [math.exp(-gap[begin:end].sum()) for _, begin, end in phones]
+
+
+def word_confidences(
+    spans: Sequence[tuple[int, int]], phones: Sequence[Segment], gap: npt.NDArray[np.float32]
+) -> list[float]:
+    """Confidences exp(−1/n · Σ gap) of words with n phones.
+
+    The sum runs from the end of the previous word to the start of the next one, so that words
+    which the transcript lacks lower the confidence of their neighbours.
+    """
+    total = np.concatenate([[0.0], np.cumsum(gap, dtype=np.float64)])
+    begins = [0, *(end for _, end in spans[:-1])]
+    ends = [*(begin for begin, _ in spans[1:]), len(gap)]
+    starts = np.array([begin for _, begin, _ in phones])
+    counts = np.diff(np.searchsorted(starts, [*(begin for begin, _ in spans), len(gap)]))
+    return [
+        math.exp(-(total[end] - total[begin]) / count)
+        for begin, end, count in zip(begins, ends, counts, strict=True)
+    ]
