@@ -20,6 +20,7 @@ COMMANDS = {
     "align": "find the time of every word of known transcripts",
     "bench": "measure speed, errors and memory beside other decoders",
     "train": "train or adapt an acoustic model",
+    "lm": "estimate, prune, mix and evaluate n-gram language models",
 }
 
 

@@ -4,6 +4,7 @@
 >>> G, dropped = lm.to_arcs(model, words)
 """
 
+from asr_hlg.lm.corpus import read as read_sentences
 from asr_hlg.lm.evaluation import Perplexity, perplexity
 from asr_hlg.lm.fsa import Dropped, read_arpa, to_arcs
 from asr_hlg.lm.interpolation import interpolate, tune_weights
@@ -28,6 +29,7 @@ __all__ = [
     "read",
     "read_arpa",
     "read_dict",
+    "read_sentences",
     "read_trie",
     "to_arcs",
     "tune_weights",

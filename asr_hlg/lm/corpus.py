@@ -29,7 +29,9 @@ def read(path: str | Path) -> Iterator[list[str]]:
     ------
     LanguageModelError
         With the line: for text that is not UTF-8, and for a sentence with ``<s>`` or ``</s>``.
+        For a file without a sentence.
     """
+    is_empty = True
     with opened(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             try:
@@ -45,7 +47,10 @@ def read(path: str | Path) -> Iterator[list[str]]:
                         f"the sentence contains {word}", path=path, line=number, remedy=_ADDED
                     )
             if words:
+                is_empty = False
                 yield words
+    if is_empty:
+        raise LanguageModelError("has no sentence", path=path)
 
 
 def split(sentences: Sentences) -> list[list[str]]:
