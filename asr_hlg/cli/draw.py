@@ -10,8 +10,9 @@ from asr_hlg.audio import recordings
 from asr_hlg.cli.arguments import graph_folder, recipe_path
 from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph, store
-from asr_hlg.graph.build import make_topology, read_parts
+from asr_hlg.graph.build import read_parts
 from asr_hlg.graph.recipe import Recipe
+from asr_hlg.graph.topology import make_topology
 from asr_hlg.search import decode
 
 HEARD = ("lattice", "alignment")
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
             options.output,
             lexicon,
             G,
-            make_topology(recipe.topology, lexicon),
+            make_topology(recipe.topology, lexicon.num_tokens),
             disambig=options.disambig,
             probabilities=options.probabilities,
             max_arcs=options.max_arcs,

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from asr_hlg.cli.arguments import recipe_path
-from asr_hlg.graph.build import Report, build, load_lg
+from asr_hlg.graph.build import Report, build
+from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.graph.explain import explain
 from asr_hlg.graph.recipe import Recipe
-from asr_hlg.graph.store import load
 
 EPILOG = """\
 A recipe, graphs/NAME.toml, names a topology, a lexicon and a language model or grammar. The
@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.explain is None:
         return 0
-    explanation = explain(load_lg(folder), load(folder).lexicon, options.explain)
+    graph = DecodingGraph.load(folder)
+    explanation = explain(graph.lg, graph.lexicon, options.explain)
     print(explanation)
     return 0 if explanation.stopped_at is None else 1

@@ -1,0 +1,1 @@
+"""Automata as arrays of arcs, and symbol tables."""

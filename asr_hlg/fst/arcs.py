@@ -1,7 +1,7 @@
-"""Automata as flat arrays, and the way between numpy, OpenFst and k2.
+"""Transducers as numpy arrays of arcs, and their conversion to and from OpenFst and k2.
 
-The graph rooms build and change automata as :class:`Arcs`; OpenFst (kaldifst) and k2 run the
-algorithms. Nothing goes through text, so millions of arcs take a second or two.
+The package builds and changes automata as :class:`Arcs`; OpenFst (kaldifst) and k2 run the
+algorithms. No conversion goes through text, so millions of arcs take a second or two.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ from __future__ import annotations
 import struct
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import k2
 import kaldifst
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from asr_hlg.errors import GraphError
+from asr_hlg.fst.indexing import Ints, expand_ranges, row_splits
 
 _MAGIC = 2125659606  # first word of every binary OpenFst file
 _ARC = np.dtype([("ilabel", "<i4"), ("olabel", "<i4"), ("weight", "<f4"), ("next", "<i4")])
@@ -27,7 +31,7 @@ _CONST_STATE = np.dtype(
 
 @dataclass(frozen=True)
 class Arcs:
-    """A weighted transducer, arc by arc; state 0 is the start.
+    """A weighted transducer as one array per arc attribute; state 0 is the start.
 
     Attributes
     ----------
@@ -40,29 +44,55 @@ class Arcs:
         a state is not final.
     """
 
-    src: np.ndarray
-    dst: np.ndarray
-    ilabel: np.ndarray
-    olabel: np.ndarray
-    score: np.ndarray
-    final: np.ndarray
+    src: npt.NDArray[np.int32]
+    dst: npt.NDArray[np.int32]
+    ilabel: npt.NDArray[np.int32]
+    olabel: npt.NDArray[np.int32]
+    score: npt.NDArray[np.float32]
+    final: npt.NDArray[np.float32]
 
     @property
     def num_states(self) -> int:
+        """Number of states."""
         return len(self.final)
 
     @property
     def num_arcs(self) -> int:
+        """Number of arcs."""
         return len(self.src)
 
+    @cached_property
+    def row_splits(self) -> npt.NDArray[np.int32]:
+        """Position of the first arc of every state; the arcs must be sorted by source."""
+        return row_splits(self.src, self.num_states)
+
+    def leaving(self, states: Ints) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Indices of the arcs that leave some states, and for each the index of its state.
+
+        The arcs must be sorted by source.
+        """
+        return expand_ranges(self.row_splits[states], self.row_splits[states + 1])
+
+    def extended(self, more: Arcs) -> Arcs:
+        """Union of the arcs of two automata that number their common states alike, sorted.
+
+        ``more`` may have further states after these; only their final scores are taken from it.
+        """
+        columns = (
+            np.concatenate([getattr(self, name), getattr(more, name)])
+            for name in ("src", "dst", "ilabel", "olabel", "score")
+        )
+        final = np.concatenate([self.final, more.final[self.num_states :]])
+        return Arcs(*columns, final).sorted()
+
     def sorted(self) -> Arcs:
-        """The same automaton with arcs in the order of their source states."""
+        """Sort the arcs by source state; arcs of a state keep their order."""
         if np.all(self.src[1:] >= self.src[:-1]):
             return self
         return self.take(np.argsort(self.src, kind="stable"))
 
-    def take(self, index: np.ndarray) -> Arcs:
-        """The automaton with only the arcs that ``index`` picks, in that order."""
+    def take(self, index: Ints) -> Arcs:
+        """Select arcs by index, or reorder them; the states stay."""
         return replace(
             self,
             src=self.src[index],
@@ -73,7 +103,7 @@ class Arcs:
         )
 
     def to_openfst(self) -> kaldifst.StdVectorFst:
-        """The automaton for OpenFst's algorithms, whose weights are costs."""
+        """Convert to OpenFst, whose weights are costs (negated scores)."""
         arcs = self.sorted()
         counts = np.bincount(arcs.src, minlength=arcs.num_states).astype(np.int64)
         first = np.zeros(arcs.num_states + 1, dtype=np.int64)
@@ -100,7 +130,7 @@ class Arcs:
 
     @staticmethod
     def from_openfst(fst: kaldifst.StdFst) -> Arcs:
-        """An OpenFst automaton as arrays, its start state renumbered to 0."""
+        """Convert from OpenFst; the start state is renumbered to 0."""
         with tempfile.TemporaryDirectory(prefix="asr_hlg-") as folder:
             path = Path(folder) / "fst"
             kaldifst.StdConstFst(fst).write(str(path))
@@ -126,7 +156,7 @@ class Arcs:
         return result if start <= 0 else result._start_at(start)
 
     def _start_at(self, start: int) -> Arcs:
-        """Swap the numbers of ``start`` and 0."""
+        """Renumber ``start`` to 0, and 0 to ``start``."""
         number = np.arange(self.num_states, dtype=np.int32)
         number[[0, start]] = number[[start, 0]]
         return replace(
@@ -134,7 +164,7 @@ class Arcs:
         ).sorted()
 
     def to_k2(self) -> k2.Fsa:
-        """The automaton for k2: one final state, entered by arcs labelled -1.
+        """Convert to k2, which has one final state, entered by arcs labelled -1.
 
         ``labels`` are the input labels, ``aux_labels`` the output labels.
 
@@ -160,7 +190,7 @@ class Arcs:
 
     @staticmethod
     def from_k2(fsa: k2.Fsa) -> Arcs:
-        """A k2 automaton as arrays; an acceptor's output labels are its input labels."""
+        """Convert from k2; the output labels of an acceptor are its input labels."""
         arcs = fsa.arcs.values().cpu().numpy() if fsa.arcs.num_axes() == 2 else None
         if arcs is None:
             raise GraphError("expected one automaton, not a vector of them")
@@ -178,17 +208,17 @@ class Arcs:
 
 
 def k2_fsa(
-    src: np.ndarray,
-    dst: np.ndarray,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    aux_labels: np.ndarray | k2.RaggedTensor | None = None,
+    src: Ints,
+    dst: Ints,
+    labels: Ints,
+    scores: npt.NDArray[np.float32],
+    aux_labels: npt.NDArray[Any] | k2.RaggedTensor | None = None,
 ) -> k2.Fsa:
-    """A fresh k2 automaton from arrays sorted by ``src``; arcs to the final state have label -1.
+    """Build a k2 automaton from arrays sorted by ``src``; arcs to the final state have label -1.
 
-    This is also the one way to change labels here. k2 1.23.4 caches an automaton's properties;
-    after ``fsa.labels[...] = x`` they describe the old labels, and the next algorithm raises
-    "inappropriately modified". A new Fsa starts with a clean cache.
+    Labels are only ever changed by building a new automaton. k2 1.23.4 caches the properties of
+    an automaton; after ``fsa.labels[...] = x`` they describe the old labels, and the next
+    algorithm raises "inappropriately modified". A new Fsa starts with a clean cache.
     """
     packed = np.empty((len(src), 4), dtype=np.int32)
     packed[:, 0], packed[:, 1], packed[:, 2] = src, dst, labels

@@ -1,4 +1,4 @@
-"""Symbol tables: the words and tokens behind the integers on arcs.
+"""Symbol tables, which map the integer labels of arcs to words or tokens.
 
 A table is a ``k2.SymbolTable``; its file has one ``symbol id`` pair a line, as in OpenFst.
 """
@@ -23,7 +23,7 @@ _ID = re.compile(r"[0-9]{1,10}")
 
 
 def table(symbols: Iterable[str]) -> k2.SymbolTable:
-    """Number symbols from 0 in the order given.
+    """Make a symbol table that numbers symbols from 0 in the order given.
 
     Example
     -------
@@ -43,7 +43,7 @@ def table(symbols: Iterable[str]) -> k2.SymbolTable:
 
 
 def read(path: str | Path) -> k2.SymbolTable:
-    """Read a ``words.txt`` or ``tokens.txt``; ids must be 0, 1, 2, … in any order of lines."""
+    """Read a ``words.txt`` or ``tokens.txt``; its ids must be 0, 1, 2, … in any order of lines."""
     id2sym: dict[int, str] = {}
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
@@ -68,21 +68,21 @@ def read(path: str | Path) -> k2.SymbolTable:
 
 
 def write(symbols: k2.SymbolTable, path: str | Path) -> None:
-    """Write one ``symbol id`` pair a line, in the order of ids."""
+    """Write a symbol table, one ``symbol id`` pair a line, in the order of ids."""
     lines = (f"{symbols[index]} {index}\n" for index in range(len(symbols)))
     Path(path).write_text("".join(lines), encoding="utf-8")
 
 
 def names(symbols: k2.SymbolTable) -> list[str]:
-    """All symbols in the order of their ids, for fast look-up by position."""
+    """List the symbols in the order of their ids, for look-up by position."""
     return [symbols[index] for index in range(len(symbols))]
 
 
 def is_disambig(symbol: str) -> bool:
-    """Whether a symbol is one of ``#0``, ``#1``, …"""
+    """Whether a symbol is a disambiguation symbol, ``#0``, ``#1``, and so on."""
     return _DISAMBIG.fullmatch(symbol) is not None
 
 
 def first_disambig(symbols: k2.SymbolTable) -> int:
-    """The id of ``#0``, or the table's length where it has no disambiguation symbols."""
+    """Id of ``#0``, or the length of a table without disambiguation symbols."""
     return symbols["#0"] if "#0" in symbols else len(symbols)

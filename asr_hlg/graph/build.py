@@ -1,4 +1,4 @@
-"""Build a recipe's graph folder, doing again only what its sources changed."""
+"""Build of a recipe's graph folder, which repeats only the stages whose sources changed."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import k2
-import numpy as np
-
 from asr_hlg import grammar, lm
 from asr_hlg.errors import GraphError, LexiconError
-from asr_hlg.files import file_hash, save_array
+from asr_hlg.files import file_hash
 from asr_hlg.fst.arcs import Arcs
-from asr_hlg.graph import Stage, compile_lg, finish, hlg, store, topology
+from asr_hlg.graph import store
+from asr_hlg.graph.compile import assemble, compile_lg
+from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.graph.explain import explain
-from asr_hlg.graph.meter import Meter
-from asr_hlg.graph.recipe import Recipe, TopologySection
+from asr_hlg.graph.meter import Meter, Stage
+from asr_hlg.graph.recipe import Recipe
+from asr_hlg.graph.topology import make_topology
 from asr_hlg.lexicon import Lexicon, Pronunciation
 from asr_hlg.versions import installed
 
 _REVISION = 3  # raised when the same sources compile to another graph than before
 _PACKAGES = ("asr-hlg", "k2", "torch", "numpy", "kaldifst")
-_COLUMNS = ("src", "dst", "ilabel", "olabel", "score", "final")
 
 
 @dataclass(frozen=True)
 class Report:
-    """Where a build tells what happens: finished stages, and remarks a user should read."""
+    """Callbacks of a build: one for finished stages, one for remarks to the user."""
 
     stage: Callable[[Stage], None] = lambda stage: None
     note: Callable[[str], None] = lambda text: None
@@ -55,10 +54,9 @@ def build(
         Where to; by default beside the recipe, under its name (``graphs/en.toml`` →
         ``graphs/en/``).
     force : bool
-        Compile everything again, whatever the hashes say.
+        Compile everything again, even if no hash changed.
     with_hlg : bool
-        Compose H∘L∘G too where token passing can do without it; else it is composed when k2's
-        search first asks for it.
+        Compose H∘L∘G too if the topology is CTC; else that happens when k2 first searches.
     max_memory : float, optional
         Gigabytes that a stage may reach before it stops with a :class:`GraphError`.
     report : Report
@@ -75,8 +73,14 @@ def build(
     built = {} if force else _built(folder)
     meter = Meter(max_memory, report.stage)
     if built.get("keys") != keys:
-        lexicon, lg = _lg(recipe, folder, keys["lg"], built, meter, report)
-        graph = finish(make_topology(recipe.topology, lexicon), lexicon, lg, meter)
+        if built.get("keys", {}).get("lg") == keys["lg"]:
+            graph = DecodingGraph.load(folder)
+            lexicon, lg = graph.lexicon, graph.lg
+        else:
+            lexicon, G = read_parts(recipe, meter, report)
+            lg = compile_lg(lexicon, G, meter)
+        H = make_topology(recipe.topology, lexicon.num_tokens)
+        graph = assemble(H, lexicon, lg, meter, description=recipe.topology)
         _check_sentences(recipe, lexicon, lg)
         graph.meta.update(
             keys=keys,
@@ -85,19 +89,19 @@ def build(
             **_described(recipe),
         )
         graph.meta["compiled"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        store.save(graph, folder, with_hlg=graph.packed is None)
+        graph.save(folder)
     elif any(built.get(key) != value for key, value in _described(recipe).items()):
         store.write_meta(folder, {**built, **_described(recipe)})
         report.note("search options or description changed; the graph itself is up to date")
     else:
         report.note("up to date")
     if with_hlg:
-        hlg.complete(folder, store.read_meta(folder), meter)
+        DecodingGraph.load(folder, meter=meter).fsa  # noqa: B018 - the folder keeps it
     return folder
 
 
 def read_lexicon(recipe: Recipe, vocabulary: frozenset[str] | None = None) -> Lexicon:
-    """The recipe's lexicon, limited to a vocabulary where there is one."""
+    """Read the recipe's lexicon, limited to a vocabulary if one is given."""
     section = recipe.lexicon
     entries: list[Pronunciation] = []
     for name in section.files:
@@ -116,7 +120,7 @@ def read_lexicon(recipe: Recipe, vocabulary: frozenset[str] | None = None) -> Le
 
 
 def read_source(name: str, path: Path, words: Collection[str] | None = None) -> list[Pronunciation]:
-    """Pronunciations from one of the lexicon's files, all of them or those of some words."""
+    """Read pronunciations from one of the lexicon's files, all of them or those of some words."""
     if name == "pocketsphinx:dict":
         found = lm.read_dict(path)
         return [Pronunciation(*entry) for entry in found if words is None or entry[0] in words]
@@ -124,36 +128,10 @@ def read_source(name: str, path: Path, words: Collection[str] | None = None) -> 
     return [entry for entry in entries if words is None or entry.word in words]
 
 
-def load_lg(folder: Path) -> Arcs:
-    """L∘G of a graph folder: tokens to words, ε where disambiguation symbols were."""
-    columns = (
-        np.load(folder / "lg" / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        for name in _COLUMNS
-    )
-    return Arcs(*columns)
-
-
-def _lg(
-    recipe: Recipe, folder: Path, key: str, built: dict, meter: Meter, report: Report
-) -> tuple[Lexicon, Arcs]:
-    """Lexicon and L∘G, from the folder where only the topology changed."""
-    if built.get("keys", {}).get("lg") == key and (folder / "lg" / "key").is_file():
-        graph = store.load(folder)
-        return graph.lexicon, load_lg(folder)
-    lexicon, G = read_parts(recipe, meter, report)
-    lg = compile_lg(lexicon, G, meter)
-    (folder / "lg").mkdir(parents=True, exist_ok=True)
-    (folder / "lg" / "key").unlink(missing_ok=True)
-    for name in _COLUMNS:
-        save_array(folder / "lg" / f"{name}.npy", getattr(lg, name))
-    (folder / "lg" / "key").write_text(key + "\n")
-    return lexicon, lg
-
-
 def read_parts(
     recipe: Recipe, meter: Meter | None = None, report: Report = Report()
 ) -> tuple[Lexicon, Arcs | None]:
-    """L and G of a recipe, as they go into the compilation; G is None where there is none."""
+    """Read L and G of a recipe for compilation; G is None if the recipe has none."""
     meter = meter or Meter()
     if recipe.lm is None:
         with meter.stage("L read") as size:
@@ -186,7 +164,7 @@ def read_parts(
 
 
 def read_text(path: Path) -> str:
-    """A grammar's text, or an error that says why there is none."""
+    """Read the text of a grammar; raises a GraphError if that fails."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -200,27 +178,8 @@ def _l_size(lexicon: Lexicon) -> tuple[int, int]:
     return arcs.num_states, arcs.num_arcs
 
 
-def make_topology(section: TopologySection, lexicon: Lexicon) -> k2.Fsa:
-    """H of a recipe over its lexicon's tokens."""
-    phones = lexicon.num_tokens - 1
-    if section.kind == "ctc":
-        return topology.ctc(lexicon.num_tokens)
-    if section.kind == "ctc-modified":
-        return topology.ctc(lexicon.num_tokens, modified=True)
-    if section.kind == "hmm":
-        return topology.hmm(phones, section.num_states, section.self_loop, section.skip)
-    if section.kind == "chain":
-        return topology.chain(phones, section.self_loop)
-    if section.kind == "transducer":
-        return topology.transducer(lexicon.num_tokens)
-    raise GraphError(
-        f"unknown topology {section.kind!r}",
-        remedy="ctc, ctc-modified, hmm, chain and transducer are known",
-    )
-
-
 def _check_sentences(recipe: Recipe, lexicon: Lexicon, lg: Arcs) -> None:
-    """Every sentence under ``check`` must go through L∘G."""
+    """Raise a GraphError unless L∘G accepts every sentence under ``check``."""
     for sentence in recipe.check:
         explanation = explain(lg, lexicon, sentence)
         if explanation.stopped_at is not None:
@@ -228,7 +187,7 @@ def _check_sentences(recipe: Recipe, lexicon: Lexicon, lg: Arcs) -> None:
 
 
 def _sources(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """Every file that the recipe names, with its size and content hash."""
+    """Size and hash of every file that the recipe names."""
     section = recipe.lm or recipe.grammar
     names = [*recipe.lexicon.files, *([section.file] if section else [])]
     paths = {name: recipe.resolve(name) for name in names}
@@ -238,12 +197,12 @@ def _sources(recipe: Recipe) -> dict[str, dict[str, Any]]:
     }
 
 
-def _keys(recipe: Recipe, sources: dict) -> dict[str, str]:
-    """Hashes of all that L∘G and H∘L∘G depend on."""
+def _keys(recipe: Recipe, sources: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Hashes of everything that L∘G depends on, and of that and H."""
     sections = recipe.lexicon, recipe.lm, recipe.grammar
     parts = [section and asdict(section) for section in sections]
     lg = [sources, parts, list(recipe.check), store.FORMAT, _REVISION]
-    return {"lg": _digest(lg), "hlg": _digest([lg, asdict(recipe.topology)])}
+    return {"lg": _digest(lg), "graph": _digest([lg, asdict(recipe.topology)])}
 
 
 def _digest(content: Any) -> str:
@@ -251,7 +210,7 @@ def _digest(content: Any) -> str:
 
 
 def _built(folder: Path) -> dict[str, Any]:
-    """What ``graph.json`` says of the last build, nothing where it cannot be trusted."""
+    """Content of ``graph.json`` of the last build; empty if a file is missing or has another size."""
     try:
         meta = store.read_meta(folder)
     except GraphError:
@@ -265,7 +224,7 @@ def _built(folder: Path) -> dict[str, Any]:
 
 
 def _described(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as ``graph.json`` keeps it."""
+    """Entries of ``graph.json`` that describe the recipe."""
     content = asdict(replace(recipe, path=Path(recipe.path.name)))
     content["path"] = recipe.path.name
     content["check"] = list(recipe.check)

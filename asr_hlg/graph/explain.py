@@ -1,4 +1,4 @@
-"""Which way a sentence takes through a graph, or the word at which it stops and why."""
+"""Best path of a sentence through L∘G, or the word at which no path goes on, and why."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import kaldifst
 import numpy as np
 
 from asr_hlg.fst.arcs import Arcs
-from asr_hlg.graph.flat import among, reached
+from asr_hlg.fst.indexing import Bools, isin_sorted, reachable
 from asr_hlg.lexicon import Lexicon
 
 
 @dataclass(frozen=True)
 class Step:
-    """One arc of the way: states, token in (empty for ε), word out (empty for none), log score."""
+    """Arc of a path: states, token (empty for ε), word (empty for none), log score."""
 
     src: int
     dst: int
@@ -26,7 +26,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A sentence's best way through L∘G.
+    """Best path of a sentence through L∘G, or where it stops.
 
     Attributes
     ----------
@@ -64,12 +64,12 @@ class Explanation:
 
 
 def explain(lg: Arcs, lexicon: Lexicon, sentence: str | Sequence[str]) -> Explanation:
-    """Follow a sentence through L∘G.
+    """Find the best path of a sentence through L∘G.
 
     Parameters
     ----------
     lg : Arcs
-        Tokens to words, without disambiguation symbols (``graph.build.load_lg``).
+        Tokens to words, without disambiguation symbols (``DecodingGraph.lg``).
     lexicon : Lexicon
         Its token and word tables.
     sentence : str or sequence of str
@@ -87,7 +87,7 @@ def explain(lg: Arcs, lexicon: Lexicon, sentence: str | Sequence[str]) -> Explan
             )
     lg, states = _part_for(lg.sorted(), [lexicon.words[word] for word in words])
     number = np.cumsum(states) - 1
-    # Arc numbers as input labels: the best path then says which arcs it took.
+    # Arc numbers are the input labels, so that the best path names its arcs.
     numbered = Arcs(
         number[lg.src],
         number[lg.dst],
@@ -98,9 +98,9 @@ def explain(lg: Arcs, lexicon: Lexicon, sentence: str | Sequence[str]) -> Explan
     )
     fst = numbered.to_openfst()
     kaldifst.arcsort(fst, "olabel")
-    found = _best(fst, lexicon, words)
-    if found is not None:
-        arcs, score = found
+    best = _best_path(fst, lexicon, words)
+    if best is not None:
+        arcs, score = best
         return Explanation(words, tuple(_step(lg, lexicon, arc) for arc in arcs), score)
     ending_anywhere = Arcs(
         numbered.src,
@@ -111,28 +111,30 @@ def explain(lg: Arcs, lexicon: Lexicon, sentence: str | Sequence[str]) -> Explan
         np.zeros_like(numbered.final),
     ).to_openfst()
     kaldifst.arcsort(ending_anywhere, "olabel")
-    reached = len(words)
-    while reached and _best(ending_anywhere, lexicon, words[:reached]) is None:
-        reached -= 1
-    return Explanation(words, (), float("-inf"), reached, _reason(words, reached))
+    accepted = len(words)
+    while accepted and _best_path(ending_anywhere, lexicon, words[:accepted]) is None:
+        accepted -= 1
+    return Explanation(words, (), float("-inf"), accepted, _reason(words, accepted))
 
 
-def _part_for(lg: Arcs, words: Sequence[int]) -> tuple[Arcs, np.ndarray]:
-    """The arcs that a sentence could take, and the states that they join."""
-    arcs = lg.take(np.flatnonzero(among(lg.olabel, np.unique([0, *words]))))
+def _part_for(lg: Arcs, words: Sequence[int]) -> tuple[Arcs, Bools]:
+    """Arcs that a path of the sentence can contain, and the states that they join."""
+    arcs = lg.take(np.flatnonzero(isin_sorted(lg.olabel, np.unique([0, *words]))))
     start = np.zeros(lg.num_states, dtype=bool)
     start[0] = True
-    states = reached(arcs.src, arcs.dst, start)
+    states = reachable(arcs.src, arcs.dst, start)
     return arcs.take(np.flatnonzero(states[arcs.src])), states
 
 
-def _best(fst, lexicon: Lexicon, words: Sequence[str]) -> tuple[list[int], float] | None:
-    """The arcs and the score of the best path that writes ``words``."""
+def _best_path(
+    fst: kaldifst.StdVectorFst, lexicon: Lexicon, words: Sequence[str]
+) -> tuple[list[int], float] | None:
+    """Arcs and score of the best path that writes ``words``."""
     linear = kaldifst.make_linear_acceptor([lexicon.words[word] for word in words])
-    way = kaldifst.shortest_path(kaldifst.compose(fst, linear))
-    if not way.num_states:
+    path = kaldifst.shortest_path(kaldifst.compose(fst, linear))
+    if not path.num_states:
         return None
-    _, arcs, _, cost = kaldifst.get_linear_symbol_sequence(way)
+    _, arcs, _, cost = kaldifst.get_linear_symbol_sequence(path)
     return [arc - 1 for arc in arcs], -cost.value
 
 
@@ -147,10 +149,10 @@ def _step(lg: Arcs, lexicon: Lexicon, arc: int) -> Step:
     )
 
 
-def _reason(words: Sequence[str], reached: int) -> str:
-    if reached == len(words):
+def _reason(words: Sequence[str], accepted: int) -> str:
+    if accepted == len(words):
         return f"stops after {' '.join(words)!r}: the grammar lets no sentence end there"
-    before = f"after {' '.join(words[:reached])!r}" if reached else "at the beginning"
+    before = f"after {' '.join(words[:accepted])!r}" if accepted else "at the beginning"
     return (
-        f"stops at word {reached + 1}, {words[reached]!r}: the grammar does not allow it {before}"
+        f"stops at word {accepted + 1}, {words[accepted]!r}: the grammar does not allow it {before}"
     )

@@ -1,112 +1,96 @@
-"""H∘L∘G, which only k2's search reads: composed from L∘G when somebody asks for it.
+"""H∘L∘G, the view of a decoding graph that k2 intersects with posteriors.
 
-Token passing searches L∘G, where H is the CTC topology. Composing H∘L∘G there takes most of a
-compilation's memory for nothing, unless k2's engine or a GPU is used. A graph folder is then
-completed, once for all who open it.
+Token passing searches L∘G itself, where H is the CTC topology. H∘L∘G is composed only when k2 or a
+GPU shall search, because composing takes most of a compilation's memory.
 """
 
 from __future__ import annotations
 
-import fcntl
-import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import k2
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from asr_hlg.errors import GraphError
 from asr_hlg.fst.arcs import Arcs
-from asr_hlg.graph import compile as stages
-from asr_hlg.graph import slot as slots
+from asr_hlg.fst.indexing import Ints, expand_ranges
 from asr_hlg.graph.meter import Meter
-from asr_hlg.graph.slot import Slot
-from asr_hlg.lexicon import Lexicon
-
-_LOG = logging.getLogger("asr_hlg.graph")
 
 
-def compose(H: k2.Fsa, lexicon: Lexicon, lg: Arcs, meter: Meter) -> tuple[k2.Fsa, Slot | None]:
-    """H∘(L∘G) with the attributes of a graph's ``fsa``, and its slot for new words."""
-    with_slot = slots.add_to_lg(lg, lexicon)
-    if with_slot is None:
-        fsa = stages.compose_hlg(H, stages.remove_epsilons(lg, meter), meter)
-        fsa.graph_scores = fsa.scores.clone()
-        return fsa, None
-    with_new, column = slots.add_to_topology(H, lexicon)
-    fsa = stages.compose_hlg(with_new, stages.remove_epsilons(with_slot, meter), meter)
-    return slots.take_out(fsa, column, H)
+class HlgArrays(NamedTuple):
+    """H∘L∘G as arrays, as k2 has it: arcs sorted by source, the last state the only final one.
 
-
-def size(fsa: k2.Fsa) -> dict[str, float]:
-    """Its states and arcs, and the megabytes (10^6 bytes) of the arrays that k2's search needs."""
-    arcs = fsa.arcs.values()
-    num_states = fsa.arcs.row_splits(1).numel() - 1
-    aux = fsa.aux_labels
-    num_aux = aux.numel() if isinstance(aux, torch.Tensor) else aux.values.numel() + len(arcs)
-    # arcs, phones and graph scores for every arc; a row split for every state
-    numbers = arcs.numel() + 2 * len(arcs) + num_states + num_aux
-    return {"states": num_states, "arcs": len(arcs), "memory_mb": 4 * numbers / 1e6}
-
-
-def complete(folder: Path, meta: dict[str, Any], meter: Meter | None = None) -> None:
-    """Compose H∘L∘G for a folder that was compiled without it.
-
-    Several processes may ask for it at the same time; one does it while the others wait.
-
-    Parameters
+    Attributes
     ----------
-    folder : Path
-        A folder that :func:`asr_hlg.graph.build.build` made.
-    meta : dict
-        Its ``graph.json``, brought up to date.
-    meter : Meter, optional
-        Reports the stages; without it a warning on the logger ``asr_hlg.graph`` tells why it
-        takes a while.
-
-    Raises
-    ------
-    GraphError
-        If the folder is damaged, or cannot be written to.
+    arcs : np.ndarray
+        int32 ``(num_arcs, 4)``: source, destination, posterior column (-1 to the final state) and
+        the bits of a float32 score.
+    phones : np.ndarray
+        int32 ``(num_arcs,)``: the lexicon's token that begins on the arc, 0 for none.
+    words, word_splits : np.ndarray
+        int32: arc i writes ``words[word_splits[i]:word_splits[i + 1]]``.
     """
-    from asr_hlg.graph import build, checks, store  # which need this module
 
-    with _lock(folder):
-        meta.update(store.read_meta(folder))
-        if store.has_hlg(meta):
-            return
-        if meter is None:
-            meter = Meter()
-            _LOG.warning("%s: composing H∘L∘G for k2's search; it is kept there", folder)
-        done = len(meter.stages)
-        store.check_files(folder, meta, [name for name in meta["files"] if name.startswith("lg/")])
-        lexicon = store.read_lexicon(folder, meta)
-        H = build.make_topology(build.TopologySection(**meta["recipe"]["topology"]), lexicon)
-        lg = build.load_lg(folder)
-        checks.check_lg(lg, lexicon.num_tokens, len(lexicon.words), folder)
-        fsa, slot = compose(H, lexicon, lg, meter)
-        try:
-            meta |= store.save_hlg(folder, fsa, slot)
-            meta["stages"] += [vars(stage) for stage in meter.stages[done:]]
-            store.write_manifest(folder, meta)
-        except OSError as error:
-            raise GraphError(
-                f"H∘L∘G cannot be kept for k2's search: {error.strerror}",
-                path=folder,
-                remedy="compose it where the folder can be written to: asr-hlg graph NAME --hlg",
-            ) from None
-        meta.update(store.read_meta(folder))
+    arcs: npt.NDArray[np.int32]
+    phones: npt.NDArray[np.int32]
+    words: npt.NDArray[np.int32]
+    word_splits: npt.NDArray[np.int32]
+
+    @staticmethod
+    def of(fsa: k2.Fsa) -> HlgArrays:
+        """Arrays of an automaton on the CPU, not copied."""
+        aux = fsa.aux_labels
+        if isinstance(aux, torch.Tensor):
+            aux = k2.RaggedTensor(aux.unsqueeze(1)).remove_values_leq(0)
+        tensors = fsa.arcs.values(), fsa.phones, aux.values, aux.shape.row_splits(1)
+        return HlgArrays(*(tensor.numpy() for tensor in tensors))
+
+    @property
+    def num_states(self) -> int:
+        """Number of states, the final one included."""
+        return int(self.arcs[:, 1].max(initial=-1)) + 1
+
+    @property
+    def score(self) -> npt.NDArray[np.float32]:
+        """float32 ``(num_arcs,)``, a view of ``arcs``."""
+        return self.arcs.view(np.float32)[:, 3]
+
+    def take(self, index: Ints) -> HlgArrays:
+        """Select arcs; the states stay."""
+        begin, end = self.word_splits[index], self.word_splits[index + 1]
+        splits = np.append(0, np.cumsum(end - begin)).astype(np.int32)
+        words = self.words[expand_ranges(begin, end)[0]]
+        return HlgArrays(self.arcs[index], self.phones[index], words, splits)
+
+    def to_fsa(self) -> k2.Fsa:
+        """Automaton with the attributes of :attr:`DecodingGraph.fsa`, which shares the arrays."""
+        splits, words = torch.from_numpy(self.word_splits), torch.from_numpy(self.words)
+        shape = k2.ragged.create_ragged_shape2(splits, None, len(words))
+        fsa = k2.Fsa(torch.from_numpy(self.arcs), aux_labels=k2.RaggedTensor(shape, words))
+        fsa.phones = torch.from_numpy(self.phones)
+        fsa.graph_scores = fsa.scores.clone()
+        return fsa
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Only one process at a time, for as long as it lives."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+def compose(H: k2.Fsa, lg: Arcs, meter: Meter) -> HlgArrays:
+    """Remove ε from L∘G (tropical semiring), and compose H with the result.
+
+    Words on ε-arcs move to a neighbouring arc, so that an arc can write several.
+    """
+    with meter.stage("L∘G ε-removal") as size:
+        fsa = k2.connect(k2.remove_epsilon(lg.to_k2()))
+        size.set(fsa.shape[0], fsa.num_arcs)
+    with meter.stage("H∘(L∘G) compose") as size:
+        fsa = k2.compose(k2.arc_sort(H), k2.arc_sort(fsa), inner_labels="phones")
+        fsa = k2.arc_sort(k2.connect(fsa))
+        size.set(fsa.shape[0], fsa.num_arcs)
+    return HlgArrays.of(fsa)
+
+
+def size(hlg: HlgArrays) -> dict[str, Any]:
+    """Number of states and arcs, and megabytes (10^6 bytes) of the arrays that k2 needs."""
+    # arcs, phones and graph scores for every arc; a row split for every state
+    num_arcs, num_states = len(hlg.arcs), hlg.num_states
+    numbers = 6 * num_arcs + num_states + len(hlg.words) + len(hlg.word_splits) - 1
+    return {"states": num_states, "arcs": num_arcs, "memory_mb": 4 * numbers / 1e6}

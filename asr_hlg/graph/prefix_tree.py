@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit
 
 from asr_hlg.fst.arcs import Arcs
-from asr_hlg.graph.flat import expand, reached, splits
+from asr_hlg.fst.indexing import expand_ranges, reachable, row_splits
 from asr_hlg.lexicon import Lexicon
 
 DELTA = 1e-5
@@ -37,7 +37,7 @@ _MIXED = 0
 """In place of a word: more than one."""
 
 
-def backs_off(G: Arcs, back_off: int) -> bool:
+def is_back_off_acceptor(G: Arcs, back_off: int) -> bool:
     """Whether G is a back-off acceptor: deterministic, without ε but for arcs ``back_off``."""
     is_back_off = G.ilabel == back_off
     word = ~is_back_off
@@ -55,7 +55,7 @@ def compose(lexicon: Lexicon, G: Arcs) -> Arcs:
     ----------
     lexicon : Lexicon
     G : Arcs
-        Words over ``lexicon.words``, for which `backs_off` holds.
+        Words over ``lexicon.words``, for which `is_back_off_acceptor` holds.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def compose(lexicon: Lexicon, G: Arcs) -> Arcs:
     spoken = _Pronunciations.of(lexicon)
     back_off = lexicon.words["#0"]
     G = _connect(_of_words(G, np.diff(spoken.word_first) > 0, back_off))
-    first = splits(G.src, G.num_states)
+    first = row_splits(G.src, G.num_states)
     trees = _grow(first, G.dst, G.ilabel, G.score, *spoken)
     no, yes, pause = 0.0, -np.inf, -1
     if lexicon.silence is not None:
@@ -99,7 +99,7 @@ class _Pronunciations(NamedTuple):
         order = np.lexsort(padded[::-1])
         word = np.array([lexicon.words[entry.word] for entry in lexicon.entries])[order]
         log_prob = np.log([entry.probability for entry in lexicon.entries])[order]
-        tokens = flat[expand(begin[order], begin[order + 1])[0]]
+        tokens = flat[expand_ranges(begin[order], begin[order + 1])[0]]
         by_word = np.argsort(word, kind="stable")
         word_first = np.searchsorted(word[by_word], np.arange(len(lexicon.words) + 1))
         return _Pronunciations(
@@ -120,9 +120,9 @@ def _connect(G: Arcs) -> Arcs:
     G = G.sorted()
     start = np.zeros(G.num_states, dtype=bool)
     start[0] = True
-    used = reached(G.src, G.dst, start)
+    used = reachable(G.src, G.dst, start)
     order = np.argsort(G.dst, kind="stable")
-    used &= reached(G.dst[order], G.src[order], np.isfinite(G.final))
+    used &= reachable(G.dst[order], G.src[order], np.isfinite(G.final))
     kept = used[G.src] & used[G.dst]
     return G if kept.all() else G.take(np.flatnonzero(kept))
 

@@ -1,201 +1,261 @@
-"""Graph folders: flat arrays, text tables, and one JSON file that vouches for them all.
+"""Graph folders: L∘G and the views made from it as arrays, tables as text, and one JSON file.
 
 graph.json      recipe, sources with hashes, stages, versions, a hash of every file below, and one
-                of all this
-lg/             L∘G, as asr_hlg.graph.build keeps it
-packed-*.npy    L∘G for token passing, see asr_hlg.graph.packed; only with the CTC topology
+                of the JSON itself
+lg/*.npy        L∘G, the columns of :class:`asr_hlg.fst.arcs.Arcs`
+h/*.npy         H likewise; only where no recipe describes it
 words.txt, tokens.txt, lexiconp.txt
+packed/*.npy    L∘G for token passing, see :mod:`asr_hlg.graph.packed`
+hlg/*.npy       H∘L∘G for k2, see :mod:`asr_hlg.graph.hlg`
 
-H∘L∘G for k2, which a folder gets when it is first asked for (see asr_hlg.graph.hlg):
-
-arcs.npy        int32 (num_arcs, 4): source, destination, column, score (float32 bits)
-phones.npy      int32 (num_arcs,): the lexicon's token that begins on the arc, 0 for none
-words.npy, word_splits.npy      word ids of arc i: words[word_splits[i]:word_splits[i + 1]]
-slot.npz        where new words may stand (see :mod:`asr_hlg.graph.slot`)
+``packed`` and ``hlg`` are caches of what can be derived from L∘G and H. Each belongs to the L∘G
+and H whose hashes ``graph.json`` names with it, and is derived again where it is missing.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import logging
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import k2
 import numpy as np
-import torch
+import numpy.typing as npt
 
 from asr_hlg.errors import GraphError
 from asr_hlg.files import file_hash, save_array, write_json
 from asr_hlg.fst import symbols
-from asr_hlg.graph import checks, hlg
-from asr_hlg.graph.packed import PackedLg
+from asr_hlg.fst.arcs import Arcs
+from asr_hlg.graph import checks
 from asr_hlg.graph.recipe import TopologySection
-from asr_hlg.graph.slot import Slot
+from asr_hlg.graph.topology import make_topology
 from asr_hlg.lexicon import Lexicon, Pronunciation
 from asr_hlg.settings import section
 
-if TYPE_CHECKING:
-    from asr_hlg.graph import DecodingGraph
-
-FORMAT = 3
-SLOT = "slot.npz"
-HLG = ("arcs.npy", "phones.npy", "words.npy", "word_splits.npy")
-PACKED = "packed-"
+FORMAT = 4
 LEXICON_OPTIONS = ("silence", "silence_prob", "position_dependent")
+_ARRAYS = ("lg", "h", "packed", "hlg")
+_TABLES = ("words.txt", "tokens.txt", "lexiconp.txt")
+_FORMAT_3 = ("packed-*.npy", "arcs.npy", "phones.npy", "words.npy", "word_splits.npy", "slot.npz")
 _OWN_HASH = "sha256"
+_COMPILE = "compile the graph again: asr-hlg graph NAME --force"
+_LOG = logging.getLogger("asr_hlg.graph")
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Meta = dict[str, Any]
 
 
-def save(graph: DecodingGraph, folder: Path, with_hlg: bool = True) -> None:
-    """Write all files; ``graph.json`` comes last, so that a folder with it is whole.
+def write(
+    folder: Path,
+    meta: Mapping[str, Any],
+    lg: Arcs,
+    H: k2.Fsa,
+    words: k2.SymbolTable,
+    tokens: k2.SymbolTable,
+    lexicon: Lexicon,
+    views: Mapping[str, Arrays],
+) -> None:
+    """Write a graph folder; ``graph.json`` comes last, so that a folder with it is complete.
 
-    Without H∘L∘G the folder must have L∘G and a recipe, from which it is composed later.
+    Parameters
+    ----------
+    folder : Path
+        Old files of a graph that are there are removed.
+    meta : mapping
+        Entries of ``graph.json``; ``topology`` is None if H has to be stored as arrays.
+    views : mapping
+        The arrays of ``packed`` and ``hlg``, as far as they have been derived.
     """
-    composed = (graph.fsa.to("cpu"), graph.slot) if with_hlg else None  # mapped from here, perhaps
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "graph.json").unlink(missing_ok=True)
-    for path in [*folder.glob(f"{PACKED}*"), *(folder / name for name in (SLOT, *HLG))]:
-        path.unlink(missing_ok=True)
-    meta = dict(graph.meta)
-    if composed is not None:
-        meta |= save_hlg(folder, *composed)
-    symbols.write(graph.words, folder / "words.txt")
-    symbols.write(graph.tokens, folder / "tokens.txt")
-    graph.lexicon.write(folder / "lexiconp.txt")
-    for name, array in {} if graph.packed is None else graph.packed.arrays.items():
-        save_array(folder / f"{PACKED}{name}.npy", array)
-    meta |= {
-        "format": FORMAT,
-        "columns": list(graph.columns),
-        "lexicon": {name: getattr(graph.lexicon, name) for name in LEXICON_OPTIONS},
-    }
-    write_manifest(folder, meta)
+    for pattern in (*_FORMAT_3, "lg/key", *(f"{name}/*.npy" for name in _ARRAYS)):
+        for path in folder.glob(pattern):
+            path.unlink()
+    symbols.write(words, folder / "words.txt")
+    symbols.write(tokens, folder / "tokens.txt")
+    lexicon.write(folder / "lexiconp.txt")
+    _save_arrays(folder / "lg", _columns(lg))
+    if meta["topology"] is None:
+        _save_arrays(folder / "h", _columns(Arcs.from_k2(H)))
+    for name, arrays in views.items():
+        _save_arrays(folder / name, arrays)
+    options = {name: getattr(lexicon, name) for name in LEXICON_OPTIONS}
+    content = {**meta, "format": FORMAT, "lexicon": options, "files": _hashes(folder)}
+    write_meta(folder, {**content, "views": dict.fromkeys(views, _source_hash(content))})
 
 
-def save_hlg(folder: Path, fsa: k2.Fsa, slot: Slot | None) -> dict[str, Any]:
-    """Write H∘L∘G; returns what ``graph.json`` says of it."""
-    aux = fsa.aux_labels
-    if isinstance(aux, torch.Tensor):
-        aux = k2.RaggedTensor(aux.unsqueeze(1))
-    arrays = fsa.arcs.values(), fsa.phones, aux.values, aux.shape.row_splits(1)
-    for name, array in zip(HLG, arrays, strict=True):
-        save_array(folder / name, array.numpy())
-    if slot is not None:
-        slot.save(folder / SLOT)
-    return {"hlg": hlg.size(fsa)}
+class GraphFolder:
+    """A graph folder opened for reading; every file is checked against its hash before its use.
 
-
-def write_manifest(folder: Path, meta: dict[str, Any]) -> None:
-    """Write ``graph.json``, which vouches for every file that is there now."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "graph.json"]
-    files = {
-        str(path.relative_to(folder)): {"sha256": file_hash(path), "bytes": path.stat().st_size}
-        for path in sorted(paths)
-    }
-    write_meta(folder, {**meta, "files": files})
-
-
-def load(folder: Path) -> DecodingGraph:
-    """Map a folder's arrays, each checked against its hash in ``graph.json`` before its use."""
-    from asr_hlg.graph import DecodingGraph
-
-    meta = read_meta(folder)
-    later = {name for name in meta["files"] if name in HLG or name.startswith("lg/")}
-    check_files(folder, meta, meta["files"].keys() - later)
-    tokens = symbols.read(folder / "tokens.txt")
-    graph = DecodingGraph(
-        lambda: _read_hlg(folder, meta),
-        tokens,
-        symbols.read(folder / "words.txt"),
-        tuple(meta["columns"]),
-        lambda: read_lexicon(folder, meta),
-        _Spellings(folder / "lexiconp.txt", meta["lexicon"]),
-        meta["lexicon"]["silence"],
-        {key: value for key, value in meta.items() if key not in ("files", "columns")},
-        lambda: _read_slot(folder, meta),
-        folder,
-    )
-    if any(name.startswith(PACKED) for name in meta["files"]):
-        with checks.damage_named(folder):
-            graph.packed = PackedLg.load(folder, PACKED)
-            # Columns are tokens here, so the smaller number is what labels may name.
-            num_labels = min(len(graph.columns), len(graph.tokens))
-            checks.check_packed(graph.packed, num_labels, len(graph.words), folder)
-    return graph
-
-
-def read_lexicon(folder: Path, meta: dict[str, Any]) -> Lexicon:
-    """The lexicon over the tokens of the graph."""
-    tokens = symbols.read(folder / "tokens.txt")
-    plain = symbols.names(tokens)[: symbols.first_disambig(tokens)]
-    return Lexicon.read(folder / "lexiconp.txt", tokens=plain, **meta["lexicon"])
-
-
-def has_hlg(meta: dict[str, Any]) -> bool:
-    """Whether H∘L∘G is among a folder's files."""
-    return HLG[0] in meta["files"]
-
-
-def _read_slot(folder: Path, meta: dict[str, Any]) -> Slot | None:
-    """Where new words go, checked when the folder was opened unless it is made now."""
-    if not has_hlg(meta):
-        hlg.complete(folder, meta)
-    if SLOT not in meta["files"]:
-        return None
-    with checks.damage_named(folder / SLOT):
-        slot = Slot.load(folder / SLOT)
-        num_words = len(symbols.read(folder / "words.txt"))
-        num_states, num_columns = int(meta["hlg"]["states"]), len(meta["columns"])
-        checks.check_slot(slot, num_states, num_columns, num_words, folder / SLOT)
-        return slot
-
-
-def _read_hlg(folder: Path, meta: dict[str, Any]) -> k2.Fsa:
-    """H∘L∘G, mapped into memory; composed first if need be."""
-    if not has_hlg(meta):
-        hlg.complete(folder, meta)
-    check_files(folder, meta, HLG)
-    with checks.damage_named(folder):
-        arrays = [np.load(folder / name, mmap_mode="c", allow_pickle=False) for name in HLG]
-        sizes = [len(meta["columns"])]
-        sizes += [len(symbols.read(folder / name)) for name in ("tokens.txt", "words.txt")]
-        checks.check_hlg([np.asarray(array) for array in arrays], sizes, folder)
-    arcs, phones, word_ids, splits = map(torch.from_numpy, arrays)
-    shape = k2.ragged.create_ragged_shape2(splits, None, len(word_ids))
-    fsa = k2.Fsa(arcs, aux_labels=k2.RaggedTensor(shape, word_ids))
-    fsa.phones = phones
-    fsa.graph_scores = fsa.scores.clone()
-    return fsa
-
-
-class _Spellings:
-    """Pronunciations of single words, found in the lexicon's text.
-
-    A transcript needs the pronunciations of its own words; building a Lexicon of 80,000 first
-    would take longer than decoding a sentence.
+    Attributes
+    ----------
+    path : Path
+    meta : dict
+        The content of ``graph.json``.
+    words, tokens : k2.SymbolTable
     """
 
-    def __init__(self, path: Path, options: dict[str, Any]):
-        self._path, self._options = path, options
-        self._found: dict[str, list[tuple[str, ...]]] = {}
+    def __init__(self, path: Path):
+        self.path = path
+        self.meta = read_meta(path)
+        check_files(path, self.meta, _TABLES)
+        self.words = symbols.read(path / "words.txt")
+        self.tokens = symbols.read(path / "tokens.txt")
+        self._num_tokens = symbols.first_disambig(self.tokens)
+        self._spellings: dict[str, list[tuple[str, ...]]] = {}
+
+    def lg(self) -> Arcs:
+        """Map L∘G into memory."""
+        return self._arcs("lg", self._num_tokens, len(self.words))
+
+    def topology(self) -> k2.Fsa:
+        """H, from its description or its arrays."""
+        if self.meta["topology"] is not None:
+            return make_topology(TopologySection(**self.meta["topology"]), self._num_tokens)
+        return self._arcs("h", len(self.meta["columns"]), self._num_tokens).to_k2()
+
+    def lexicon(self) -> Lexicon:
+        """Read the lexicon over the tokens of the graph."""
+        plain = symbols.names(self.tokens)[: self._num_tokens]
+        return Lexicon.read(self.path / "lexiconp.txt", tokens=plain, **self.meta["lexicon"])
+
+    def spellings(self, word: str) -> list[tuple[str, ...]]:
+        """Pronunciations of one word as tokens of L, found in the text of the lexicon.
+
+        A transcript needs the pronunciations of its own words only, and making a Lexicon of
+        80,000 words would take longer than decoding a sentence.
+        """
+        if word not in self._spellings:
+            with checks.damage_named(self.path / "lexiconp.txt"):
+                entries = [_entry(line) for line in self._lines.get(word, ())]
+                lexicon = Lexicon(entries, **self.meta["lexicon"])
+                self._spellings[word] = lexicon.spellings(word)
+        return self._spellings[word]
 
     @cached_property
     def _lines(self) -> dict[str, list[str]]:
-        return _lines_by_word(self._path)
+        return _lines_by_word(self.path / "lexiconp.txt")
 
-    def __call__(self, word: str) -> list[tuple[str, ...]]:
-        if word not in self._found:
-            with checks.damage_named(self._path):
-                entries = [_entry(line) for line in self._lines.get(word, ())]
-                self._found[word] = Lexicon(entries, **self._options).spellings(word)
-        return self._found[word]
+    def _arcs(self, name: str, num_inputs: int, num_outputs: int) -> Arcs:
+        with checks.damage_named(self.path / name):
+            columns = [field.name for field in fields(Arcs)]
+            arcs = Arcs(**_map_arrays(self.path, self.meta, name, columns))
+            checks.check_arcs(arcs, num_inputs, num_outputs, self.path / name)
+        return arcs
+
+
+class ViewCache:
+    """Views of L∘G that a graph folder keeps.
+
+    Parameters
+    ----------
+    folder : Path
+    meta : dict
+        The content of its ``graph.json``, which is updated when a view is added.
+    """
+
+    def __init__(self, folder: Path, meta: Meta):
+        self.folder = folder
+        self._meta = meta
+
+    def get(
+        self, name: str, arrays: Sequence[str], derive: Callable[[], tuple[Arrays, Meta]]
+    ) -> Arrays:
+        """Map the arrays of a view into memory; derive and store them first if they are missing.
+
+        Several processes may do so at the same time: one derives the view, the others wait.
+
+        Parameters
+        ----------
+        name : str
+            ``packed`` or ``hlg``.
+        arrays : sequence of str
+            The names of its arrays.
+        derive : callable
+            Returns the arrays, and what to add to ``graph.json``; lists are appended.
+        """
+        if not self._has(name):
+            with _lock(self.folder):
+                self._meta.update(read_meta(self.folder))
+                if not self._has(name):
+                    derived, remarks = derive()
+                    try:
+                        self._add(name, derived, remarks)
+                    except OSError as error:
+                        text = "%s: %s cannot be stored, so it is derived at every start: %s"
+                        _LOG.warning(text, self.folder, name, error.strerror)
+                        return derived
+        return _map_arrays(self.folder, self._meta, name, arrays)
+
+    def _has(self, name: str) -> bool:
+        made_of = self._meta["views"].get(name)
+        return made_of == _source_hash(self._meta) and (self.folder / name).is_dir()
+
+    def _add(self, name: str, arrays: Arrays, remarks: Meta) -> None:
+        _save_arrays(self.folder / name, arrays)
+        meta = self._meta
+        for key, value in remarks.items():
+            meta[key] = meta[key] + value if isinstance(value, list) else value
+        meta["files"] |= _hashes(self.folder, f"{name}/*.npy")
+        meta["views"][name] = _source_hash(meta)
+        write_meta(self.folder, meta)
+
+
+def _source_hash(meta: Mapping[str, Any]) -> str:
+    """Hash of what a view is made of: the files of L∘G and of H, or the description of H."""
+    files = meta["files"].items()
+    sources = {name: entry["sha256"] for name, entry in files if name.startswith(("lg/", "h/"))}
+    return _json_hash({"files": sources, "topology": meta["topology"]})
+
+
+def _columns(arcs: Arcs) -> Arrays:
+    return {field.name: getattr(arcs, field.name) for field in fields(arcs)}
+
+
+def _save_arrays(folder: Path, arrays: Arrays) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, array in arrays.items():
+        save_array(folder / f"{name}.npy", array)
+
+
+def _map_arrays(folder: Path, meta: Meta, part: str, names: Sequence[str]) -> Arrays:
+    """Map arrays of a part of the folder into memory; changing them changes no file."""
+    check_files(folder, meta, [f"{part}/{name}.npy" for name in names])
+    # k2 wants arrays that can be written to. Other arrays are shared between processes.
+    mode: Any = "c" if part == "hlg" else "r"
+    with checks.damage_named(folder / part):
+        paths = {name: folder / part / f"{name}.npy" for name in names}
+        return {
+            name: np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))
+            for name, path in paths.items()
+        }
+
+
+def _hashes(folder: Path, pattern: str = "**/*") -> dict[str, dict[str, Any]]:
+    """SHA-256 and size of files in the folder, ``graph.json`` excepted."""
+    paths = [path for path in folder.glob(pattern) if path.is_file() and path.name != "graph.json"]
+    return {
+        str(path.relative_to(folder)): {"sha256": file_hash(path), "bytes": path.stat().st_size}
+        for path in sorted(paths)
+    }
+
+
+def write_manifest(folder: Path, meta: Meta) -> None:
+    """Write ``graph.json`` with the hashes of all files that are there now."""
+    write_meta(folder, {**meta, "files": _hashes(folder)})
 
 
 def read_entries(folder: Path, words: Iterable[str]) -> list[Pronunciation]:
-    """What a graph folder's lexicon has for some words, without reading it all."""
+    """Pronunciations of some words in the lexicon of a graph folder."""
     with checks.damage_named(folder / "lexiconp.txt"):
         lines = _lines_by_word(folder / "lexiconp.txt")
         return [_entry(line) for word in words for line in lines.get(word, ())]
@@ -214,25 +274,23 @@ def _entry(line: str) -> Pronunciation:
 
 
 def acoustic_model(folder: Path, meta: Mapping[str, Any]) -> str:
-    """The acoustic model that a graph's recipe names; files count from the recipe's folder."""
-    name = meta.get("recipe", {}).get("acoustic_model", "hama")
+    """Acoustic model that the recipe names; its path is relative to the recipe's folder."""
+    name: str = meta.get("recipe", {}).get("acoustic_model", "hama")
     return name if name == "hama" else str(folder.parent / name)
 
 
-def check_files(folder: Path, meta: dict[str, Any], names: Iterable[str]) -> None:
-    """Refuse files that are not what ``graph.json`` vouches for."""
+def check_files(folder: Path, meta: Meta, names: Iterable[str]) -> None:
+    """Raise a GraphError for files whose hash differs from the one in ``graph.json``."""
     for name in names:
         expected = meta["files"].get(name, {}).get("sha256")
         if not (folder / name).is_file() or file_hash(folder / name) != expected:
             raise GraphError(
-                "differs from what was compiled",
-                path=folder / name,
-                remedy="compile the graph again: asr-hlg graph NAME --force",
+                "differs from what was compiled", path=folder / name, remedy=_COMPILE
             )
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
-    """``graph.json`` of a compiled graph, checked."""
+def read_meta(folder: Path) -> Meta:
+    """Read and check the ``graph.json`` of a compiled graph."""
     path = folder / "graph.json"
     if not path.is_file():
         raise GraphError(
@@ -241,12 +299,12 @@ def read_meta(folder: Path) -> dict[str, Any]:
             remedy="compile one with: asr-hlg graph NAME",
         )
     with checks.damage_named(path):
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta: Meta = json.loads(path.read_text(encoding="utf-8"))
         if meta["format"] != FORMAT:
             raise GraphError(
                 f"has format {meta['format']}, this version reads {FORMAT}",
                 path=path,
-                remedy="compile the graph again",
+                remedy=f"compile the graph again: asr-hlg graph {folder.name}",
             )
         if meta.pop(_OWN_HASH, None) != _json_hash(meta):
             raise ValueError("its content is not what was written")
@@ -254,37 +312,50 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def write_meta(folder: Path, meta: dict[str, Any]) -> None:
-    """Write ``graph.json`` with a hash of all that it says."""
+def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
+    """Write ``graph.json`` with a hash of its content."""
     content = {key: value for key, value in meta.items() if key != _OWN_HASH}
     write_json(folder / "graph.json", {**content, _OWN_HASH: _json_hash(content)})
 
 
-def _json_hash(content: dict[str, Any]) -> str:
-    """Of what JSON keeps of it, whatever the order and the blanks."""
-    kept = json.loads(json.dumps(content))
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+def _json_hash(content: Mapping[str, Any]) -> str:
+    """Hash of a JSON value that does not depend on the order of keys or on white space."""
+    stored = json.loads(json.dumps(content))
+    return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()
 
 
-def _check_meta(meta: dict[str, Any]) -> None:
-    """Raise a ValueError unless the entries that loading needs are what they should be."""
-    columns, lexicon = meta["columns"], meta["lexicon"]
+def _check_meta(meta: Meta) -> None:
+    """Raise a ValueError unless the entries that loading needs have the right types."""
     for name, entry in meta["files"].items():
         part = PurePosixPath(name)
         if part.is_absolute() or ".." in part.parts or not isinstance(entry["sha256"], str):
             raise ValueError(f"{name!r} is no file of this folder")
+    columns, lexicon, recipe = meta["columns"], meta["lexicon"], meta.get("recipe", {})
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-        raise ValueError("columns are names")
+        raise ValueError("columns must be names")
     if not set(lexicon) <= set(LEXICON_OPTIONS) or "silence" not in lexicon:
-        raise ValueError(f"the lexicon has {', '.join(LEXICON_OPTIONS)}")
+        raise ValueError(f"the lexicon must have {', '.join(LEXICON_OPTIONS)}")
     if not isinstance(lexicon["silence"], str | None):
-        raise ValueError("silence is a token, or none")
+        raise ValueError("silence must be a token or null")
     if not isinstance(meta.get("takes_new_words"), bool):
-        raise ValueError("it does not say whether it takes new words")
-    recipe = meta.get("recipe", {})
+        raise ValueError("takes_new_words must be true or false")
+    if not isinstance(meta["views"], dict):
+        raise ValueError("views must be a table")
     if not isinstance(recipe, dict) or not isinstance(recipe.get("acoustic_model", ""), str):
-        raise ValueError("the recipe is a table, its acoustic model a name")
+        raise ValueError("the recipe must be a table, its acoustic model a name")
     for name in ("lexicon", "topology", "search", "rescore", "lm", "grammar"):
         if not isinstance(recipe.get(name, {}), dict | None):
-            raise ValueError(f"[{name}] is a table")
-    section(TopologySection, recipe.get("topology") or {}, "topology", error=GraphError)
+            raise ValueError(f"[{name}] must be a table")
+    for topology in (recipe.get("topology"), meta["topology"]):
+        section(TopologySection, topology or {}, "topology", error=GraphError)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Exclusive lock on a folder, which ends with the process at the latest."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -21,9 +21,10 @@ from collections.abc import Sequence
 import k2
 import numpy as np
 
-from asr_hlg.errors import OptionError
+from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
+from asr_hlg.graph.recipe import TopologySection
 
 
 def ctc(num_tokens: int, modified: bool = False) -> k2.Fsa:
@@ -201,6 +202,32 @@ def left_to_right(num_states: int, self_loop: float = 0.5, skip: float = 0.0) ->
         if jump:
             matrix[state, state + 2] = jump
     return matrix
+
+
+def make_topology(section: TopologySection, num_tokens: int) -> k2.Fsa:
+    """Build the topology that a recipe's section describes, over the tokens of a lexicon.
+
+    Parameters
+    ----------
+    section : TopologySection
+    num_tokens : int
+        ``Lexicon.num_tokens``: id 0 and the phones.
+    """
+    phones = num_tokens - 1
+    if section.kind == "ctc":
+        return ctc(num_tokens)
+    if section.kind == "ctc-modified":
+        return ctc(num_tokens, modified=True)
+    if section.kind == "hmm":
+        return hmm(phones, section.num_states, section.self_loop, section.skip)
+    if section.kind == "chain":
+        return chain(phones, section.self_loop)
+    if section.kind == "transducer":
+        return transducer(num_tokens)
+    raise GraphError(
+        f"unknown topology {section.kind!r}",
+        remedy="ctc, ctc-modified, hmm, chain and transducer are known",
+    )
 
 
 def column_names(H: k2.Fsa, tokens: Sequence[str]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from asr_hlg.errors import GraphError, ModelError
 from asr_hlg.fst.arcs import k2_fsa
+from asr_hlg.fst.indexing import expand_ranges
 from asr_hlg.fst.symbols import BLANK
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.flat import FlatGraph, expand
@@ -136,7 +137,7 @@ class GraphSearch(TransducerDecoder):
     def _with_end(self) -> k2.Fsa:
         """The graph with END before its final state and the attribute ``arc``, an arc's index."""
         arcs = self._arcs
-        src, dst, label = arcs.packed[:, :3].T
+        src, dst, label = arcs.arcs[:, :3].T
         fsa = k2_fsa(
             np.append(src, np.int32(arcs.num_states - 1)),
             np.append(dst, np.int32(arcs.num_states)),
@@ -186,7 +187,7 @@ class GraphSearch(TransducerDecoder):
             _frames(src, dst),
             score,
             graph_score.astype(np.float64),
-            self._arcs.words[expand(begin, end)[0]],
+            self._arcs.words[expand_ranges(begin, end)[0]],
             np.append(0, np.cumsum(end - begin)),
         )
 

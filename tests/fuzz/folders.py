@@ -102,10 +102,10 @@ def _vouch(path: Path) -> None:
 def _search(folder: Path, name: str) -> None:
     graph = DecodingGraph.load(folder)
     posteriors = _posteriors()
-    engines = ("tokens", "k2") if name in store.HLG else ("tokens",)
+    engines = ("tokens", "k2") if name.startswith("hlg/") else ("tokens",)
     for engine in engines if graph.packed is not None else ("k2",):
         _search_graph(graph, engine)
-    if name in (store.SLOT, "graph.json", "lexiconp.txt", "tokens.txt", "words.txt"):
+    if name in ("graph.json", "lexiconp.txt", "tokens.txt", "words.txt"):
         graph.search_options()
         graph.info()
         graph.lexicon  # noqa: B018

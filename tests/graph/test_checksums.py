@@ -100,16 +100,16 @@ def vouched(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "field", "value", "reason"),
     [
-        ("packed-arcs", "dst", 10**6, "where arcs lead"),
-        ("packed-arcs", "dst", 2**32 - 1, "where arcs lead"),
-        ("packed-arcs", "label", 200, "the labels of arcs"),
-        ("packed-arcs", "score", np.nan, "the scores of arcs"),
-        ("packed-states", "first", 10**6, "the arcs of states"),
-        ("packed-states", "eps_first", 2**32 - 5, "the ε-arcs of states"),
-        ("packed-eps_arcs", "dst", 10**6, "where ε-arcs lead"),
-        ("packed-words", None, 10**6, "the words of arcs"),
-        ("packed-final", None, np.inf, "the final scores"),
-        ("packed-spelling_splits", None, 7, "the spellings"),
+        ("packed/arcs", "dst", 10**6, "where arcs lead"),
+        ("packed/arcs", "dst", 2**32 - 1, "where arcs lead"),
+        ("packed/arcs", "label", 200, "the labels of arcs"),
+        ("packed/arcs", "score", np.nan, "the scores of arcs"),
+        ("packed/states", "first", 10**6, "the arcs of states"),
+        ("packed/states", "eps_first", 2**32 - 5, "the ε-arcs of states"),
+        ("packed/eps_arcs", "dst", 10**6, "where ε-arcs lead"),
+        ("packed/words", None, 10**6, "the words of arcs"),
+        ("packed/final", None, np.inf, "the final scores"),
+        ("packed/spelling_splits", None, 7, "the spellings"),
     ],
 )
 def test_an_index_that_leads_outside_is_refused_whoever_vouches_for_it(
@@ -124,7 +124,7 @@ def test_an_index_that_leads_outside_is_refused_whoever_vouches_for_it(
         DecodingGraph.load(folder)
 
 
-@pytest.mark.parametrize("name", ["arcs", "phones", "words", "word_splits"])
+@pytest.mark.parametrize("name", ["hlg/arcs", "hlg/phones", "hlg/words", "hlg/word_splits"])
 def test_the_same_for_hlg(folder, name):
     path = folder / f"{name}.npy"
     array = np.load(path)
@@ -137,7 +137,7 @@ def test_the_same_for_hlg(folder, name):
 
 @pytest.mark.parametrize("dtype", ["<f8", "<i8", "O", "<U3"])
 def test_arrays_of_another_type_are_refused(folder, dtype):
-    for name in ("packed-arcs", "packed-final", "packed-words"):
+    for name in ("packed/arcs", "packed/final", "packed/words"):
         path = folder / f"{name}.npy"
         content = path.read_bytes()
         np.save(path, np.zeros(len(np.load(path)), dtype))
@@ -176,7 +176,7 @@ def test_a_recipe_that_is_none_is_refused(folder, recipe):
 
 def test_a_file_that_nobody_vouches_for_is_refused(folder):
     meta = json.loads((folder / "graph.json").read_text())
-    del meta["files"]["word_splits.npy"]
+    del meta["files"]["hlg/word_splits.npy"]
     store.write_meta(folder, meta)
     with pytest.raises(GraphError, match="differs from what was compiled"):
         search_folder(folder, "k2")

@@ -15,7 +15,7 @@ from asr_hlg import lm
 from asr_hlg.errors import AsrHlgError, GraphError
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import DecodingGraph, compile_hlg, topology
-from asr_hlg.graph.build import Report, build, load_lg
+from asr_hlg.graph.build import Report, build
 from asr_hlg.graph.compile import longest_epsilon_path
 from asr_hlg.graph.explain import explain
 from asr_hlg.graph.meter import Meter
@@ -121,11 +121,11 @@ def test_hlg_is_composed_when_it_is_asked_for_and_kept(recipe):
     composed = arrays(first)
     size = {"states": int(first.fsa.shape[0]), "arcs": first.fsa.num_arcs}
     assert DecodingGraph.load(folder).info()["hlg"].items() >= size.items()
-    written = (folder / "arcs.npy").stat().st_mtime_ns
+    written = (folder / "hlg" / "arcs.npy").stat().st_mtime_ns
     for again in (second, DecodingGraph.load(folder)):
         for one, other in zip(composed, arrays(again), strict=True):
             assert np.array_equal(one, other)
-    assert (folder / "arcs.npy").stat().st_mtime_ns == written
+    assert (folder / "hlg" / "arcs.npy").stat().st_mtime_ns == written
     assert stages_of(recipe) == []  # the build is still up to date
 
 
@@ -152,7 +152,8 @@ def test_several_processes_compose_hlg_once(recipe):
 
 
 @pytest.mark.parametrize(
-    "name", ["arcs.npy", "phones.npy", "words.npy", "packed-arcs.npy", "words.txt", "tokens.txt"]
+    "name",
+    ["hlg/arcs.npy", "hlg/phones.npy", "hlg/words.npy", "packed/arcs.npy", "words.txt", "tokens.txt"],
 )
 def test_one_flipped_bit_is_found(recipe, name):
     folder = build(Recipe.read(recipe), with_hlg=True)
@@ -209,7 +210,8 @@ def test_an_arpa_file_as_g(recipe):
     notes: list[str] = []
     folder = build(Recipe.read(recipe), report=Report(note=notes.append))
     assert any("dog" in note for note in notes)  # the LM's word that the lexicon lacks
-    lg, lexicon = load_lg(folder), DecodingGraph.load(folder).lexicon
+    graph = DecodingGraph.load(folder)
+    lg, lexicon = graph.lg, graph.lexicon
     # log10 P(cat|<s>) + log10 P(and|cat) + log10 P(</s>), since "and" has no back-off weight
     assert explain(lg, lexicon, "cat and").score == pytest.approx(-1.3 * np.log(10), abs=2e-4)
 
@@ -251,7 +253,8 @@ def test_a_rare_homophone_survives_where_g_backs_off(recipe):
 
 def test_explanations(recipe):
     folder = build(Recipe.read(recipe))
-    lg, lexicon = load_lg(folder), DecodingGraph.load(folder).lexicon
+    graph = DecodingGraph.load(folder)
+    lg, lexicon = graph.lg, graph.lexicon
     way = explain(lg, lexicon, "cat and hat")
     assert way.stopped_at is None
     assert " ".join(step.token for step in way.steps if step.token) == "k ae t ae n d h ae t"
@@ -277,7 +280,7 @@ def test_where_a_sentence_stops(recipe, text, sentence, stopped_at, reason):
     lexicon = Lexicon.read(recipe.parent / "lexicon.txt")
     (recipe.parent / "grammar.txt").write_text(text)
     folder = build(Recipe.read(recipe))
-    explanation = explain(load_lg(folder), lexicon, sentence)
+    explanation = explain(DecodingGraph.load(folder).lg, lexicon, sentence)
     assert explanation.stopped_at == stopped_at
     assert reason in str(explanation)
 

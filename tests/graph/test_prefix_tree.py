@@ -77,7 +77,7 @@ def test_all_paths_are_those_of_openfst(data):
     lexicon = data.draw(lexicons())
     G = data.draw(grammars(lexicon))
     back_off = lexicon.words["#0"]
-    if not tree.backs_off(G, back_off):
+    if not tree.is_back_off_acceptor(G, back_off):
         assert back_off not in G.ilabel  # every history was that of a whole sentence
         return
     expected, found = by_openfst(lexicon, G), tree.compose(lexicon, G)
@@ -139,16 +139,16 @@ def test_scores_come_as_early_as_shared_beginnings_allow():
 def test_a_g_that_tree_composition_does_not_fit_goes_to_openfst():
     lexicon, G, _ = toy(ENTRIES, SENTENCES)
     back_off = lexicon.words["#0"]
-    assert tree.backs_off(G, back_off)
+    assert tree.is_back_off_acceptor(G, back_off)
     twice = Arcs(
         *(np.append(c, c[:1]) for c in (G.src, G.dst, G.ilabel, G.olabel, G.score)), G.final
     )
-    assert not tree.backs_off(twice, back_off)
-    assert not tree.backs_off(G.take(np.flatnonzero(G.ilabel != back_off)), back_off)
+    assert not tree.is_back_off_acceptor(twice, back_off)
+    assert not tree.is_back_off_acceptor(G.take(np.flatnonzero(G.ilabel != back_off)), back_off)
     silent = replace(G, ilabel=np.where(np.arange(G.num_arcs) == 0, 0, G.ilabel))
-    assert not tree.backs_off(silent, back_off)
+    assert not tree.is_back_off_acceptor(silent, back_off)
     other = replace(G, olabel=np.where(G.olabel == 1, 2, G.olabel))
-    assert not tree.backs_off(other, back_off)
+    assert not tree.is_back_off_acceptor(other, back_off)
 
 
 def test_a_g_without_a_word_of_l_is_empty():

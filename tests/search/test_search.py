@@ -18,7 +18,8 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import recordings
 from asr_hlg.errors import OptionError
 from asr_hlg.fst.arcs import Arcs
-from asr_hlg.graph import DecodingGraph, compile_lg, finish, topology
+from asr_hlg.graph import DecodingGraph, compile_lg, topology
+from asr_hlg.graph.compile import assemble
 from asr_hlg.graph.meter import Meter
 from asr_hlg.lattice import FrameArcs, Lattice
 from asr_hlg.lexicon import Lexicon
@@ -47,7 +48,7 @@ def random_graphs(seed: int, ctc: bool = True) -> tuple[DecodingGraph, Arcs]:
     model = lm.estimate(sentences, int(random.integers(1, 4)))
     H = topology.ctc(lexicon.num_tokens) if ctc else topology.hmm(lexicon.num_tokens - 1)
     lg = compile_lg(lexicon, lm.to_arcs(model, lexicon.words)[0], Meter(None, None))
-    return finish(H, lexicon, lg, Meter(None, None)), lg
+    return assemble(H, lexicon, lg, Meter(None, None)), lg
 
 
 def random_posteriors(graph: DecodingGraph, lengths: list[int], seed: int) -> Posteriors:

@@ -1,4 +1,4 @@
-"""Where L∘G takes any word: the state to which all others back off, and what is added there."""
+"""The unigram state of L∘G, to which all states back off, and pronunciations added to it."""
 
 from __future__ import annotations
 
@@ -6,121 +6,136 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from asr_hlg.graph.flat import FlatGraph, among
+from asr_hlg.fst.arcs import Arcs
+from asr_hlg.fst.indexing import isin_sorted
+from asr_hlg.lexicon import Lexicon
 
-# Source, destination, token, word (0 for none), score.
-Row = tuple[int, int, int, int, float]
+_Row = tuple[int, int, int, int, float]  # source, destination, token, word (0 for none), score
 
 
-class Way(NamedTuple):
-    """A pronunciation to add: its word, its tokens, and the log-probability of both."""
+class NewPronunciation(NamedTuple):
+    """Pronunciation to add: ids of its word and tokens, and their log-probability."""
 
     word: int
     tokens: tuple[int, ...]
     log_prob: float
 
 
-class Pause(NamedTuple):
-    """The silence that may stand between words, and how probable it is there."""
+class OptionalSilence(NamedTuple):
+    """Silence token between words, and its probability."""
 
     token: int
     probability: float
 
+    @staticmethod
+    def of(lexicon: Lexicon) -> OptionalSilence | None:
+        """Optional silence of a lexicon, None if it has none."""
+        if lexicon.silence is None:
+            return None
+        return OptionalSilence(lexicon.tokens[lexicon.silence], lexicon.silence_prob)
 
-def back_off_state(lg: FlatGraph, pause: Pause | None) -> int | None:
-    """The state in which any word may follow, None where there is not exactly one.
 
-    Arcs that read and write nothing lead there (back-offs, or the end of a silence), none leads
-    on, and no silence begins there, since back-offs come after it.
+def back_off_state(lg: Arcs, silence: OptionalSilence | None) -> int | None:
+    """Find the unigram state, to which all states back off; None if there is not exactly one.
+
+    ε-arcs without a word enter it (back-offs, or the end of a silence), no ε-arc leaves it, and no
+    silence begins there, since back-offs come after it.
     """
-    src, dst, token, _ = lg.packed.T
-    return find_back_off(src, dst, token, np.diff(lg.word_splits), lg.num_states, pause)
-
-
-def find_back_off(
-    src: np.ndarray,
-    dst: np.ndarray,
-    token: np.ndarray,
-    word: np.ndarray,
-    num_states: int,
-    pause: Pause | None,
-) -> int | None:
-    """`back_off_state` of an automaton given as columns; ``word`` is 0 on arcs without any."""
-    reads_nothing = token == 0
-    found = np.zeros(num_states, dtype=bool)
-    found[dst[reads_nothing & (word == 0)]] = True
-    found[src[reads_nothing]] = False
-    if pause is not None:
-        found[src[token == pause.token]] = False
-    states = np.flatnonzero(found)
+    is_eps = lg.ilabel == 0
+    candidate = np.zeros(lg.num_states, dtype=bool)
+    candidate[lg.dst[is_eps & (lg.olabel == 0)]] = True
+    candidate[lg.src[is_eps]] = False
+    if silence is not None:
+        candidate[lg.src[lg.ilabel == silence.token]] = False
+    states = np.flatnonzero(candidate)
     return int(states[0]) if len(states) == 1 else None
 
 
-def new_ways(lg: FlatGraph, root: int, ways: Iterable[Way], pause: Pause | None) -> FlatGraph:
-    """What L∘G has to be extended with to take more words wherever it backs off.
+def add_pronunciations(
+    lg: Arcs,
+    unigrams: int,
+    pronunciations: Iterable[NewPronunciation],
+    silence: OptionalSilence | None,
+) -> Arcs:
+    """Add pronunciations to L∘G that may follow every state that backs off to unigrams.
 
     Parameters
     ----------
-    lg : FlatGraph
-    root : int
-        Its `back_off_state`. The ways begin there and in the states that go on as it does, and
-        end in a new state that goes on as it does, too, after an optional pause.
-    ways : iterable of Way
-    pause : Pause or None
+    lg : Arcs
+        Sorted by source.
+    unigrams : int
+        Its `back_off_state`. The new paths begin there and in the states that have the same arcs.
+        They end in a new state, which has the arcs of the unigram state, too, after an optional
+        silence.
+    pronunciations : iterable of NewPronunciation
+    silence : OptionalSilence or None
     """
-    behind = lg.num_states
-    again = lg.take(lg.leaving(np.array([root]))[0])
-    no_pause = 0.0 if pause is None else float(np.log1p(-pause.probability))
-    again.packed[:, 0] = behind
-    again.score[:] += np.float32(no_pause)
-    entries = [*_like(lg, root), (behind, no_pause)]
-    rows, num_states = chains(ways, entries, behind, behind + 1)
-    if pause is not None:
-        rows.append((behind, root, pause.token, 0, float(np.log(pause.probability))))
-    src, dst, token, word, score = (np.array(column) for column in zip(*rows, strict=True))
-    has = word > 0
-    new = FlatGraph.of_columns(src, dst, token, score, word[has], has, num_states)
-    return FlatGraph.together([again, new], num_states)
+    word_end = lg.num_states
+    no_silence = 0.0 if silence is None else float(np.log1p(-silence.probability))
+    entries = [*_states_like(lg, unigrams), (word_end, no_silence)]
+    rows, num_states = _chains(pronunciations, entries, word_end)
+    if silence is not None:
+        rows.append((word_end, unigrams, silence.token, 0, float(np.log(silence.probability))))
+    copied = lg.take(lg.leaving(np.array([unigrams]))[0])
+    src, dst, ilabel, olabel, score = (np.array(column) for column in zip(*rows, strict=True))
+    final = np.full(num_states, -np.inf, dtype=np.float32)
+    final[word_end] = lg.final[unigrams] + np.float32(no_silence)
+    added = Arcs(
+        np.concatenate([np.full(copied.num_arcs, word_end), src]).astype(np.int32),
+        np.concatenate([copied.dst, dst]).astype(np.int32),
+        np.concatenate([copied.ilabel, ilabel]).astype(np.int32),
+        np.concatenate([copied.olabel, olabel]).astype(np.int32),
+        np.concatenate([copied.score + np.float32(no_silence), score]).astype(np.float32),
+        final,
+    )
+    return lg.extended(added)
 
 
-def chains(
-    ways: Iterable[Way], entries: list[tuple[int, float]], behind: int, num_states: int
-) -> tuple[list[Row], int]:
-    """Arcs from some entries, with their scores, along every way to the state ``behind``.
+def _chains(
+    pronunciations: Iterable[NewPronunciation], entries: list[tuple[int, float]], word_end: int
+) -> tuple[list[_Row], int]:
+    """Arcs from every entry, with its score, along every pronunciation to the state ``word_end``.
 
-    Returns them and the number of states, of which ``num_states`` are taken.
+    New states are numbered from ``word_end + 1``; returns the arcs and the number of states.
     """
-    rows: list[Row] = []
-    for way in ways:
+    rows: list[_Row] = []
+    num_states = word_end + 1
+    for new in pronunciations:
         # Spread over the tokens, so that pruning does not meet all of it at once.
-        share = way.log_prob / len(way.tokens)
-        states = [*range(num_states, num_states + len(way.tokens) - 1), behind]
-        num_states += len(way.tokens) - 1
-        first, *rest = way.tokens
-        rows += [(src, states[0], first, way.word, score + share) for src, score in entries]
+        share = new.log_prob / len(new.tokens)
+        states = [*range(num_states, num_states + len(new.tokens) - 1), word_end]
+        num_states += len(new.tokens) - 1
+        rows += [(src, states[0], new.tokens[0], new.word, score + share) for src, score in entries]
         rows += [
             (src, dst, token, 0, share)
-            for src, dst, token in zip(states[:-1], states[1:], rest, strict=True)
+            for src, dst, token in zip(states[:-1], states[1:], new.tokens[1:], strict=True)
         ]
     return rows, num_states
 
 
-def _like(lg: FlatGraph, root: int) -> list[tuple[int, float]]:
-    """``root`` and the states that have all its arcs, with what these score more there.
+def _states_like(lg: Arcs, state: int) -> list[tuple[int, float]]:
+    """States that have all arcs of a state, itself included, and how much more these score there.
 
-    Behind a word without a history, L∘G does not back off: it is at the unigrams at once.
+    After a word that is no history, L∘G has the arcs of the unigram state instead of a back-off.
     """
-    words = lg.first_word
-    key = lg.packed[:, 2].astype(np.int64) * lg.num_states + lg.packed[:, 1]
-    key = key * (int(words.max(initial=0)) + 1) + words
-    own = lg.leaving(np.array([root]))[0]
-    own = own[lg.packed[own, 2] != -1]
-    own = own[np.argsort(key[own])]
-    same = np.flatnonzero(among(key, key[own]))
-    src = lg.packed[same, 0]
-    more = lg.score[same] - lg.score[own[np.searchsorted(key[own], key[same])]]
+    arcs = lg.leaving(np.array([state]))[0]
+    num_arcs = np.diff(lg.row_splits)
+    candidates = lg.leaving(np.flatnonzero(num_arcs >= len(arcs)))[0]
+    num_words = int(lg.olabel.max(initial=0)) + 1
+
+    def keys(index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Number that is equal for arcs that differ in source and score only."""
+        key = lg.ilabel[index].astype(np.int64) * lg.num_states + lg.dst[index]
+        return key * num_words + lg.olabel[index]
+
+    arcs = arcs[np.argsort(keys(arcs))]
+    own_keys, candidate_keys = keys(arcs), keys(candidates)
+    is_same = isin_sorted(candidate_keys, own_keys)
+    same = candidates[is_same]
+    original = arcs[np.searchsorted(own_keys, candidate_keys[is_same])]
     offset = np.full(lg.num_states, np.inf)
-    np.minimum.at(offset, src, more)
-    states = np.flatnonzero(np.bincount(src, minlength=lg.num_states) == len(own))
+    np.minimum.at(offset, lg.src[same], lg.score[same] - lg.score[original])
+    states = np.flatnonzero(np.bincount(lg.src[same], minlength=lg.num_states) == len(arcs))
     return list(zip(states.tolist(), offset[states].tolist(), strict=True))

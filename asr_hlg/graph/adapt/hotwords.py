@@ -25,10 +25,10 @@ from pathlib import Path
 
 from asr_hlg.errors import HotwordError
 from asr_hlg.fst import symbols
-from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.adapt.new_words import with_words
 from asr_hlg.graph.adapt.phrases import boost
 from asr_hlg.graph.adapt.pronounce import pronounce
+from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
 
 DEFAULT_BOOST = 4.0
@@ -137,7 +137,6 @@ def apply(
     found = [_as_known(hotword, graph) for hotword in hotwords]
     origin = {word: hotword for hotword in reversed(found) for word in hotword.words}
     missing = [word for word in reversed(origin) if word not in graph.words]
-    device, graph = graph.device, graph.to("cpu")
     tokens = graph.token_names[: symbols.first_disambig(graph.tokens)]
     if missing and not graph.takes_new_words:
         hotword = origin[missing[0]]
@@ -163,7 +162,7 @@ def apply(
     phrases: dict[tuple[str, ...], float] = {}
     for hotword in found:
         phrases[hotword.words] = max(hotword.boost, phrases.get(hotword.words, 0.0))
-    return boost(graph, phrases).to(device), guesses
+    return boost(graph, phrases), guesses
 
 
 def _as_known(hotword: Hotword, graph: DecodingGraph) -> Hotword:

@@ -17,12 +17,15 @@ from typing import Any
 from asr_hlg import grammar
 from asr_hlg.errors import GrammarError, GraphError
 from asr_hlg.fst import symbols
-from asr_hlg.graph import DecodingGraph, compile_lg, finish, store
+from asr_hlg.graph import store
 from asr_hlg.graph.adapt import hotwords
 from asr_hlg.graph.adapt.pronounce import pronounce
-from asr_hlg.graph.build import make_topology, read_text
+from asr_hlg.graph.build import read_text
+from asr_hlg.graph.compile import assemble, compile_lg
+from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.recipe import TopologySection
+from asr_hlg.graph.topology import make_topology
 from asr_hlg.lexicon import Lexicon, Pronunciation
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
 
@@ -121,8 +124,9 @@ def with_grammar(
     G = grammar.to_arcs(text, lexicon.words, path)
     meter = Meter()
     lg = compile_lg(lexicon, G, meter)
-    H = make_topology(TopologySection(**meta["recipe"]["topology"]), lexicon)
-    graph = finish(H, lexicon, lg, meter, tuple(meta["columns"]))
+    section = TopologySection(**meta["recipe"]["topology"])
+    H = make_topology(section, lexicon.num_tokens)
+    graph = assemble(H, lexicon, lg, meter, tuple(meta["columns"]), section)
     grammar_section = {"file": None if path is None else str(path)}
     graph.meta["recipe"] = {**meta["recipe"], "lm": None, "grammar": grammar_section}
     return graph, guesses
