@@ -210,7 +210,7 @@ def _digest(content: Any) -> str:
 
 
 def _built(folder: Path) -> dict[str, Any]:
-    """Content of ``graph.json`` of the last build; empty if a file is missing or has another size."""
+    """Content of ``graph.json``; empty if a file of the folder is missing or has another size."""
     try:
         meta = store.read_meta(folder)
     except GraphError:

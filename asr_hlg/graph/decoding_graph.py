@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from asr_hlg.search import SearchOptions
 
 Options = TypeVar("Options")
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ class DecodingGraph:
     silence: str | None
     meta: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
 
     @property
     def lg(self) -> Arcs:

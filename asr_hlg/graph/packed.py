@@ -48,8 +48,8 @@ class PackedLg:
     words : np.ndarray
         int32 ``(num_arcs,)``: word ids, 0 for none.
     eps_arcs : np.ndarray
-        Records ``(num_eps,)``: ``dst``, ``score`` and ``spelling``, the row of ``spellings`` that it
-        writes.
+        Records ``(num_eps,)``: ``dst``, ``score`` and ``spelling``, the row of ``spellings``
+        that the arc writes.
     final : np.ndarray
         float32 ``(num_states,)``: final scores, ``-inf`` where a state is not final.
     spellings, spelling_splits : np.ndarray
@@ -153,9 +153,7 @@ def _sort_ranges(splits: Ints, score: Scores, order: Ints) -> None:
 def _visiting_order(lg: Arcs) -> npt.NDArray[np.int32]:
     """New state numbers, such that states that are searched together are close in memory."""
     order = _by_label(lg.src, lg.ilabel)
-    number: npt.NDArray[np.int32] = _depth_first(
-        row_splits(lg.src, lg.num_states), lg.dst[order]
-    )
+    number: npt.NDArray[np.int32] = _depth_first(row_splits(lg.src, lg.num_states), lg.dst[order])
     return number
 
 

@@ -284,9 +284,7 @@ def check_files(folder: Path, meta: Meta, names: Iterable[str]) -> None:
     for name in names:
         expected = meta["files"].get(name, {}).get("sha256")
         if not (folder / name).is_file() or file_hash(folder / name) != expected:
-            raise GraphError(
-                "differs from what was compiled", path=folder / name, remedy=_COMPILE
-            )
+            raise GraphError("differs from what was compiled", path=folder / name, remedy=_COMPILE)
 
 
 def read_meta(folder: Path) -> Meta:
@@ -331,23 +329,24 @@ def _check_meta(meta: Meta) -> None:
         if part.is_absolute() or ".." in part.parts or not isinstance(entry["sha256"], str):
             raise ValueError(f"{name!r} is no file of this folder")
     columns, lexicon, recipe = meta["columns"], meta["lexicon"], meta.get("recipe", {})
-    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-        raise ValueError("columns must be names")
-    if not set(lexicon) <= set(LEXICON_OPTIONS) or "silence" not in lexicon:
-        raise ValueError(f"the lexicon must have {', '.join(LEXICON_OPTIONS)}")
-    if not isinstance(lexicon["silence"], str | None):
-        raise ValueError("silence must be a token or null")
-    if not isinstance(meta.get("takes_new_words"), bool):
-        raise ValueError("takes_new_words must be true or false")
-    if not isinstance(meta["views"], dict):
-        raise ValueError("views must be a table")
-    if not isinstance(recipe, dict) or not isinstance(recipe.get("acoustic_model", ""), str):
-        raise ValueError("the recipe must be a table, its acoustic model a name")
+    _demand(isinstance(columns, list), "columns must be a list")
+    _demand(all(isinstance(name, str) for name in columns), "columns must be names")
+    fits = set(lexicon) <= set(LEXICON_OPTIONS) and "silence" in lexicon
+    _demand(fits, f"the lexicon must have {', '.join(LEXICON_OPTIONS)}")
+    _demand(isinstance(lexicon["silence"], str | None), "silence must be a token or null")
+    _demand(isinstance(meta["takes_new_words"], bool), "takes_new_words must be true or false")
+    _demand(isinstance(meta["views"], dict), "views must be a table")
+    _demand(isinstance(recipe, dict), "the recipe must be a table")
+    _demand(isinstance(recipe.get("acoustic_model", ""), str), "acoustic_model must be a name")
     for name in ("lexicon", "topology", "search", "rescore", "lm", "grammar"):
-        if not isinstance(recipe.get(name, {}), dict | None):
-            raise ValueError(f"[{name}] must be a table")
+        _demand(isinstance(recipe.get(name, {}), dict | None), f"[{name}] must be a table")
     for topology in (recipe.get("topology"), meta["topology"]):
         section(TopologySection, topology or {}, "topology", error=GraphError)
+
+
+def _demand(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
 
 
 @contextmanager

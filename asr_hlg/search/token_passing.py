@@ -42,7 +42,7 @@ class TokenPassing(PosteriorDecoder):
     @staticmethod
     def fits(graph: DecodingGraph) -> bool:
         """Whether token passing can search a graph."""
-        return graph.packed is not None and graph.device.type == "cpu"
+        return graph.supports_token_passing
 
     def _search(self, scores: Posteriors) -> Lattice:
         lengths = scores.lengths.tolist()

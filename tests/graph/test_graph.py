@@ -153,7 +153,14 @@ def test_several_processes_compose_hlg_once(recipe):
 
 @pytest.mark.parametrize(
     "name",
-    ["hlg/arcs.npy", "hlg/phones.npy", "hlg/words.npy", "packed/arcs.npy", "words.txt", "tokens.txt"],
+    [
+        "hlg/arcs.npy",
+        "hlg/phones.npy",
+        "hlg/words.npy",
+        "packed/arcs.npy",
+        "words.txt",
+        "tokens.txt",
+    ],
 )
 def test_one_flipped_bit_is_found(recipe, name):
     folder = build(Recipe.read(recipe), with_hlg=True)

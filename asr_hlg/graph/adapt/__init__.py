@@ -1,0 +1,1 @@
+"""Changes to a compiled graph at run time: hotwords, new words, phrases, another grammar."""

@@ -179,7 +179,9 @@ class _Composition:
             without = ~has_word & self._may_follow(node, token, arcs)
             steps = _Steps.concatenated(
                 [
-                    self._without_word(source[without], node[without], token[without], arcs[without]),
+                    self._without_word(
+                        source[without], node[without], token[without], arcs[without]
+                    ),
                     self._on_words(
                         source[has_word], node[has_word], token[has_word], arcs[has_word]
                     ),
