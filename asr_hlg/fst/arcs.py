@@ -78,12 +78,14 @@ class Arcs:
 
         ``more`` may have further states after these; only their final scores are taken from it.
         """
-        columns = (
-            np.concatenate([getattr(self, name), getattr(more, name)])
-            for name in ("src", "dst", "ilabel", "olabel", "score")
-        )
-        final = np.concatenate([self.final, more.final[self.num_states :]])
-        return Arcs(*columns, final).sorted()
+        return Arcs(
+            np.concatenate([self.src, more.src]),
+            np.concatenate([self.dst, more.dst]),
+            np.concatenate([self.ilabel, more.ilabel]),
+            np.concatenate([self.olabel, more.olabel]),
+            np.concatenate([self.score, more.score]),
+            np.concatenate([self.final, more.final[self.num_states :]]),
+        ).sorted()
 
     def sorted(self) -> Arcs:
         """Sort the arcs by source state; arcs of a state keep their order."""

@@ -100,8 +100,7 @@ class PackedLg:
         eps = lg.take(np.flatnonzero(lg.ilabel == 0))
         eps = replace(eps, src=number[eps.src], dst=number[eps.dst], final=final)
         src, label, score = number[lg.src[emitting]], lg.ilabel[emitting], lg.score[emitting]
-        closure = _closure(eps, useful)
-        spellings = closure.spellings
+        closure, spellings = _closure(eps, useful)
 
         states = np.zeros(len(final) + 1, dtype=_STATE)
         states["first"] = row_splits(src, len(final))
@@ -140,7 +139,7 @@ def _best_first(src: Ints, label: Ints, score: Scores) -> npt.NDArray[np.int32]:
     return order
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _sort_ranges(splits: Ints, score: Scores, order: Ints) -> None:
     """Sort every range of ``order`` by falling score, in place and stably."""
     for row in range(len(splits) - 1):
@@ -153,12 +152,11 @@ def _sort_ranges(splits: Ints, score: Scores, order: Ints) -> None:
 def _visiting_order(lg: Arcs) -> npt.NDArray[np.int32]:
     """New state numbers, such that states that are searched together are close in memory."""
     order = _by_label(lg.src, lg.ilabel)
-    number: npt.NDArray[np.int32] = _depth_first(row_splits(lg.src, lg.num_states), lg.dst[order])
-    return number
+    return _depth_first(row_splits(lg.src, lg.num_states), lg.dst[order])
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _depth_first(first: Ints, dst: Ints) -> Ints:
+@njit(cache=True)
+def _depth_first(first: Ints, dst: Ints) -> npt.NDArray[np.int32]:
     """Number the states in the order of a depth-first search from state 0.
 
     The successor of a state with one arc has the next number, and most states are inside a word.
@@ -199,22 +197,20 @@ def _records(**columns: npt.NDArray[Any]) -> Records:
 
 
 class _EpsArcs(NamedTuple):
-    """ε-arcs as columns; ``spelling`` is an index into ``spellings``, whose entry 0 is empty."""
+    """ε-arcs as columns; ``spelling`` is an index into a table, whose entry 0 is empty."""
 
     src: npt.NDArray[np.int64]
     dst: npt.NDArray[np.int64]
     score: npt.NDArray[np.float64]
     spelling: npt.NDArray[np.int64]
-    spellings: dict[Spelling, int]
 
     def take(self, index: Ints | Bools) -> _EpsArcs:
         """Select arcs."""
-        columns = (column[index] for column in self[:4])
-        return _EpsArcs(*columns, self.spellings)
+        return _EpsArcs(self.src[index], self.dst[index], self.score[index], self.spelling[index])
 
 
-def _closure(eps: Arcs, useful: Bools) -> _EpsArcs:
-    """ε-closure: one ε-arc for every path of ε-arcs that ends in a useful state, by source."""
+def _closure(eps: Arcs, useful: Bools) -> tuple[_EpsArcs, list[Spelling]]:
+    """ε-closure: one ε-arc for every ε-path that ends in a useful state, sorted; and spellings."""
     spellings: dict[Spelling, int] = {(): 0}
     words, rows = np.unique(np.maximum(eps.olabel, 0), return_inverse=True)
     ids = [spellings.setdefault((int(word),) if word else (), len(spellings)) for word in words]
@@ -224,7 +220,6 @@ def _closure(eps: Arcs, useful: Bools) -> _EpsArcs:
         eps.dst[by_src].astype(np.int64),
         eps.score[by_src].astype(np.float64),
         np.array(ids, dtype=np.int64)[rows][by_src],
-        spellings,
     )
     first = row_splits(single.src, len(useful))
     by_length = [single]
@@ -235,15 +230,22 @@ def _closure(eps: Arcs, useful: Bools) -> _EpsArcs:
             single.dst[right],
             paths.score[left] + single.score[right],
             _concatenated(paths.spelling[left], single.spelling[right], spellings),
-            spellings,
         )
         by_length.append(_best_paths(longer))
-    columns = (np.concatenate(column) for column in zip(*(p[:4] for p in by_length), strict=True))
-    closure = _best_paths(_EpsArcs(*columns, spellings))
-    return closure.take(useful[closure.dst])
+    closure = _best_paths(
+        _EpsArcs(
+            np.concatenate([paths.src for paths in by_length]),
+            np.concatenate([paths.dst for paths in by_length]),
+            np.concatenate([paths.score for paths in by_length]),
+            np.concatenate([paths.spelling for paths in by_length]),
+        )
+    )
+    return closure.take(useful[closure.dst]), list(spellings)
 
 
-def _concatenated(left: Ints, right: Ints, spellings: dict[Spelling, int]) -> Ints:
+def _concatenated(
+    left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], spellings: dict[Spelling, int]
+) -> npt.NDArray[np.int64]:
     """Indices of the spellings left + right, which are added to ``spellings`` if they are new."""
     joined = np.where(left == 0, right, left)
     both = np.flatnonzero((left > 0) & (right > 0))

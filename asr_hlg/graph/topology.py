@@ -17,14 +17,19 @@ is never read. ``H.num_tokens`` counts it all the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import k2
 import numpy as np
+import numpy.typing as npt
 
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
+from asr_hlg.fst.indexing import Ints
 from asr_hlg.graph.recipe import TopologySection
+
+Floats = npt.NDArray[np.float64]
 
 
 def ctc(num_tokens: int, modified: bool = False) -> k2.Fsa:
@@ -103,7 +108,7 @@ def hmm(
     num_states: int = 3,
     self_loop: float = 0.5,
     skip: float = 0.0,
-    transitions: np.ndarray | None = None,
+    transitions: npt.NDArray[np.float64] | None = None,
 ) -> k2.Fsa:
     """A left-to-right hidden Markov model for every phone, in a loop.
 
@@ -179,7 +184,7 @@ def chain(num_phones: int, self_loop: float = 0.5) -> k2.Fsa:
     return _transducer(columns, leave_score, 2 * num_phones + 1)
 
 
-def left_to_right(num_states: int, self_loop: float = 0.5, skip: float = 0.0) -> np.ndarray:
+def left_to_right(num_states: int, self_loop: float = 0.5, skip: float = 0.0) -> Floats:
     """Transition probabilities P(s'|s) of one left-to-right phone.
 
     Returns
@@ -257,7 +262,9 @@ def column_names(H: k2.Fsa, tokens: Sequence[str]) -> tuple[str, ...]:
     return (symbols.EPS, *states)
 
 
-def _to_every_phone(leavers, leave_score, entries):
+def _to_every_phone(
+    leavers: Ints, leave_score: Floats, entries: Ints
+) -> tuple[Ints, Ints, Ints, Ints, Floats]:
     """Arcs from every state that may leave to the entry state of every phone."""
     num_phones = len(entries)
     src = np.repeat(leavers, num_phones)
@@ -266,7 +273,7 @@ def _to_every_phone(leavers, leave_score, entries):
     return src, dst, dst, aux, np.repeat(leave_score, num_phones)
 
 
-def _transducer(columns: Sequence[np.ndarray], final: np.ndarray, num_tokens: int) -> k2.Fsa:
+def _transducer(columns: Sequence[npt.NDArray[Any]], final: Floats, num_tokens: int) -> k2.Fsa:
     """A k2.Fsa from (src, dst, ilabel, olabel, score), sorted so that it is ready to compose."""
     src, dst, ilabel, olabel = (np.asarray(column, dtype=np.int32) for column in columns[:4])
     score = np.asarray(columns[4], dtype=np.float32)
@@ -276,7 +283,7 @@ def _transducer(columns: Sequence[np.ndarray], final: np.ndarray, num_tokens: in
     return fsa
 
 
-def _check_transitions(transitions: np.ndarray, shape: tuple[int, ...]) -> None:
+def _check_transitions(transitions: Floats, shape: tuple[int, ...]) -> None:
     if transitions.shape != shape:
         raise OptionError(f"transitions have shape {transitions.shape}, expected {shape}")
     sums = transitions.sum(axis=-1)

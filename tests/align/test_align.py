@@ -17,7 +17,7 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.align import Aligner, NoGuesses, align_recordings
 from asr_hlg.audio import recordings
 from asr_hlg.errors import AsrHlgError, GraphError, LexiconError
-from asr_hlg.graph import compile_hlg, store, topology
+from asr_hlg.graph import DecodingGraph, compile_hlg, topology
 from asr_hlg.graph.build import build
 from asr_hlg.graph.recipe import Recipe
 from tests.support.brute_force import ctc_alignments, hmm_alignments, path_scores
@@ -223,7 +223,7 @@ def test_pronunciations_come_from_graph_then_recipe_then_guesses(folder):
     words = ["cat", "tik", "kit", "7", "tok", "cat"]
     aligner, guesses = Aligner.from_graph(folder, words, Speller())
     assert aligner.lexicon.pronunciations("cat") == [("k", "t"), ("k", "i")]
-    assert "kit" not in store.load(folder).words  # the recipe's file has it, the graph does not
+    assert "kit" not in DecodingGraph.load(folder).words  # the recipe's file has it, the graph does not
     tokens = list(aligner.columns)
     assert aligner.lexicon.pronunciations("kit") == [("k", "i", "t")]
     assert guesses.pronunciations == {"tik": ("t", "i", "k")}

@@ -113,9 +113,9 @@ class _Steps:
     token, in one number.
     """
 
-    source: npt.NDArray[np.int64]
-    arc: npt.NDArray[np.int64]
-    target: npt.NDArray[np.int64]
+    source: Ints
+    arc: Ints
+    target: Ints
     gain: npt.NDArray[np.float64]
 
     def take(self, rows: Ints) -> _Steps:
@@ -136,8 +136,12 @@ class _Steps:
     @staticmethod
     def concatenated(parts: Sequence[_Steps]) -> _Steps:
         """Concatenate the rows of several tables."""
-        columns = zip(*((p.source, p.arc, p.target, p.gain) for p in parts), strict=True)
-        return _Steps(*(np.concatenate(column) for column in columns))
+        return _Steps(
+            np.concatenate([part.source for part in parts]),
+            np.concatenate([part.arc for part in parts]),
+            np.concatenate([part.target for part in parts]),
+            np.concatenate([part.gain for part in parts]),
+        )
 
 
 class _Composition:
@@ -199,7 +203,8 @@ class _Composition:
     def _may_follow(self, node: Ints, token: Ints, arcs: Ints) -> Bools:
         """Which arcs without words can be part of a phrase, going by their tokens."""
         next_token = self.lg.ilabel[arcs]
-        return (next_token == 0) | self.token_pairs.contain(node, token, next_token)
+        may_follow: Bools = self.token_pairs.contain(node, token, next_token) | (next_token == 0)
+        return may_follow
 
     def _without_word(self, source: Ints, node: Ints, token: Ints, arcs: Ints) -> _Steps:
         """Steps on arcs without words, which stay in their node."""
@@ -209,7 +214,8 @@ class _Composition:
         """Steps on arcs with words, which lead to other nodes, or to the outside."""
         pair = node * self.num_words + self.lg.olabel[arcs]
         rows = np.flatnonzero((node == _OUTSIDE) | isin_sorted(pair, self.trie_arcs))
-        parts = [_Steps(*(np.zeros(0, dtype=np.int64) for _ in range(3)), np.zeros(0))]
+        none = np.zeros(0, dtype=np.int64)
+        parts = [_Steps(none, none, none, np.zeros(0))]
         for group in _groups(pair[rows]):
             group = rows[group]
             same_arcs = arcs[group]
