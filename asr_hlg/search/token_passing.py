@@ -32,7 +32,7 @@ class TokenPassing(PosteriorDecoder):
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         super().__init__(graph, options)
-        if graph.packed is None or not self.fits(graph):
+        if graph.packed is None:
             raise OptionError(
                 "token passing needs an unchanged graph of the CTC topology, on the CPU",
                 remedy="leave the engine to be chosen, or compile the graph again",

@@ -20,8 +20,9 @@ from asr_hlg.data import FrameLabels, Loader, SpecAugment
 from asr_hlg.errors import ModelError, OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.graph import DecodingGraph, topology
-from asr_hlg.graph.build import Report, build, make_topology, read_lexicon
+from asr_hlg.graph.build import Report, build, read_lexicon
 from asr_hlg.graph.recipe import Recipe
+from asr_hlg.graph.topology import make_topology
 from asr_hlg.lexicon import Lexicon, g2p
 from asr_hlg.losses import CrossEntropy, Ctc, HmmFullSum, LfMmi, phone_bigram
 from asr_hlg.settings import section
@@ -169,7 +170,7 @@ def make_network(config: TrainingConfig, recipe: Recipe) -> tuple[Network, Lexic
         topology.
     """
     lexicon = read_lexicon(recipe)
-    H = make_topology(recipe.topology, lexicon)
+    H = make_topology(recipe.topology, lexicon.num_tokens)
     _check_topology(config, recipe.topology.kind, topology.is_ctc(H))
     columns = topology.column_names(H, symbols.names(lexicon.tokens)[: lexicon.num_tokens])
     network = _create(config.network, columns)
@@ -179,7 +180,7 @@ def make_network(config: TrainingConfig, recipe: Recipe) -> tuple[Network, Lexic
     if topology.is_ctc(H):
         # A trained network may have more tokens than the lexicon uses, and in another order.
         lexicon = lexicon.with_tokens(tokens)
-        return network, lexicon, make_topology(recipe.topology, lexicon)
+        return network, lexicon, make_topology(recipe.topology, lexicon.num_tokens)
     raise OptionError(
         f"the network {config.network.init} has other outputs than the topology of "
         f"{config.graph} reads",

@@ -21,7 +21,7 @@ from asr_hlg.fst.arcs import k2_fsa
 from asr_hlg.fst.indexing import expand_ranges
 from asr_hlg.fst.symbols import BLANK
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.graph.flat import FlatGraph, expand
+from asr_hlg.graph.hlg import HlgArrays
 from asr_hlg.lattice import FrameArcs, arc_counts
 from asr_hlg.transducer.decoder import TransducerDecoder
 from asr_hlg.transducer.model import Transducer
@@ -61,8 +61,8 @@ class GraphSearch(TransducerDecoder):
             )
         check(graph)
         super().__init__(network, graph, options or graph.options(GraphOptions))
-        flat = FlatGraph.of(graph.fsa.to("cpu"))
-        label = flat.packed[:, 2]
+        flat = HlgArrays.of(graph.fsa.to("cpu"))
+        label = flat.arcs[:, 2]
         if ((label > 0) & (label != flat.phones)).any():
             raise _wrong_topology(graph)
         # ∅ needs no arcs: k2 stays in a state by itself.
@@ -195,7 +195,7 @@ class GraphSearch(TransducerDecoder):
 def check(graph: DecodingGraph) -> None:
     """Raise a `GraphError` for a graph of another topology; reads no arcs."""
     other = graph.topology not in (None, "transducer")
-    if other or graph.columns[0] != BLANK or graph.packed is not None:
+    if other or graph.columns[0] != BLANK or graph.supports_token_passing:
         raise _wrong_topology(graph)
 
 

@@ -223,7 +223,9 @@ def test_pronunciations_come_from_graph_then_recipe_then_guesses(folder):
     words = ["cat", "tik", "kit", "7", "tok", "cat"]
     aligner, guesses = Aligner.from_graph(folder, words, Speller())
     assert aligner.lexicon.pronunciations("cat") == [("k", "t"), ("k", "i")]
-    assert "kit" not in DecodingGraph.load(folder).words  # the recipe's file has it, the graph does not
+    assert (
+        "kit" not in DecodingGraph.load(folder).words
+    )  # the recipe's file has it, the graph does not
     tokens = list(aligner.columns)
     assert aligner.lexicon.pronunciations("kit") == [("k", "i", "t")]
     assert guesses.pronunciations == {"tik": ("t", "i", "k")}
