@@ -27,8 +27,8 @@ from asr_hlg.errors import AsrHlgError, GraphError, LexiconError
 from asr_hlg.fst import symbols
 from asr_hlg.graph import DecodingGraph, compile_hlg, store, topology
 from asr_hlg.graph.adapt import runtime
-from asr_hlg.graph.build import make_topology
 from asr_hlg.graph.recipe import TopologySection
+from asr_hlg.graph.topology import make_topology
 from asr_hlg.lattice.path import word_spans
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
@@ -98,7 +98,7 @@ class Aligner:
         graph_word = symbols.read(folder / "words.txt")[1]
         vocabulary = list(dict.fromkeys([graph_word, *words]))
         lexicon, guesses = runtime.part_of_lexicon(folder, meta, vocabulary, model)
-        H = make_topology(TopologySection(**meta["recipe"]["topology"]), lexicon)
+        H = make_topology(TopologySection(**meta["recipe"]["topology"]), lexicon.num_tokens)
         return cls(H, lexicon, tuple(meta["columns"])), guesses
 
     def align(self, id: str, posteriors: Posteriors, text: str) -> Alignment:
