@@ -1,12 +1,12 @@
-"""Write lang/en/g2p.txt: how hama's acoustic model would spell the most frequent words.
+"""Write lang/en/g2p.txt: pronunciations of the most frequent words by hama's g2p model.
 
-The pretrained acoustic model was trained on the output of hama's grapheme-to-phoneme model, so
-it often emits what that model says and no dictionary has: `of` as ɔ f, `to` as t oʊ. Adding
-those pronunciations to the dictionary's makes such words recognisable.
+The pretrained acoustic model was trained on the output of hama's grapheme-to-phoneme model. It
+often emits that model's pronunciations, which are not in dictionaries: `of` as ɔ f, `to` as t oʊ.
+Such words can be recognised only if these pronunciations are added to the dictionary's.
 
     .venv/bin/python scripts/prepare_en.py
 
-takes two minutes (30 ms a word), which is why its output is committed.
+takes two minutes (30 ms per word); its output is in the repository.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ OUTPUT = Path(__file__).resolve().parents[1] / "lang" / "en" / "g2p.txt"
 
 
 def main() -> None:
+    """Write the pronunciations that are not in pocketsphinx's dictionary."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--num-words", type=int, default=3000, help="how many words to pronounce")
     parser.add_argument("--output", type=Path, default=OUTPUT)
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def pronounced(num_words: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The most probable words that come out in English phones, and those phones."""
+    """The most probable words whose pronunciation has only English phones, with these phones."""
     g2p = G2PModel()
     model = lm.read_trie()
     for row in np.argsort(-model.orders[0].log_prob, kind="stable"):

@@ -1,11 +1,11 @@
-"""L: how every word is pronounced, as a transducer from tokens to words.
+"""L: the pronunciation lexicon, a transducer from tokens to words.
 
 >>> from asr_hlg.lexicon import Lexicon
 >>> lexicon = Lexicon.read("lang/cat_hat/lexicon.txt")
 >>> lexicon.pronunciations("cat")
 [('k', 'ae', 't')]
->>> L = lexicon.to_fsa()                     # tokens in, words out, back to the start
->>> L = lexicon.to_fsa(disambig=True)        # with #1, #2, … so that L∘G can be determinized
+>>> L = lexicon.to_fsa()                     # closed: any sequence of words
+>>> L = lexicon.to_fsa(disambig=True)        # with #1, #2, … which make L∘G determinizable
 """
 
 from asr_hlg.lexicon.entries import Pronunciation

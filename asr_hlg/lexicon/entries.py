@@ -1,4 +1,4 @@
-"""The lines of a lexicon: reading them strictly, and telling homophones and prefixes apart."""
+"""Entries of a lexicon: a strict reader, checks, and disambiguation symbols."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ _RESERVED_PHONES = frozenset([symbols.EPS, symbols.BLANK])
 
 
 class Pronunciation(NamedTuple):
-    """One line of a lexicon; ``path`` and ``line`` say where it stands, for error messages."""
+    """A word with one of its pronunciations; ``path`` and ``line`` are for error messages."""
 
     word: str
     phones: tuple[str, ...]
     probability: float = 1.0
     path: str | None = None
     line: int | None = None
+
+
+Entry = Pronunciation | tuple[str, tuple[str, ...]] | tuple[str, tuple[str, ...], float]
 
 
 def parse(path: Path, probabilities: bool) -> Iterator[Pronunciation]:
@@ -53,10 +56,10 @@ def parse(path: Path, probabilities: bool) -> Iterator[Pronunciation]:
 
 
 def check(entries: Sequence[Pronunciation]) -> None:
-    """Refuse what would make a wrong L without anyone noticing."""
+    """Raise a LexiconError for entries from which a wrong L would be compiled."""
     if not entries:
         raise LexiconError("a lexicon needs at least one word")
-    seen: dict[tuple, Pronunciation] = {}
+    seen: dict[tuple[str, tuple[str, ...]], Pronunciation] = {}
     for entry in entries:
         word, phones, probability, _, _ = entry
         problem = None
@@ -85,17 +88,17 @@ def check(entries: Sequence[Pronunciation]) -> None:
 
 
 def disambiguate(sequences: Sequence[tuple[str, ...]]) -> list[int]:
-    """The number of the ``#k`` that ends each pronunciation, 0 for none.
+    """Number k of the disambiguation symbol ``#k`` of each pronunciation, 0 for none.
 
     Kaldi's rule (``add_lex_disambig.pl``): a pronunciation gets a symbol if another word has
     the same one or one that begins with it; equal pronunciations get 1, 2, … in turn.
     """
     count = Counter(sequences)
-    # In lexicographic order, what begins with s follows s directly.
+    # In lexicographic order, a sequence that begins with s follows s directly.
     ordered = sorted(count)
     needs = {s for s, after in pairwise(ordered) if after[: len(s)] == s}
     needs.update(s for s, times in count.items() if times > 1)
-    used: Counter = Counter()
+    used: Counter[tuple[str, ...]] = Counter()
     numbers = []
     for sequence in sequences:
         if sequence in needs:

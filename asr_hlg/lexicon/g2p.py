@@ -1,4 +1,4 @@
-"""Guessed pronunciations for words that a lexicon lacks.
+"""Grapheme-to-phoneme conversion: guessed pronunciations for words that are not in a lexicon.
 
 >>> lexicon, guesses = g2p.complete(lexicon, ["xylophone", "1984"])
 >>> print(guesses.report())
@@ -14,44 +14,47 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from asr_hlg.errors import LexiconError
-from asr_hlg.lexicon import Lexicon
+from asr_hlg.lexicon.lexicon import Lexicon
 from asr_hlg.lexicon.phones import IPA_TO_ARPABET, NEAREST
+
+if TYPE_CHECKING:
+    import hama
 
 
 class GraphemeToPhoneme(Protocol):
-    """What turns a spelling into phones."""
+    """Model that converts a spelling to phones."""
 
     def pronounce(self, word: str) -> tuple[str, ...]:
-        """The phones of a word; a `LexiconError` says why there are none."""
+        """Phones of a word; a `LexiconError` with the reason if there are none."""
         ...
 
 
 class HamaG2P:
     """The neural grapheme-to-phoneme model of the package hama, in ARPAbet phones.
 
-    It takes about 30 ms a word. The weights are read when the first word is pronounced.
+    It takes about 30 ms per word. The weights are loaded with the first word.
     """
 
     @cached_property
-    def _model(self):
+    def _model(self) -> hama.G2PModel:
         import hama
 
         return hama.G2PModel()
 
     def pronounce(self, word: str) -> tuple[str, ...]:
-        """The phones of an English word.
+        """Phones of an English word.
 
-        Case, accents and apostrophes make no difference; hyphens and full stops part what is
-        pronounced on its own.
+        Case, accents and apostrophes make no difference; the parts of a word between hyphens and
+        full stops are pronounced separately.
 
         Raises
         ------
         LexiconError
-            If a letter is not one of the 26, if the model hears a tone, as it does in what looks
-            Chinese to it, or if it hears nothing.
+            If a letter is not one of the 26, if the model returns a tone, as it does for words
+            that resemble Chinese ones, or if it returns no phones.
         """
         phones = tuple(phone for part in _parts(word) for phone in self._phones(part))
         if not phones:
@@ -59,7 +62,7 @@ class HamaG2P:
         return phones
 
     def _phones(self, letters: str) -> Iterator[str]:
-        limit = self._model.max_output_len - 1  # its end symbol counts
+        limit = self._model.max_output_len - 1  # without the end symbol
         ipa = [alignment.phoneme for alignment in self._model.predict(letters).alignments]
         if len(ipa) >= limit:
             raise LexiconError(f"pronunciation is cut off after {limit} phones")
@@ -73,13 +76,13 @@ class HamaG2P:
 
 
 def _without_marks(ipa: str) -> str:
-    """A sound without diacritics, ties, length marks and the blanks that part some from others."""
+    """An IPA symbol without diacritics, ties, length marks and spaces."""
     letters = (c for c in unicodedata.normalize("NFD", ipa) if c not in " ɟʔ")
     return "".join(c for c in letters if unicodedata.category(c) not in ("Mn", "Lm"))
 
 
 def _parts(word: str) -> list[str]:
-    """What of a word is pronounced on its own, in the letters a to z."""
+    """Parts of a word that are pronounced separately, in the letters a to z."""
     plain = unicodedata.normalize("NFKD", word.casefold())
     letters = "".join(c for c in plain if not unicodedata.combining(c) and c not in "'’")
     for letter in letters:
@@ -90,17 +93,21 @@ def _parts(word: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Guesses:
-    """What a model made of the words that it was asked for.
+    """Result of guessing the pronunciations of words.
 
-    ``pronunciations`` has the phones of each word that it could pronounce, ``left_out`` the
-    reason for each that it could not.
+    Attributes
+    ----------
+    pronunciations : mapping
+        The phones of each word that could be pronounced.
+    left_out : mapping
+        The reason for each word that could not.
     """
 
     pronunciations: Mapping[str, tuple[str, ...]]
     left_out: Mapping[str, str]
 
     def report(self) -> str:
-        """One line for every word: what was guessed, or why it was left out."""
+        """One line per word: the guessed phones, or the reason why it is left out."""
         width = max(map(len, [*self.pronunciations, *self.left_out]), default=0)
         lines = [f"guessed  {w:<{width}}  {' '.join(p)}" for w, p in self.pronunciations.items()]
         lines += [f"left out {w:<{width}}  {reason}" for w, reason in self.left_out.items()]
@@ -112,9 +119,17 @@ def guess(
     model: GraphemeToPhoneme,
     missing_tokens: Callable[[tuple[str, ...]], Sequence[str]] = lambda phones: (),
 ) -> Guesses:
-    """Pronounce every word once; a word that fails does not stop the others.
+    """Guess the pronunciation of every word.
 
-    ``missing_tokens`` says which of a pronunciation's phones the acoustic model lacks.
+    Parameters
+    ----------
+    words : iterable of str
+        Repeated words are pronounced once.
+    model : GraphemeToPhoneme
+        A word for which it raises a `LexiconError` is left out.
+    missing_tokens : callable
+        Returns the phones of a pronunciation that are not tokens of the acoustic model. A word
+        with such phones is left out.
     """
     pronunciations: dict[str, tuple[str, ...]] = {}
     left_out: dict[str, str] = {}
@@ -135,12 +150,12 @@ def guess(
 def complete(
     lexicon: Lexicon, words: Iterable[str], model: GraphemeToPhoneme | None = None
 ) -> tuple[Lexicon, Guesses]:
-    """A lexicon with a guess for every one of ``words`` that it lacks.
+    """Lexicon extended by guesses for those of ``words`` that it does not contain.
 
     Parameters
     ----------
     lexicon : Lexicon
-        If the acoustic model's tokens were imposed on it, a guess with another phone is left out.
+        If it has the tokens of an acoustic model, a guess with another phone is left out.
     words : iterable of str
     model : GraphemeToPhoneme, optional
         `HamaG2P` by default.
@@ -149,7 +164,7 @@ def complete(
     -------
     Lexicon
     Guesses
-        Only the words that were missing.
+        For the words that were not in the lexicon.
     """
     unknown = (word for word in words if word not in lexicon)
     guesses = guess(unknown, model or HamaG2P(), lexicon.missing_tokens)

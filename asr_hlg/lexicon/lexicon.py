@@ -1,4 +1,4 @@
-"""The `Lexicon` class."""
+"""The pronunciation lexicon, and its compilation into L."""
 
 from __future__ import annotations
 
@@ -6,48 +6,50 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import k2
 import numpy as np
+import numpy.typing as npt
 
 from asr_hlg.errors import LexiconError, OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
-from asr_hlg.lexicon.entries import Pronunciation, check, disambiguate, parse
+from asr_hlg.lexicon.entries import Entry, Pronunciation, check, disambiguate, parse
 
 
 class Lexicon:
-    """Words and their pronunciations.
+    """Pronunciation lexicon: words, their pronunciations, and the tables of tokens and words.
 
     Parameters
     ----------
     entries : iterable of Pronunciation or of tuples
         ``(word, phones)`` or ``(word, phones, probability)``.
     tokens : sequence of str, optional
-        The acoustic model's own order of tokens, blank first, without ``#0 #1 …``. A phone that
-        it lacks is a `LexiconError`. By default: ``<blk>``, silence, the phones in alphabetical
-        order.
+        The tokens of the acoustic model in its order, blank first, without ``#0 #1 …``. A phone
+        that is not among them is a `LexiconError`. By default: ``<blk>``, silence, the phones in
+        alphabetical order.
     silence : str, optional
-        A token that may stand before the first word and after every word.
+        The token of an optional silence before the first word and after every word.
     silence_prob : float
-        How probable it is there, between 0 and 1.
+        The probability of each of these silences, between 0 and 1.
     position_dependent : bool
-        Mark phones by their place in the word, as Kaldi does: ``_B`` begin, ``_I`` inside, ``_E``
-        end, ``_S`` the only one. Silence stays as it is.
+        Mark phones with their position in the word, as Kaldi does: ``_B`` begin, ``_I`` internal,
+        ``_E`` end, ``_S`` singleton. Silence has no mark.
 
     Attributes
     ----------
     entries : tuple of Pronunciation
     tokens, words : k2.SymbolTable
-        Id 0 is ``<blk>`` (or what ``tokens`` begins with) and ``<eps>``; disambiguation symbols
-        come last.
+        Id 0 is ``<blk>`` (or the first of ``tokens``) and ``<eps>``; disambiguation symbols come
+        last.
     num_tokens : int
-        Posterior columns: the tokens without the disambiguation symbols.
+        Number of columns of the posteriors: the tokens without the disambiguation symbols.
     """
 
     def __init__(
         self,
-        entries: Iterable[Pronunciation | tuple],
+        entries: Iterable[Entry],
         *,
         tokens: Sequence[str] | None = None,
         silence: str | None = None,
@@ -55,7 +57,7 @@ class Lexicon:
         position_dependent: bool = False,
     ):
         if silence is not None and not 0 < silence_prob < 1:
-            raise OptionError(f"silence_prob must lie between 0 and 1, got {silence_prob}")
+            raise OptionError(f"silence_prob must be between 0 and 1, got {silence_prob}")
         self.entries = tuple(
             entry if isinstance(entry, Pronunciation) else Pronunciation(*entry)
             for entry in entries
@@ -67,9 +69,9 @@ class Lexicon:
 
         self._sequences = [self._as_tokens(entry.phones) for entry in self.entries]
         self._disambig = disambiguate(self._sequences)
-        self._imposed = None if tokens is None else tuple(tokens)
-        plain = self._default_tokens() if self._imposed is None else self._imposed
-        # One symbol more than the words need closes an optional silence.
+        self._given_tokens = None if tokens is None else tuple(tokens)
+        plain = self._default_tokens() if self._given_tokens is None else self._given_tokens
+        # An optional silence ends with one more symbol than the words need.
         last = max(self._disambig, default=0) + (silence is not None)
         self.tokens = symbols.table([*plain, *(f"#{number}" for number in range(last + 1))])
         self.num_tokens = len(plain)
@@ -82,17 +84,19 @@ class Lexicon:
         self.words = symbols.table([symbols.EPS, *sorted(self._by_word), "#0"])
 
     @classmethod
-    def read(cls, path: str | Path, *, probabilities: bool | None = None, **options) -> Lexicon:
+    def read(
+        cls, path: str | Path, *, probabilities: bool | None = None, **options: Any
+    ) -> Lexicon:
         """Read Kaldi's ``lexicon.txt`` (``word phone phone …``) or ``lexiconp.txt``.
 
         Parameters
         ----------
         path : str or Path
-            UTF-8. Blank lines are skipped; everything else that is not a pronunciation is a
-            `LexiconError` that names the line.
+            UTF-8. Blank lines are skipped; any other line that is not a pronunciation is a
+            `LexiconError` with its number.
         probabilities : bool, optional
-            Whether a probability in (0, 1] follows the word. By default the file's name tells:
-            it begins with ``lexiconp``.
+            Whether a probability in (0, 1] follows the word. By default: if the name of the file
+            begins with ``lexiconp``.
         **options
             As for `Lexicon`.
         """
@@ -101,7 +105,7 @@ class Lexicon:
         return cls(parse(Path(path), probabilities), **options)
 
     def write(self, path: str | Path, *, probabilities: bool | None = None) -> None:
-        """Write what `read` reads; probabilities as there, by the file's name or on request."""
+        """Write the format that `read` reads, with the same default for ``probabilities``."""
         if probabilities is None:
             probabilities = Path(path).name.startswith("lexiconp")
         if not probabilities and any(entry.probability != 1 for entry in self.entries):
@@ -117,9 +121,9 @@ class Lexicon:
 
     @classmethod
     def from_characters(
-        cls, words: Iterable[str], *, boundary: str | None = None, **options
+        cls, words: Iterable[str], *, boundary: str | None = None, **options: Any
     ) -> Lexicon:
-        """Spell every word with its characters, for acoustic models that emit letters.
+        """Lexicon whose tokens are characters, for acoustic models of letters.
 
         ``boundary`` is a token that ends every word, such as wav2vec 2.0's ``|``.
         """
@@ -133,57 +137,58 @@ class Lexicon:
         return word in self._by_word
 
     def pronunciations(self, word: str) -> list[tuple[str, ...]]:
-        """All pronunciations of a word, in the lexicon's order."""
+        """All pronunciations of a word, in the order of the lexicon."""
         if word not in self._by_word:
             raise LexiconError(f"word {word!r} is not in the lexicon")
         return [entry.phones for entry in self._by_word[word]]
 
     def spellings(self, word: str) -> list[tuple[str, ...]]:
-        """A word's pronunciations as the tokens that L reads: with their places where they have."""
+        """Pronunciations of a word as tokens: phones with their position marks, if any."""
         return [self._as_tokens(phones) for phones in self.pronunciations(word)]
 
     def missing_tokens(self, phones: tuple[str, ...]) -> list[str]:
-        """What a pronunciation needs that the imposed ``tokens`` lack; nothing if none are."""
-        if self._imposed is None:
+        """Tokens of a pronunciation that are not among the given ``tokens``, if any were given."""
+        if self._given_tokens is None:
             return []
         return [token for token in self._as_tokens(phones) if token not in self._id_of_token]
 
     def restrict(self, words: Iterable[str]) -> Lexicon:
-        """Only these words (those that the lexicon has), with all their pronunciations."""
-        wanted = set(words)
-        return self._with([entry for entry in self.entries if entry.word in wanted])
+        """Lexicon of these words with all their pronunciations; unknown words are left out."""
+        kept = set(words)
+        return self._with([entry for entry in self.entries if entry.word in kept])
 
-    def extend(self, entries: Iterable[Pronunciation | tuple]) -> Lexicon:
-        """With more pronunciations; one that is already there stays as it was."""
+    def extend(self, entries: Iterable[Entry]) -> Lexicon:
+        """Lexicon with more pronunciations; those that it has already are left out."""
         known = {(entry.word, entry.phones) for entry in self.entries}
         more = [Pronunciation(*entry) for entry in entries]
         return self._with([*self.entries, *(e for e in more if (e.word, e.phones) not in known)])
 
     def with_tokens(self, tokens: Sequence[str]) -> Lexicon:
-        """The same pronunciations over an acoustic model's token table."""
+        """Lexicon with the same pronunciations and the token table of an acoustic model."""
         return self._with(self.entries, tokens)
 
     def arcs(self, disambig: bool = False) -> Arcs:
-        """L as flat arrays, which `to_fsa` turns into a k2.Fsa.
+        """Compile L into arrays of arcs.
 
-        A word is written on its first arc, together with the log of its pronunciation's
-        probability. Without silence, state 0 is start, end and loop. With silence, as in
-        Kaldi: state 0 starts, 1 is where words begin, 2 is before a silence.
+        The first arc of a pronunciation has the word as its output label, and the log of the
+        probability as its score. Without silence, state 0 is the start state, the final state
+        and the loop state. With silence, as in Kaldi, state 0 is the start state, 1 the loop
+        state, where words begin, and 2 the state before a silence.
 
         Parameters
         ----------
         disambig : bool
-            End homophones, and pronunciations that begin another one, with ``#1 #2 …``, so that
-            no token sequence has two readings; and let back-off symbols ``#0`` of G pass between
-            words.
+            End homophones, and pronunciations that are a prefix of another one, with
+            ``#1 #2 …``, so that no token sequence is ambiguous; and add a ``#0`` loop for the
+            back-off arcs of G.
         """
         ilabel, lengths = self.token_ids(disambig)
         ends = np.cumsum(lengths)
         is_last = np.zeros(len(ilabel), dtype=bool)
         is_last[ends - 1] = True
         is_first = np.roll(is_last, 1)
-        loop, num_states = self._frame(disambig)
-        # Between its arcs a pronunciation of n tokens has n - 1 states of its own.
+        loop, num_states = (0, 1) if self.silence is None else (1, 3 + disambig)
+        # A pronunciation of n tokens has n - 1 states between its arcs.
         inner = num_states + np.cumsum(~is_last) - 1
         dst = np.where(is_last, loop, inner)
         src = np.where(is_first, loop, np.roll(inner, 1))
@@ -198,16 +203,18 @@ class Lexicon:
             token = self._id_of_token[self.silence]
             columns, score = self._add_silence(token, columns, score, is_last, disambig)
         if disambig:
-            pause = [[loop], [loop], [self.tokens["#0"]], [self.words["#0"]]]
-            columns = np.concatenate([columns, np.array(pause, dtype=np.int32)], axis=1)
+            backoff = [[loop], [loop], [self.tokens["#0"]], [self.words["#0"]]]
+            columns = np.concatenate([columns, np.array(backoff, dtype=np.int32)], axis=1)
             score = np.append(score, np.float32(0))
         final = np.full(num_states, -np.inf, dtype=np.float32)
         final[loop] = 0
         src, dst, ilabel, olabel = columns
         return Arcs(src, dst, ilabel, olabel, score, final).sorted()
 
-    def token_ids(self, disambig: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """All pronunciations one after the other, and how long each is; both ``(num,)``."""
+    def token_ids(
+        self, disambig: bool = False
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Token ids of all pronunciations, one after the other, and the length of each."""
         ids = self._id_of_token
         flat = np.array([ids[token] for s in self._sequences for token in s], dtype=np.int32)
         lengths = np.array([len(s) for s in self._sequences], dtype=np.int64)
@@ -219,17 +226,18 @@ class Lexicon:
         return flat, lengths
 
     def to_fsa(self, disambig: bool = False) -> k2.Fsa:
-        """L as a k2.Fsa with its symbol tables, and itself as ``lexicon``; see `arcs`."""
+        """L of `arcs` as a k2.Fsa with symbol tables, and with this object as ``lexicon``."""
         fsa = self.arcs(disambig).to_k2()
         fsa.labels_sym = self.tokens
         fsa.aux_labels_sym = self.words
-        fsa.lexicon = self  # compile_hlg asks for it
+        fsa.lexicon = self  # compile_hlg reads it
         return fsa
 
-    def _with(self, entries: Iterable[Pronunciation], tokens=None) -> Lexicon:
+    def _with(self, entries: Iterable[Entry], tokens: Sequence[str] | None = None) -> Lexicon:
+        """Lexicon with other entries and, if given, other tokens."""
         return Lexicon(
             entries,
-            tokens=self._imposed if tokens is None else tokens,
+            tokens=self._given_tokens if tokens is None else tokens,
             silence=self.silence,
             silence_prob=self.silence_prob,
             position_dependent=self.position_dependent,
@@ -238,10 +246,10 @@ class Lexicon:
     def _as_tokens(self, phones: tuple[str, ...]) -> tuple[str, ...]:
         if not self.position_dependent:
             return phones
-        places = "S" if len(phones) == 1 else "B" + "I" * (len(phones) - 2) + "E"
+        positions = "S" if len(phones) == 1 else "B" + "I" * (len(phones) - 2) + "E"
         return tuple(
-            phone if phone == self.silence else f"{phone}_{place}"
-            for phone, place in zip(phones, places, strict=True)
+            phone if phone == self.silence else f"{phone}_{position}"
+            for phone, position in zip(phones, positions, strict=True)
         )
 
     def _default_tokens(self) -> list[str]:
@@ -259,17 +267,22 @@ class Lexicon:
                         f"phone {phone!r} of word {entry.word!r} is not among the tokens",
                         path=entry.path,
                         line=entry.line,
-                        remedy="the lexicon must use the acoustic model's own token names",
+                        remedy="the lexicon must use the token names of the acoustic model",
                     )
 
-    def _frame(self, disambig: bool) -> tuple[int, int]:
-        """The state where words begin, and the number of states outside words."""
-        if self.silence is None:
-            return 0, 1
-        return 1, 3 + disambig
+    def _add_silence(
+        self,
+        token: int,
+        columns: npt.NDArray[np.int32],
+        score: npt.NDArray[np.float32],
+        is_last: npt.NDArray[np.bool_],
+        disambig: bool,
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Add the arcs of optional silences at the start and after every word.
 
-    def _add_silence(self, token: int, columns, score, is_last, disambig: bool):
-        """Let every word end with or without silence, and the utterance begin so."""
+        ``columns`` are source, destination, input and output labels of all arcs, ``is_last`` the
+        last arcs of pronunciations.
+        """
         loop, before, after = 1, 2, 3
         no, yes = np.log1p(-self.silence_prob), np.log(self.silence_prob)
         to_silence = columns[:, is_last].copy()

@@ -1,4 +1,4 @@
-"""English phones: the 39 of ARPAbet without stress, and which IPA symbols fall into each."""
+"""English phones: the 39 of ARPAbet without stress, and the IPA symbols of each."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ARPABET: tuple[str, ...] = tuple(_IPA_OF_PHONE)
 IPA_TO_ARPABET: dict[str, str] = {
     ipa: phone for phone, symbols in _IPA_OF_PHONE.items() for ipa in symbols.split()
 }
-"""The phone of each IPA symbol; symbols that English lacks are absent."""
+"""The phone of each IPA symbol; only symbols of English sounds are in it."""
 
 NEAREST: dict[str, str] = {
     ipa: phone
@@ -82,4 +82,4 @@ NEAREST: dict[str, str] = {
     }.items()
     for ipa in symbols.split()
 }
-"""What an English speaker says for sounds that English lacks; diacritics are left out."""
+"""The nearest English phone of IPA symbols without diacritics for other sounds."""

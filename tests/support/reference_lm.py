@@ -1,4 +1,4 @@
-"""Back-off models by their definition: dictionaries and recursion, no arrays."""
+"""Reference implementation of back-off models and Kneser–Ney smoothing with dictionaries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asr_hlg import lm
 
 
 def listed(model: lm.ArpaModel) -> dict[tuple[str, ...], tuple[float, float]]:
-    """Every n-gram's words with its log-probability and log back-off weight."""
+    """Log-probability and log back-off weight of every n-gram, by its words."""
     result = {}
     for n, table in enumerate(model.orders, start=1):
         for ids, p, b in zip(model.spell(n), table.log_prob, table.log_backoff, strict=True):
@@ -21,7 +21,7 @@ def listed(model: lm.ArpaModel) -> dict[tuple[str, ...], tuple[float, float]]:
 
 
 def log_prob(ngrams: dict, word: str, history: tuple[str, ...], order: int) -> float:
-    """P(word | history) of a back-off model, straight from its definition."""
+    """Log P(word | history) of a back-off model, computed from the definition."""
     history = history[len(history) - min(order - 1, len(history)) :]
     if (*history, word) in ngrams:
         return ngrams[(*history, word)][0]
@@ -42,7 +42,7 @@ def predicted_words(model: lm.ArpaModel) -> list[str]:
 
 
 def sums_to_one(model: lm.ArpaModel, tolerance: float = 1e-9) -> bool:
-    """Whether P(· | h) adds up to one for every history that could occur."""
+    """Whether P(· | h) adds up to one for every possible history."""
     ngrams = listed(model)
     words = predicted_words(model)
     histories = [h for n in range(model.order) for h in product(model.words, repeat=n)]
@@ -57,47 +57,55 @@ def kneser_ney(
     sentences: list[tuple[str, ...]], order: int, modified: bool, extra: tuple[str, ...] = ()
 ):
     """P(w | h) of interpolated Kneser–Ney smoothing, Chen and Goodman's equations 25 to 27."""
-    raw: list[Counter] = [Counter() for _ in range(order + 1)]
-    for sentence in sentences:
-        tokens = (lm.BOS, *sentence, lm.EOS)
-        for n in range(1, order + 1):
-            raw[n].update(tokens[i : i + n] for i in range(len(tokens) - n + 1))
-    vocabulary = {gram[0] for gram in raw[1]} - {lm.BOS} | set(extra)
-    counts: dict[int, dict] = {order: dict(raw[order])}
-    for n in range(1, order):
-        lefts = Counter(gram[1:] for gram in raw[n + 1])
-        counts[n] = {g: raw[n][g] if g[0] == lm.BOS else lefts[g] for g in raw[n]}
-    counts[1].pop((lm.BOS,), None)
-
-    def discounts(n):
-        of = Counter(counts[n].values())
-        if n == 1:
-            of[0] = 0
-        y = of[1] / (of[1] + 2 * of[2]) if of[1] else 0.0
-        if not modified:
-            return [0, *([y] * 3 if 0 < y < 1 else [0.5] * 3)]
-        if all(of[k] for k in (1, 2, 3)):
-            found = [k - (k + 1) * y * of[k + 1] / of[k] for k in (1, 2, 3)]
-            if all(0 < d <= k for k, d in enumerate(found, start=1)):
-                return [0, *found]
-        return [0, 0.5, 1.0, 1.5]
-
-    table = {n: discounts(n) for n in counts}
+    counts = _adjusted_counts(sentences, order)
+    words = {word for sentence in sentences for word in sentence}
+    num_words = len(words | {lm.EOS} | set(extra))
+    discount = {n: _discounts(n, counts[n], modified) for n in counts}
 
     def probability(word, history):
         if history is None:
-            return 1 / len(vocabulary)
+            return 1 / num_words
         n = len(history) + 1
         after = {g[-1]: c for g, c in counts[n].items() if g[:-1] == history}
         shorter = history[1:] if history else None
         if not after:
             return probability(word, shorter)
         total = sum(after.values())
-        gamma = sum(table[n][min(c, 3)] for c in after.values()) / total
-        own = after.get(word, 0)
-        return (own - table[n][min(own, 3)]) / total + gamma * probability(word, shorter)
+        gamma = sum(discount[n][min(c, 3)] for c in after.values()) / total
+        count = after.get(word, 0)
+        return (count - discount[n][min(count, 3)]) / total + gamma * probability(word, shorter)
 
     return probability
+
+
+def _adjusted_counts(sentences: list[tuple[str, ...]], order: int) -> dict[int, dict]:
+    """Counts of the n-grams of each order; below the highest, of different words on the left."""
+    raw: list[Counter] = [Counter() for _ in range(order + 1)]
+    for sentence in sentences:
+        tokens = (lm.BOS, *sentence, lm.EOS)
+        for n in range(1, order + 1):
+            raw[n].update(tokens[i : i + n] for i in range(len(tokens) - n + 1))
+    counts: dict[int, dict] = {order: dict(raw[order])}
+    for n in range(1, order):
+        lefts = Counter(gram[1:] for gram in raw[n + 1])
+        counts[n] = {g: raw[n][g] if g[0] == lm.BOS else lefts[g] for g in raw[n]}
+    counts[1].pop((lm.BOS,), None)
+    return counts
+
+
+def _discounts(n: int, counts: dict, modified: bool) -> list[float]:
+    """Discounts of counts of 0, 1, 2, and 3 or more."""
+    num = Counter(counts.values())
+    if n == 1:
+        num[0] = 0
+    y = num[1] / (num[1] + 2 * num[2]) if num[1] else 0.0
+    if not modified:
+        return [0, *([y] * 3 if 0 < y < 1 else [0.5] * 3)]
+    if all(num[k] for k in (1, 2, 3)):
+        discounts = [k - (k + 1) * y * num[k + 1] / num[k] for k in (1, 2, 3)]
+        if all(0 < d <= k for k, d in enumerate(discounts, start=1)):
+            return [0, *discounts]
+    return [0, 0.5, 1.0, 1.5]
 
 
 def texts(letters: str = "abcd", max_sentences: int = 8, max_words: int = 5):

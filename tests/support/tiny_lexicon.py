@@ -1,4 +1,4 @@
-"""A lexicon small enough to list every way in which its words may be said."""
+"""A lexicon that is small enough to enumerate the pronunciations of all its sentences."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_lexicon(silence: str | None = "SIL") -> Lexicon:
 def readings(
     words: Sequence[str], silence: bool
 ) -> Iterator[tuple[list[tuple[str, int | None]], float]]:
-    """Every way to say words: (tokens with the word each belongs to or None, log score)."""
+    """All pronunciations of a sentence: tokens with the index of their word or None, log score."""
     for prons in itertools.product(*(PRONUNCIATIONS[word] for word in words)):
         for pauses in itertools.product(
             (False, True) if silence else (False,), repeat=len(words) + 1
@@ -44,7 +44,7 @@ def readings(
 
 
 def token_readings(text: str, lexicon: Lexicon) -> Iterator[tuple[tuple[int, ...], float]]:
-    """The same as token ids of a lexicon."""
+    """All pronunciations of a sentence as token ids of a lexicon, with their log scores."""
     for tokens, score in readings(text.split(), lexicon.silence is not None):
         yield tuple(lexicon.tokens[name] for name, _ in tokens), score
 
