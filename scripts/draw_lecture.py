@@ -1,7 +1,7 @@
-"""Run the Python of docs/lecture.md, which draws its pictures, and check what it prints.
+"""Run the Python blocks of docs/lecture.md, which draw its pictures, and check their output.
 
 python scripts/draw_lecture.py            # from the project's root; `make docs`
-python scripts/draw_lecture.py --update   # write what was printed into the lecture
+python scripts/draw_lecture.py --update   # write the new output into the lecture
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ BLOCK = re.compile(r"```python\n(.*?)```\n(?:(\n```text\n)(.*?)```\n)?", re.DOTA
 
 
 def run(text: str) -> str:
-    """The lecture with what its blocks print now; they share one namespace, in order."""
-    namespace: dict = {}
+    """Text of a lecture with the current output of its blocks, which share one namespace."""
+    namespace: dict[str, object] = {}
 
-    def replace(match: re.Match) -> str:
+    def replace(match: re.Match[str]) -> str:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(match[1], f"lecture, after {match.start()}", "exec"), namespace)
@@ -33,6 +33,7 @@ def run(text: str) -> str:
 
 
 def main() -> int:
+    """Run the lecture, and check or update its output."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--update", action="store_true", help="write new output into the lecture")
     update = parser.parse_args().update
@@ -44,7 +45,7 @@ def main() -> int:
     if update:
         LECTURE.write_text(after, encoding="utf-8")
         return 0
-    print("docs/lecture.md prints something else now: see --update", file=sys.stderr)
+    print("the output in docs/lecture.md is out of date: see --update", file=sys.stderr)
     return 1
 
 

@@ -1,33 +1,35 @@
-"""Write the tables of results in README.md from the runs' own files.
+"""Write the tables of results in README.md from the result files of trainings.
 
     python scripts/results.py digits                 runs below .work/ whose task is `digits`
     python scripts/results.py digits --runs exp/ --check
 
-The table goes between the lines `<!-- results:digits -->` and `<!-- /results:digits -->`. Every
-folder of a run has a result.json, which `asr-hlg train` and the recipes write.
+The table replaces what is between `<!-- results:digits -->` and `<!-- /results:digits -->`. Every
+folder of a training has a result.json, which `asr-hlg train` writes.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+
+import recipes
 
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.train.result import NAME, Result
 
 
 def main() -> int:
-    """Update a file's tables, or check that they are up to date."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("task", nargs="+", help="the runs' task, and the table's name")
+    """Update the tables of a file, or check that they are up to date."""
+    parser = recipes.parser(__doc__)
+    parser.add_argument("task", nargs="+", help="task of the results, and name of the table")
     parser.add_argument(
-        "--runs", type=Path, default=Path(".work"), help="where runs are looked for (.work)"
+        "--runs",
+        type=Path,
+        default=Path(".work"),
+        help="folder with the trainings, at any depth (.work)",
     )
     parser.add_argument(
-        "--file", type=Path, default=Path("README.md"), help="has the markers (README.md)"
+        "--file", type=Path, default=Path("README.md"), help="file with the markers (README.md)"
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit status 1 if a table differs"
@@ -48,18 +50,18 @@ def main() -> int:
 
 
 def collect(folder: Path, task: str) -> list[Result]:
-    """The results of a task, by the model's name."""
-    found = [Result.read(path) for path in sorted(folder.rglob(NAME))]
-    results = [result for result in found if result.task == task]
+    """Results of a task, sorted by the name of the model."""
+    read = (Result.read(path) for path in sorted(folder.rglob(NAME)))
+    results = [result for result in read if result.task == task]
     if not results:
         raise OptionError(f"no result of task {task!r}", path=folder, remedy="run the recipe first")
     return sorted(results, key=lambda result: result.model)
 
 
 def table(results: list[Result]) -> str:
-    """Results as a Markdown table: one line a model, one column a test set.
+    """Markdown table of results, with a row for each model and a column for each test set.
 
-    The dev set, by which epochs were chosen, is shown only where nothing else was tested.
+    The dev set, on which epochs were selected, is shown only if there is no test set.
     """
     names = dict.fromkeys(name for result in results for name in result.tests)
     tests = [name for name in names if name != "dev"] or list(names)
@@ -81,11 +83,11 @@ def table(results: list[Result]) -> str:
 
 
 def replaced(text: str, task: str, content: str, path: Path) -> str:
-    """A text with other content between the markers of a task."""
+    """Replace what is between the markers of a task in a text."""
     begin, end = f"<!-- results:{task} -->", f"<!-- /results:{task} -->"
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
+    before, opening, rest = text.partition(begin)
+    _, closing, after = rest.partition(end)
+    if not opening or not closing:
         raise OptionError(f"lacks the lines {begin} and {end}", path=path, remedy="add them")
     return f"{before}{begin}\n{content}\n{end}{after}"
 

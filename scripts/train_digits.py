@@ -13,13 +13,11 @@ config of a model is scripts/digits/MODEL.toml; models and results are written t
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 import prepare_fsdd
+import recipes
 
-from asr_hlg.errors import AsrHlgError
 from asr_hlg.train.config import TrainingConfig
 from asr_hlg.train.run import train
 
@@ -29,25 +27,9 @@ WORK = ROOT / ".work"
 MODELS = tuple(sorted(path.stem for path in CONFIGS.glob("*.toml")))
 
 
-def main() -> int:
+def main() -> None:
     """Prepare the data if need be, then train one model after the other."""
-    options = _parser().parse_args()
-    try:
-        if not (WORK / "fsdd" / "train.jsonl.gz").is_file():
-            prepare_fsdd.prepare(options.wav, WORK / "fsdd")
-        for model in options.models:
-            config = TrainingConfig.read(CONFIGS / f"{model}.toml", options.set)
-            train(config, WORK / "digits" / model, options.device)
-    except AsrHlgError as error:
-        print(f"train_digits.py: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = recipes.parser(__doc__)
     parser.add_argument(
         "models", nargs="*", default=["conformer"], help=f"of {', '.join(MODELS)} (conformer)"
     )
@@ -58,11 +40,16 @@ def _parser() -> argparse.ArgumentParser:
         help="recordings of the Free Spoken Digit Dataset (%(default)s)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="of configs"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change keys of the configs"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
-    return parser
+    options = parser.parse_args()
+    if not (WORK / "fsdd" / "train.jsonl.gz").is_file():
+        prepare_fsdd.prepare(options.wav, WORK / "fsdd")
+    for model in options.models:
+        config = TrainingConfig.read(CONFIGS / f"{model}.toml", options.set)
+        train(config, WORK / "digits" / model, options.device)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    recipes.run(main)

@@ -154,26 +154,19 @@ def loader(
         fbank, sample_rate, augmentation, options.seed, labels, list(noises or ())
     )
     cuts = _held(cuts, sample_rate, options.memory)
-    return Loader(cuts, utterances, options, rank, world_size)
+    return Loader(cuts, options, utterances, rank, world_size)
 
 
+@dataclass(eq=False)
 class Loader:
     """Iterates over the batches of an epoch; :func:`loader` makes one."""
 
-    def __init__(
-        self,
-        cuts: CutSet,
-        utterances: _Utterances,
-        options: LoaderOptions,
-        rank: int,
-        world_size: int,
-    ):
-        self.cuts = cuts
-        self.options = options
-        self._utterances = utterances
-        self._rank = rank
-        self._world_size = world_size
-        self._skip = 0
+    cuts: CutSet
+    options: LoaderOptions
+    _utterances: _Utterances
+    _rank: int
+    _world_size: int
+    _skip: int = 0
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
         """Select an epoch, and leave out its first ``skip`` batches."""
@@ -258,25 +251,17 @@ class _Stream:
         return self.augmentation.change_lengths(cuts, self.options.seed, self.epoch)
 
 
+@dataclass(eq=False)
 class _Utterances(Dataset[Any]):
     """Makes batches of lists of cuts, in worker processes."""
 
-    def __init__(
-        self,
-        fbank: FbankOptions | None,
-        sample_rate: int,
-        augmentation: Augmentation,
-        seed: int,
-        labels: FrameLabels | None,
-        noises: Sequence[Cut],
-    ):
-        self.fbank = fbank
-        self.sample_rate = sample_rate
-        self.augmentation = augmentation
-        self.seed = seed
-        self.labels = labels
-        self.noises = noises
-        self.epoch = 0
+    fbank: FbankOptions | None
+    sample_rate: int
+    augmentation: Augmentation
+    seed: int
+    labels: FrameLabels | None
+    noises: Sequence[Cut]
+    epoch: int = 0
 
     def __getitem__(self, cuts: list[Cut]) -> Batch | AsrHlgError:
         # Errors are returned, since those raised in a worker come with its traceback.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
+import importlib
 from collections import Counter
 
 import numpy as np
@@ -18,13 +18,15 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 @pytest.fixture
-def prepare_fsdd(root):
-    return runpy.run_path(str(root / "scripts" / "prepare_fsdd.py"))["prepare"]
+def prepare_fsdd(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "scripts"))
+    return importlib.import_module("prepare_fsdd").prepare
 
 
 @pytest.fixture
-def prepare_ljspeech(root):
-    return runpy.run_path(str(root / "scripts" / "prepare_ljspeech.py"))["prepare"]
+def prepare_ljspeech(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "scripts"))
+    return importlib.import_module("prepare_ljspeech").prepare
 
 
 @pytest.fixture

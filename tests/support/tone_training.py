@@ -1,6 +1,10 @@
-"""Recipe and training config for the corpora of `corpora.write_tones`."""
+"""A corpus of tones, with lexicon, recipe and training config, for tests of training."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.corpora import write_tones
 
 RECIPE = """
 [topology]
@@ -34,3 +38,10 @@ average = 2
 name = "other"
 cuts = ["dev"]
 """
+
+
+def write_corpus(folder: Path, num_train: int) -> None:
+    """Write training and dev recordings of tones, and their lexicon."""
+    write_tones(folder / "train", num_train, 1)
+    write_tones(folder / "dev", 10, 2)
+    (folder / "lexicon.txt").write_text("low L\nhigh H\noff F\n")

@@ -23,16 +23,14 @@ from asr_hlg.train.prepare import prepare
 from asr_hlg.train.result import Result
 from asr_hlg.train.run import train
 from tests.support.corpora import write_tones
-from tests.support.tone_training import CONFIG, RECIPE
+from tests.support.tone_training import CONFIG, RECIPE, write_corpus
 
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
     """A folder with a corpus, a recipe and a config; tests write only below new names."""
     folder = tmp_path_factory.mktemp("tones")
-    write_tones(folder / "train", 60, 1)
-    write_tones(folder / "dev", 10, 2)
-    (folder / "lexicon.txt").write_text("low L\nhigh H\noff F\n")
+    write_corpus(folder, 60)
     (folder / "tones.toml").write_text(RECIPE)
     (folder / "config.toml").write_text(CONFIG)
     return folder

@@ -14,8 +14,8 @@ from asr_hlg.errors import DataError, OptionError
 from asr_hlg.train.config import TrainingConfig
 from asr_hlg.train.result import Result
 from asr_hlg.train.run import train
-from tests.support.corpora import TONE_RATE, write_tones
-from tests.support.tone_training import CONFIG
+from tests.support.corpora import TONE_RATE
+from tests.support.tone_training import CONFIG, write_corpus
 
 RECIPE = """
 [topology]
@@ -30,9 +30,7 @@ silence = "SIL"
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hybrid")
-    write_tones(folder / "train", 40, 1)
-    write_tones(folder / "dev", 10, 2)
-    (folder / "lexicon.txt").write_text("low L\nhigh H\noff F\n")
+    write_corpus(folder, 40)
     (folder / "tones.toml").write_text(RECIPE)
     (folder / "ctc.toml").write_text(RECIPE.replace('"hmm"\nnum_states = 2', '"ctc"'))
     (folder / "config.toml").write_text(

@@ -14,7 +14,7 @@ from asr_hlg.train.result import Result
 from asr_hlg.train.run import train
 from asr_hlg.transducer import Transducer
 from tests.support.corpora import write_tones
-from tests.support.tone_training import CONFIG, RECIPE
+from tests.support.tone_training import CONFIG, RECIPE, write_corpus
 
 NETWORK = """
 [network]
@@ -38,9 +38,7 @@ frequency_width = 2
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
     folder = tmp_path_factory.mktemp("transducer")
-    write_tones(folder / "train", 60, 1)
-    write_tones(folder / "dev", 10, 2)
-    (folder / "lexicon.txt").write_text("low L\nhigh H\noff F\n")
+    write_corpus(folder, 60)
     (folder / "ctc.toml").write_text(RECIPE)
     (folder / "tones.toml").write_text(
         RECIPE.replace('"ctc"', '"transducer"') + "[search]\ngraph_scale = 0.0\n"
