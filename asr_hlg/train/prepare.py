@@ -220,7 +220,7 @@ def _load(init: str) -> Network:
     """The pretrained Conformer by its name, or a network or transducer from a file."""
     if init == "hama":
         return hama.conformer()
-    return Transducer.load(init) if nets.kind_of(init) == nets.TRANSDUCER else nets.load(init)
+    return Transducer.load(init) if nets.network_kind(init) == nets.TRANSDUCER else nets.load(init)
 
 
 def _with_fields(network: Network, fields: Mapping[str, Any]) -> Network:
