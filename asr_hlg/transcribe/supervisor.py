@@ -1,41 +1,47 @@
-"""Processes that work through a list of tasks, and survive the death of any of them.
+"""Worker processes that go through a list of tasks, each replaced when it dies, hangs or raises.
 
     def start():                        # in each process: load what all tasks need
         graph = DecodingGraph.load("graphs/en")
-        return (lambda task, alive: decode(graph, task)), None
+        return (lambda task, report_progress: decode(graph, task)), None
 
     with Supervisor(start, number=2, timeout=60) as supervisor:
         for task, result in supervisor.run(tasks):
-            ...                         # a result, or the AsrHlgError that it ended in
+            ...                         # a result, or the AsrHlgError that the task ended in
 
-Every process has a pipe of its own, so that none can take a lock to its grave: the pools of the
-standard library break as a whole when one of their processes dies.
+Every process is a pebble pool of size one. In a larger pool all processes share a pipe and its
+locks, which a killed process can leave locked, and an idle process that dies breaks the pool.
 """
 
 from __future__ import annotations
 
-import contextlib
+import math
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from ctypes import c_double
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing import connection, resource_tracker
 from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
 
 from asr_hlg.errors import AsrHlgError, WorkerError
 
-Alive = Callable[[], None]
-Work = Callable[[Any, Alive], Any]
+ReportProgress = Callable[[], None]
+Work = Callable[[Any, ReportProgress], Any]
 Start = Callable[[], tuple[Work, Any]]
 
-_STARTS = 3  # processes in a row that may die while they start
-_AHEAD = 64  # tasks for each process that results in order may wait for
+_MAX_FAILED_STARTS = 3  # processes in a row that may die while they start
+_MAX_UNORDERED = 64  # results for each process that may wait for an earlier one
 
-# A fresh interpreter for each: a fork would copy torch's thread pool in mid-flight.
+# A fresh interpreter for each: a fork would copy torch's thread pool in an undefined state.
 _context = multiprocessing.get_context("spawn")
 
 
@@ -43,49 +49,57 @@ _context = multiprocessing.get_context("spawn")
 class _Task:
     number: int
     content: Any
-    first: bool = True
+    is_retry: bool = False
+
+
+@dataclass
+class _Exception:
+    """Description of an exception, other than an AsrHlgError, that was raised in a worker."""
+
+    description: str
 
 
 class Supervisor:
-    """Runs tasks in processes; one that dies, hangs or raises is replaced by a fresh one.
+    """Runs tasks in worker processes, and replaces a process that dies, hangs or raises.
 
-    The task that it was at is tried once more, by the fresh process. Then it counts as failed.
+    The new process repeats the task at which that happened. If it happens again, the task has
+    failed.
 
     Parameters
     ----------
     start : callable
-        Called without arguments in every process, it returns the function that does a task and
-        a greeting. That function is called with a task, and with a function that it may call to
-        say that it makes progress. An AsrHlgError that either raises is final, and is not tried
-        again. All that goes from process to process is pickled.
+        Called without arguments in every process. Returns the function that does a task, and a
+        result for :attr:`startup_result`. That function is called with a task and with a function
+        without arguments that reports progress. An AsrHlgError that either raises is final: it is
+        not tried again. All that goes from process to process is pickled.
     number : int
-        Processes at a time.
+        Number of processes.
     timeout : float
         Seconds without progress after which a process is killed.
 
     Attributes
     ----------
-    greeting
+    startup_result
         What ``start`` returned beside the function in the first process that was ready.
     retried : int
-        Tasks that were tried a second time so far.
+        Number of tasks that were tried a second time so far.
 
     Raises
     ------
     AsrHlgError
-        What ``start`` raised, or that its processes die again and again.
+        What ``start`` raised, or that processes die repeatedly while they start.
     """
 
     def __init__(self, start: Start, number: int, timeout: float):
         self._start, self._timeout = start, timeout
-        self.greeting: Any = None
+        self.startup_result: Any = None
         self.retried = 0
-        self._deaths_at_start = 0
-        self._processes: list[_Process] = []
+        self._failed_starts = 0
+        self._workers: list[_Worker] = []
         try:
             for _ in range(number):
-                self._processes.append(_Process(start))
-            while not any(process.ready for process in self._processes):
+                self._workers.append(_Worker(start))
+            while not any(worker.is_ready for worker in self._workers):
                 for _ in self._events():
                     pass
         except BaseException:
@@ -99,37 +113,35 @@ class Supervisor:
         self.close()
 
     def close(self) -> None:
-        """End all processes; those at a task do not finish it."""
-        for process in self._processes:
-            process.end()
-        self._processes.clear()
+        """Kill all processes; tasks in progress are not finished."""
+        _kill(self._workers)
+        self._workers.clear()
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that run now."""
-        return [process.pid for process in self._processes]
+        """Ids of the processes that run now."""
+        return [worker.pid for worker in self._workers]
 
     def run(
         self, tasks: Iterable[Any], in_order: bool = True
     ) -> Iterator[tuple[Any, Any | AsrHlgError]]:
-        """Work through tasks, which are taken from the iterable as processes become free.
+        """Do tasks, which are taken from the iterable as processes become free.
 
         Yields
         ------
         (task, result or AsrHlgError)
             In the order of the tasks, or as they are done.
         """
-        for i, process in enumerate(self._processes):
-            if process.task is not None:  # of a run that was given up
-                process.kill()
-                self._processes[i] = _Process(self._start)
+        for i, worker in enumerate(self._workers):
+            if worker.task is not None:  # left over from a run that was abandoned
+                self._restart(i)
         numbered = enumerate(tasks)
-        done: dict[int, Any] = {}
+        done: dict[int, tuple[Any, Any]] = {}
         next_number = 0
         while True:
-            if len(done) < _AHEAD * len(self._processes):
-                self._hand_out(numbered)
-            if not any(process.task for process in self._processes):
+            if len(done) < _MAX_UNORDERED * len(self._workers):
+                self._assign(numbered)
+            if not any(worker.task for worker in self._workers):
                 return
             for task, result in self._events():
                 if in_order:
@@ -140,129 +152,156 @@ class Supervisor:
                 yield done.pop(next_number)
                 next_number += 1
 
-    def _hand_out(self, numbered: Iterator[tuple[int, Any]]) -> None:
+    def _assign(self, numbered: Iterator[tuple[int, Any]]) -> None:
         """Give every idle process a task, as long as there are any."""
-        for process in self._processes:
-            if process.task is None:
+        for worker in self._workers:
+            if worker.task is None:
                 item = next(numbered, None)
                 if item is None:
                     return
-                process.give(_Task(*item), self._timeout)
+                worker.assign(_Task(*item))
 
     def _events(self) -> Iterator[tuple[_Task, Any]]:
-        """Wait for news from the processes; yield the tasks that are done, with their results."""
-        now = time.monotonic()
-        deadlines = [p.deadline for p in self._processes if p.deadline is not None]
-        seconds = max(0.0, min(deadlines) - now) if deadlines else None
-        connections: list[Any] = [process.connection for process in self._processes]
-        readable = wait(connections, seconds)
-        for i, process in enumerate(self._processes):
-            if process.connection in readable:
+        """Wait for an event in any process; yield the tasks that are done, with their results."""
+        deadline = min(worker.last_progress for worker in self._workers) + self._timeout
+        seconds = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
+        wait([w.future for w in self._workers if w.future], seconds, FIRST_COMPLETED)
+        for i, worker in enumerate(self._workers):
+            if worker.future is not None and worker.future.done():
                 try:
-                    kind, content = process.connection.recv()
-                except (EOFError, OSError):
-                    yield from self._replace(i, process.cause_of_death())
+                    result = worker.result()
+                except ProcessExpired as error:
+                    yield from self._replace(i, _cause_of_death(error.exitcode))
+                except (BrokenProcessPool, RuntimeError):
+                    yield from self._replace(i, "died before the task began")
                 else:
-                    yield from self._take(i, kind, content)
-            elif process.deadline is not None and process.deadline <= time.monotonic():
+                    yield from self._handle(i, result)
+            elif worker.last_progress + self._timeout <= time.monotonic():
                 yield from self._replace(i, f"made no progress for {self._timeout:g} s")
 
-    def _take(self, i: int, kind: str, content: Any) -> Iterator[tuple[_Task, Any]]:
-        """Act on a message of process ``i``."""
-        process = self._processes[i]
-        if kind == "unable":
-            raise content
-        if kind == "ready":
-            process.ready, self._deaths_at_start = True, 0
-            self.greeting = self.greeting if self.greeting is not None else content
-        if kind in ("ready", "alive"):
-            process.extend(self._timeout)
-        elif kind == "broken":
-            yield from self._replace(i, content)
-        elif kind == "done":
-            task = process.task
+    def _handle(self, i: int, result: Any) -> Iterator[tuple[_Task, Any]]:
+        """Act on what process ``i`` returned, from its start or from a task."""
+        worker = self._workers[i]
+        if worker.is_ready and isinstance(result, _Exception):
+            yield from self._replace(i, f"raised {result.description}")
+        elif worker.is_ready:
+            task, worker.task = worker.task, None
             assert task is not None
-            process.task = process.deadline = None
-            yield task, content
+            yield task, result
+        elif isinstance(result, _Exception):
+            raise WorkerError(f"a worker cannot start: {result.description}")
+        elif isinstance(result, AsrHlgError):
+            raise result
+        else:
+            self._failed_starts = 0
+            if self.startup_result is None:
+                self.startup_result = result
+            worker.begin()
 
     def _replace(self, i: int, reason: str) -> Iterator[tuple[_Task, Any]]:
-        """Put a fresh process in the place of process ``i``, and let it try the task again."""
-        old = self._processes[i]
-        old.kill()
-        task = old.task
-        if not old.ready:
-            self._deaths_at_start += 1
-            if self._deaths_at_start >= _STARTS:
+        """Start a new process in place of process ``i``, and let it repeat the task."""
+        old = self._workers[i]
+        if not old.is_ready:
+            self._failed_starts += 1
+            if self._failed_starts >= _MAX_FAILED_STARTS:
                 raise WorkerError(
                     f"worker processes cannot start: the last one {reason}",
                     remedy="often too little memory: try fewer --workers",
                 )
-        self._processes[i] = fresh = _Process(self._start)
+        new = self._restart(i)
+        task = old.task
         if task is None:
             return
-        if not old.ready:  # not the task's fault
-            fresh.give(task, self._timeout)
-        elif task.first:
+        if not old.is_ready:  # the task had not begun
+            new.assign(task)
+        elif not task.is_retry:
             self.retried += 1
-            fresh.give(_Task(task.number, task.content, first=False), self._timeout)
+            new.assign(_Task(task.number, task.content, is_retry=True))
         else:
             yield task, WorkerError(f"its worker {reason}, for the second time")
 
+    def _restart(self, i: int) -> _Worker:
+        """Kill process ``i`` and start a new one in its place."""
+        _kill([self._workers[i]])
+        self._workers[i] = _Worker(self._start)
+        return self._workers[i]
 
-class _Process:
-    """A process, our end of its pipe, and what it is at."""
+
+class _Worker:
+    """A process, that is a pebble pool of size one, and its task.
+
+    Attributes
+    ----------
+    pid : int
+    is_ready : bool
+        Whether it has started.
+    task : _Task or None
+        Runs as soon as the process is ready.
+    future : Future or None
+        Result of the start or of the task, whichever runs now.
+    """
 
     def __init__(self, start: Start):
-        self.connection, theirs = _context.Pipe()
-        self._process = _context.Process(target=_main, args=(start, theirs), daemon=True)
-        with _without_interrupts():
-            self._process.start()
-        theirs.close()  # so that the pipe ends with the process
-        self.ready = False
+        self.is_ready = False
         self.task: _Task | None = None
-        self.deadline: float | None = None
+        # Shared memory, to which the process writes when it makes progress.
+        self._last_progress: c_double = _context.RawValue(c_double, math.inf)
+        self.pool = ProcessPool(
+            1, initializer=_initialise, initargs=(self._last_progress,), context=_context
+        )
+        before = {process.pid for process in multiprocessing.active_children()}
+        with _interrupts_blocked():
+            self.future: Future[Any] | None = self.pool.schedule(_run_start, (start,))
+        processes = {process.pid for process in multiprocessing.active_children()}
+        self.pid: int = max(pid for pid in processes - before if pid is not None)
 
     @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
+    def last_progress(self) -> float:
+        """When the task began or last reported progress, in monotonic time; infinity without one."""
+        return self._last_progress.value
 
-    def give(self, task: _Task, timeout: float) -> None:
-        """Send a task; a process that still starts finds it in its pipe."""
+    def assign(self, task: _Task) -> None:
+        """Give it a task, which begins when the process is ready."""
         self.task = task
-        with contextlib.suppress(OSError):  # it has died; the next look at its pipe says so
-            self.connection.send(task.content)
-        if self.ready:
-            self.extend(timeout)
+        if self.is_ready:
+            self.begin()
 
-    def extend(self, timeout: float) -> None:
-        """Count the time anew, if there is a task."""
-        self.deadline = None if self.task is None else time.monotonic() + timeout
+    def begin(self) -> None:
+        """Send the task, if there is one, to the process, which is ready."""
+        self.is_ready = True
+        if self.task is not None:
+            self._last_progress.value = time.monotonic()
+            try:
+                self.future = self.pool.schedule(_run_task, (self.task.content,))
+            except RuntimeError as error:  # the process has died while it was idle
+                self.future = Future()
+                self.future.set_exception(error)
 
-    def cause_of_death(self) -> str:
-        self._process.join()
-        code = self._process.exitcode or 0
-        if code >= 0:
-            return f"ended with status {code}"
-        name = signal.Signals(-code).name
-        return f"died of {name}" + (", often for want of memory" if name == "SIGKILL" else "")
-
-    def end(self) -> None:
-        """Let an idle process end by itself, and kill any other."""
-        if self.ready and self.task is None:
-            self.connection.close()
-            self._process.join(2)
-        self.kill()
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self.connection.close()
+    def result(self) -> Any:
+        """Result of the future, which is done; clears it."""
+        assert self.future is not None
+        future, self.future = self.future, None
+        self._last_progress.value = math.inf
+        return future.result()
 
 
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes that are started here never hear of Ctrl-C: their parent decides when to stop."""
+def _kill(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.pool.stop()
+    for worker in workers:
+        worker.pool.join()
+
+
+def _cause_of_death(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    name = signal.Signals(-status).name
+    return f"died of {name}" + (", often for want of memory" if name == "SIGKILL" else "")
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in processes and threads started here: the main process decides when to stop."""
     resource_tracker.ensure_running()  # its start would undo the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -271,49 +310,56 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _main(start: Start, connection: Connection) -> None:
-    """A process's whole life."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        work, greeting = start()
-    except AsrHlgError as error:
-        connection.send(("unable", error))
-        return
-    except Exception as error:
-        connection.send(("unable", WorkerError(f"a worker cannot start: {_described(error)}")))
-        return
-    connection.send(("ready", greeting))
-    # A pipe without another end: nobody is there any more.
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        while _do(work, connection.recv(), connection):
-            pass
-    os._exit(0)  # the interpreter would take half a second to tear torch down
+# ---------------------------------------------------------------- in a worker process
+
+_work: Work
+_progress: c_double
 
 
-def _do(work: Work, task: Any, connection: Connection) -> bool:
-    """Do one task; returns whether this process is fit for another."""
-    try:
-        try:
-            result = work(task, lambda: connection.send(("alive", None)))
-        except AsrHlgError as error:
-            result = error
-        connection.send(("done", result))
-        return True
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        connection.send(("broken", f"raised {_described(error)}"))
-        return False
+def _initialise(progress: c_double) -> None:
+    """Prepare a worker process."""
+    global _progress
+    _progress = progress
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # dies at once, also in compiled code
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """A parent that was killed cannot end us: do not go on with work that nobody waits for."""
+def _exit_with_parent() -> None:
+    """End this process when its parent ends, even if that is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    wait([parent.sentinel])
+    connection.wait([parent.sentinel])
     os._exit(1)
 
 
-def _described(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+def _run_start(start: Start) -> Any:
+    """Load what tasks need; returns the start-up result, or what was raised."""
+
+    def load() -> Any:
+        global _work
+        _work, startup_result = start()
+        return startup_result
+
+    return _result_or_exception(load)
+
+
+def _run_task(task: Any) -> Any:
+    """Do a task; returns its result, or what was raised."""
+    return _result_or_exception(lambda: _work(task, _report_progress))
+
+
+def _report_progress() -> None:
+    _progress.value = time.monotonic()
+
+
+def _result_or_exception(function: Callable[[], Any]) -> Any:
+    try:
+        result = function()
+        pickle.dumps(result)  # what cannot be pickled would end the process without a reason
+    except AsrHlgError as error:
+        return error
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        name = type(error).__name__
+        return _Exception(f"{name}: {lines[-1]}" if lines else name)
+    return result

@@ -111,7 +111,7 @@ class Workers:
             raise OptionError(f"batch must not be below 0, as {job.batch} is")
         self._batch = job.batch
         self._supervisor = Supervisor(partial(_start, job, max_memory), number, timeout)
-        self.report: str = self._supervisor.greeting
+        self.report: str = self._supervisor.startup_result
 
     def __enter__(self) -> Workers:
         return self

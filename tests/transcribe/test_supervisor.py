@@ -60,7 +60,7 @@ def fail():
 def test_results_come_in_the_order_of_the_tasks():
     tasks = [("slow" if i == 0 else "ok", i) for i in range(200)]
     with Supervisor(start, 2, timeout=60) as supervisor:
-        assert supervisor.greeting == "hello"
+        assert supervisor.startup_result == "hello"
         found = list(supervisor.run(iter(tasks)))
         unordered = list(supervisor.run(tasks[:20], in_order=False))
     assert [task for task, _ in found] == tasks
