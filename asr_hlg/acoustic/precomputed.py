@@ -1,7 +1,7 @@
 """Log-probabilities that another program has computed, looked up by utterance id.
 
-Either a Kaldi archive (``.ark``, or ``.scp`` that points into archives) of float or double
-matrices, or an ``.npz`` file, with one array ``(frames, num_tokens)`` for each utterance id.  The
+They are in a Kaldi archive (``.ark``, or ``.scp`` that points into archives) of float or double
+matrices, or in an ``.npz`` file, one array ``(num_frames, num_tokens)`` for each utterance id. The
 JSON file beside it is described in :mod:`asr_hlg.acoustic.external`.
 """
 
@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -24,13 +25,17 @@ from asr_hlg.acoustic.model import AcousticModel
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import ModelError
 
-_MATRICES: dict[bytes, np.dtype] = {b"\0BFM ": np.dtype("<f4"), b"\0BDM ": np.dtype("<f8")}
+Matrix = npt.NDArray[np.floating[Any]]
+
+_DTYPES: dict[bytes, np.dtype[Any]] = {b"\0BFM ": np.dtype("<f4"), b"\0BDM ": np.dtype("<f8")}
+"""Element types by the mark at the start of a binary matrix."""
 
 
 class PrecomputedModel(AcousticModel):
-    """A table of log-probabilities in place of a network.
+    """A table of stored log-probabilities in place of a network.
 
-    Ask it with :meth:`posteriors_for`: sound alone does not say which utterance it is.
+    :meth:`posteriors_for` looks them up by utterance id; :meth:`posteriors`, which gets sound
+    alone, is an error.
     """
 
     def __init__(self, path: Path, description: Description, device: str | torch.device = "cpu"):
@@ -42,7 +47,7 @@ class PrecomputedModel(AcousticModel):
         self._look_up = _npz(path) if path.suffix == ".npz" else _kaldi(path)
 
     def posteriors_for(self, ids: Sequence[str]) -> Posteriors:
-        """The stored posteriors of some utterances, in the order given.
+        """Stored posteriors of some utterances, in the order given.
 
         Raises
         ------
@@ -58,6 +63,7 @@ class PrecomputedModel(AcousticModel):
         return Posteriors(padded, lengths, self.frame_shift, self.tokens, self.priors)
 
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
+        """Not possible: the utterance of a waveform is not known."""
         raise ModelError(
             "precomputed log-probabilities are looked up by utterance id, not by sound",
             path=self.path,
@@ -85,38 +91,41 @@ class PrecomputedModel(AcousticModel):
         return torch.from_numpy(matrix.astype(np.float32))
 
 
-def _npz(path: Path) -> Callable[[str], np.ndarray]:
+def _npz(path: Path) -> Callable[[str], Matrix]:
+    """Lookup of arrays in an ``.npz`` file."""
     try:
-        return np.load(path, allow_pickle=False).__getitem__
+        arrays: Mapping[str, Matrix] = np.load(path, allow_pickle=False)
     except Exception as error:  # numpy's readers raise what zipfile and Python's parser do
         raise ModelError(f"not an .npz file: {error}", path=path) from None
+    return arrays.__getitem__
 
 
-def _kaldi(path: Path) -> Callable[[str], np.ndarray]:
-    """Look matrices up in an archive, or where a script file points.
+def _kaldi(path: Path) -> Callable[[str], Matrix]:
+    """Lookup of matrices in an archive, or in those that a script file points into.
 
-    Read by our own few lines, since an archive may come from anywhere: of the packages that read
-    them, kaldi_native_io crashes on a header that lies and kaldiio unpickles what it is told to.
+    The format is read here, since an archive may come from anywhere: of the packages that read
+    it, kaldi_native_io crashes on a wrong header and kaldiio unpickles objects.
     """
     try:
-        places = dict(_script(path) if path.suffix == ".scp" else _archive(path))
+        positions = dict(_script(path) if path.suffix == ".scp" else _archive(path))
     except (OSError, ValueError, struct.error) as error:
         raise ModelError(f"not a Kaldi {path.suffix[1:]} file: {error}", path=path) from None
 
-    def look_up(utterance: str) -> np.ndarray:
-        place, offset = places[utterance]
-        if not os.path.isfile(place):  # a pipe may never say a word
+    def look_up(utterance: str) -> Matrix:
+        archive, offset = positions[utterance]
+        if not os.path.isfile(archive):  # reading a pipe could wait forever
             raise OSError("not a regular file")
-        with open(place, "rb") as file:
+        with open(archive, "rb") as file:
             file.seek(offset)
             shape, dtype = _header(file)
-            return np.fromfile(file, dtype, shape[0] * shape[1]).reshape(shape)
+            matrix: Matrix = np.fromfile(file, dtype, shape[0] * shape[1]).reshape(shape)
+            return matrix
 
     return look_up
 
 
 def _archive(path: Path) -> Iterator[tuple[str, tuple[Path, int]]]:
-    """Where the matrix of each utterance begins in an archive."""
+    """Id, file and offset of every matrix in an archive."""
     with open(path, "rb") as file:
         while name := _name(file):
             start = file.tell()
@@ -126,7 +135,7 @@ def _archive(path: Path) -> Iterator[tuple[str, tuple[Path, int]]]:
 
 
 def _script(path: Path) -> Iterator[tuple[str, tuple[Path, int]]]:
-    """Where a script file says that the matrix of each utterance begins: ``id file:offset``."""
+    """Id, file and offset of every matrix that a script file lists as ``id file:offset``."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if "|" in line:
             raise ModelError(
@@ -138,12 +147,12 @@ def _script(path: Path) -> Iterator[tuple[str, tuple[Path, int]]]:
         match = re.fullmatch(r"(\S+)\s+(.+?)(?::(\d+))?\s*", line)
         if match is None:
             raise ModelError("expected 'id file:offset'", path=path, line=number)
-        name, place, offset = match.groups()
-        yield name, (Path(place), int(offset or 0))
+        name, archive, offset = match.groups()
+        yield name, (Path(archive), int(offset or 0))
 
 
 def _name(file: BinaryIO) -> str:
-    """The name before a matrix, up to the space; empty at the end of the file."""
+    """Utterance id before a matrix, up to the space; empty at the end of the file."""
     name = bytearray()
     while (byte := file.read(1)) not in (b"", b" "):
         name += byte
@@ -152,9 +161,9 @@ def _name(file: BinaryIO) -> str:
     return name.decode("utf-8")
 
 
-def _header(file: BinaryIO) -> tuple[tuple[int, int], np.dtype]:
-    """Shape and type of the matrix that follows: a float or double one, in binary."""
+def _header(file: BinaryIO) -> tuple[tuple[int, int], np.dtype[Any]]:
+    """Shape and element type of the matrix that follows: float or double, in binary."""
     magic, four, rows, also_four, columns = struct.unpack("<5sBIBI", file.read(15))
-    if magic not in _MATRICES or (four, also_four) != (4, 4):
+    if magic not in _DTYPES or (four, also_four) != (4, 4):
         raise ValueError("no matrix in binary, uncompressed form; copy-matrix writes one")
-    return (rows, columns), _MATRICES[magic]
+    return (rows, columns), _DTYPES[magic]

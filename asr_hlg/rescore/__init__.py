@@ -1,4 +1,4 @@
-"""Second passes: what a first search found, judged again by a better model."""
+"""Second passes: the hypotheses of a search are scored again by larger models."""
 
 from asr_hlg.rescore.ngram import NgramRescorer, NgramScales
 

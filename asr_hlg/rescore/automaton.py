@@ -1,4 +1,4 @@
-"""A language model as an automaton for compiled code, and its walk along a lattice."""
+"""Back-off language models as arrays for compiled code, and their composition with a lattice."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from typing import NamedTuple
 
 import k2
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from asr_hlg import lm
 from asr_hlg.fst.arcs import Arcs
+
+Ints = npt.NDArray[np.int32] | npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 UNKNOWN = -15.0
 """Natural-log probability of a word that a model lacks: about one in three million, as rare as
@@ -18,17 +22,17 @@ the rarest words of a large vocabulary."""
 
 
 class Automaton(NamedTuple):
-    """A back-off model as arrays for compiled code: ``lm.to_arcs``, indexed by state.
+    """A back-off model as arrays, indexed by state, that are made from ``lm.to_arcs``.
 
     The arcs of state s are ``first[s]:first[s + 1]``, sorted by word; the last is its back-off
-    arc if it is labelled ``backoff``.
+    arc if its label is ``backoff``. ``unknown`` is the score of a word that no state has.
     """
 
-    first: np.ndarray
-    word: np.ndarray
-    dst: np.ndarray
-    score: np.ndarray
-    final: np.ndarray
+    first: npt.NDArray[np.int64]
+    word: npt.NDArray[np.int32]
+    dst: npt.NDArray[np.int32]
+    score: npt.NDArray[np.float32]
+    final: npt.NDArray[np.float32]
     backoff: int
     unknown: float
 
@@ -42,8 +46,8 @@ class Automaton(NamedTuple):
         return Automaton._of_arcs(arcs, words, UNKNOWN * scale)
 
     @staticmethod
-    def indifferent(words: k2.SymbolTable) -> Automaton:
-        """What scores every sentence 0: the model of a graph that has none."""
+    def zero(words: k2.SymbolTable) -> Automaton:
+        """A model that gives every sentence the score 0, for a graph without a language model."""
         none = np.empty(0, dtype=np.int32)
         score = np.empty(0, dtype=np.float32)
         arcs = Arcs(none, none, none, none, score, np.zeros(1, dtype=np.float32))
@@ -57,14 +61,14 @@ class Automaton(NamedTuple):
 
 
 @njit(cache=True)
-def step(model, state, word):
-    """The state after a word and its log-probability, backing off where it is not listed."""
+def step(model: Automaton, state: np.int64, word: int) -> tuple[np.int64, float]:
+    """State after a word, and log P(word | state), backing off where the state lacks the word."""
     score = 0.0
     while True:
         begin, end = model.first[state], model.first[state + 1]
-        at = begin + np.searchsorted(model.word[begin:end], word)
-        if at < end and model.word[at] == word:
-            return np.int64(model.dst[at]), score + model.score[at]
+        arc = begin + np.searchsorted(model.word[begin:end], word)
+        if arc < end and model.word[arc] == word:
+            return np.int64(model.dst[arc]), score + model.score[arc]
         if end == begin or model.word[end - 1] != model.backoff:
             return np.int64(state), score + model.unknown
         score += model.score[end - 1]
@@ -72,12 +76,12 @@ def step(model, state, word):
 
 
 @njit(cache=True)
-def log_end(model, state):
-    """The log-probability that a sentence ends in a state."""
+def final_score(model: Automaton, state: np.int64) -> float:
+    """Log-probability that the sentence ends in a state, backing off where it is not final."""
     score = 0.0
     while True:
         if model.final[state] > -np.inf:
-            return score + model.final[state]
+            return score + float(model.final[state])
         begin, end = model.first[state], model.first[state + 1]
         if end == begin or model.word[end - 1] != model.backoff:
             return score + model.unknown
@@ -86,76 +90,93 @@ def log_end(model, state):
 
 
 @njit(cache=True)
-def log_prob(model, words):
+def sentence_score(model: Automaton, words: Ints) -> float:
     """Log P of a whole sentence."""
     state, total = np.int64(0), 0.0
     for word in words:
         state, score = step(model, state, word)
         total += score
-    return total + log_end(model, state)
+    return total + final_score(model, state)
 
 
+# One function, since the lists of states and arcs that it appends to are local variables.
 @njit(cache=True)
-def expand(src, dst, label, words, splits, score, rest, old, new, scales, beam):
-    """Walk a lattice and both models together, frame by frame.
+def compose(
+    src: Ints,
+    dst: Ints,
+    label: Ints,
+    words: Ints,
+    word_splits: Ints,
+    score: Floats,
+    backward_score: Floats,
+    old: Automaton,
+    new: Automaton,
+    scales: tuple[float, float, float],
+    beam: float,
+) -> tuple[Ints, Ints, Ints, Floats]:
+    """Compose a lattice with the difference of two language models, frame by frame.
 
     Parameters
     ----------
     score : np.ndarray
-        float64 ``(num_arcs,)``: what an arc scores besides the change of models.
-    rest : np.ndarray
-        float64 ``(num_states,)``: from a state to the end at best, for pruning.
+        float64 ``(num_arcs,)``: scores of the lattice's arcs, without the change of models.
+    backward_score : np.ndarray
+        float64 ``(num_states,)``: of the best path from a state to the end, for pruning.
+    old, new : Automaton
+        The model whose scores are subtracted, and the one whose scores are added.
     scales : tuple
-        Of the old model (taken out), of the new one, and the bonus for a word.
+        Factors on the old and on the new model, and a bonus for every word.
+    beam : float
+        States whose best path is worse than the frame's best by more than this are dropped.
 
     Returns
     -------
     origin : np.ndarray
-        int64: for every arc of the result the arc behind it.
+        int64: for every arc of the result, the arc of the lattice.
     src, dst : np.ndarray
         int64 states, in topological order; the last is final.
     change : np.ndarray
-        float64: the new model's score less the old one's, and the bonus.
+        float64: the scaled score of the new model less that of the old one, and the bonus.
     """
-    num_states = len(rest)
+    num_states = len(backward_score)
     first = np.searchsorted(src, np.arange(num_states + 1))
-    # An expanded state is a lattice state with the states of both models. Those of one lattice
-    # state are a chain: newest, then where ``chain`` leads.
+    # A composed state is a lattice state with a state of each model. Those of one lattice state
+    # are a linked list: it begins at ``newest`` and goes on where ``older`` leads.
     newest = np.full(num_states, -1)
     base = [np.int64(0)]
-    in_old, in_new, chain = [np.int64(0)], [np.int64(0)], [np.int64(-1)]
+    old_state, new_state, older = [np.int64(0)], [np.int64(0)], [np.int64(-1)]
     alpha = [0.0]
     origin = [0 for _ in range(0)]
     out_src = [0 for _ in range(0)]
     out_dst = [0 for _ in range(0)]
     change = [0.0 for _ in range(0)]
     begin, end = 0, 1
-    while begin < end:  # the states of one frame; its arcs lead to those of the next
+    while begin < end:  # the states of one frame, whose arcs lead to those of the next
         best = -np.inf
         for state in range(begin, end):
-            best = max(best, alpha[state] + rest[base[state]])
+            best = max(best, alpha[state] + backward_score[base[state]])
         for state in range(begin, end):
-            if alpha[state] + rest[base[state]] < best - beam:
+            if alpha[state] + backward_score[base[state]] < best - beam:
                 continue
             for arc in range(first[base[state]], first[base[state] + 1]):
-                o, n = np.int64(in_old[state]), np.int64(in_new[state])
+                o, n = np.int64(old_state[state]), np.int64(new_state[state])
                 delta = 0.0
-                for at in range(splits[arc], splits[arc + 1]):
-                    o, taken = step(old, o, words[at])
-                    n, given = step(new, n, words[at])
-                    delta += scales[1] * given - scales[0] * taken + scales[2]
+                for position in range(word_splits[arc], word_splits[arc + 1]):
+                    o, old_score = step(old, o, words[position])
+                    n, new_score = step(new, n, words[position])
+                    delta += scales[1] * new_score - scales[0] * old_score + scales[2]
                 if label[arc] == -1:
-                    delta += scales[1] * log_end(new, n) - scales[0] * log_end(old, o)
+                    delta += scales[1] * final_score(new, n) - scales[0] * final_score(old, o)
                     o, n = np.int64(0), np.int64(0)
                 target = newest[dst[arc]]
-                while target >= 0 and not (in_old[target] == o and in_new[target] == n):
-                    target = chain[target]
+                while target >= 0 and not (old_state[target] == o and new_state[target] == n):
+                    target = older[target]
                 if target < 0:
                     target = len(base)
                     base.append(np.int64(dst[arc]))
-                    in_old.append(o)
-                    in_new.append(n)
-                    chain.append(newest[dst[arc]])
+                    old_state.append(o)
+                    new_state.append(n)
+                    older.append(newest[dst[arc]])
                     newest[dst[arc]] = target
                     alpha.append(-np.inf)
                 alpha[target] = max(alpha[target], alpha[state] + score[arc] + delta)

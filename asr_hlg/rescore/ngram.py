@@ -1,17 +1,17 @@
-"""A second pass with a larger n-gram: on whole lattices, or on n-best lists.
+"""Second pass with a larger n-gram, on lattices or n-best lists.
 
     rescorer = NgramRescorer.of_graph("graphs/en", "pocketsphinx:lm")
     lattice = rescorer(decode(graph, posteriors))      # a Lattice like any other
     lattice.best_path()[0].text
 
-A path's graph score holds the lexicon's share and that of the first pass's language model. The
-latter depends on the words alone, so it can be computed again and taken out, and the new model's
-put in its place. What ranks the paths is then
+The graph score of a path contains the scores of the lexicon and of the first pass's language
+model. The latter depends on the words alone, so it can be computed again and be replaced by the
+score of the new model. The score of a path is then
 
     acoustic · log p(A|S)  +  lexicon · (graph score − s · log P_old(W))  +  lm · log P_new(W)
     +  word · (number of words)
 
-with s the weight that the search gave to the graph: 1, but for transducers.
+with s the weight that the search gave to the graph: 1, except for transducers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 import k2
 import numpy as np
+import numpy.typing as npt
 
 from asr_hlg import lm
 from asr_hlg.errors import GraphError, OptionError
@@ -34,24 +35,23 @@ from asr_hlg.lattice import Lattice, Path, kernels
 from asr_hlg.lattice.arrays import FrameArcs
 from asr_hlg.lm.sphinx import resource
 from asr_hlg.rescore import automaton
-from asr_hlg.rescore.automaton import Automaton
+from asr_hlg.rescore.automaton import Automaton, Floats, Ints
 
 
 @dataclass(frozen=True)
 class NgramScales:
-    """How the shares of a path's score are weighed in the second pass.
+    """Weights of the parts of a path's score in the second pass.
 
     Attributes
     ----------
     acoustic : float
         Factor on the acoustic score, on top of the ``acoustic_scale`` of the search.
     lexicon : float
-        Factor on what the graph scores besides its language model: pronunciations, silence,
-        transitions of H.
+        Factor on the rest of the graph score: pronunciations, silence, transitions of H.
     lm : float
         Factor on the new model's log-probabilities.
     word : float
-        Added for every word: below 0 it punishes insertions, above it deletions.
+        Added for every word: below 0 it makes insertions rarer, above 0 deletions.
     """
 
     acoustic: float = 1.0
@@ -59,7 +59,7 @@ class NgramScales:
     lm: float = 1.0
     word: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (self.acoustic > 0 and self.lexicon >= 0 and self.lm >= 0):
             raise OptionError(
                 f"scales must be positive, not {self}", remedy="only the word bonus may be negative"
@@ -67,17 +67,17 @@ class NgramScales:
 
 
 class NgramRescorer:
-    """Puts another language model in the place of the first pass's.
+    """Replaces the scores of the first pass's language model by those of another one.
 
     Parameters
     ----------
     words : k2.SymbolTable
         The graph's words.
     new : ArpaModel
-        The model to score with.
+        The model whose scores are added.
     old : ArpaModel, optional
-        The model that the graph was compiled with, pruned as it was there; None for a graph
-        without one, from which nothing is taken out.
+        The model that the graph was compiled with, pruned as it was there, whose scores are
+        subtracted; None for a graph without one.
     scales : NgramScales, optional
     graph_scale : float
         The weight that the search gave to the graph's scores, and so to the old model.
@@ -101,7 +101,7 @@ class NgramRescorer:
         self.missing = tuple(w for w in symbols.names(words)[1:-1] if w not in new.word_ids)
         self._new = Automaton.of(new, words)
         if old is None or not graph_scale:
-            self._old = Automaton.indifferent(words)
+            self._old = Automaton.zero(words)
         else:
             self._old = Automaton.of(old, words, graph_scale)
 
@@ -119,19 +119,19 @@ class NgramRescorer:
         Parameters
         ----------
         folder : str or Path
-            The compiled graph; its first language model is made again from the file that its
-            recipe names.
+            The compiled graph; its language model is read again from the file that its recipe
+            names.
         source : str or Path
             The new model: an ARPA file, a Sphinx trie (``.bin``), or ``pocketsphinx:lm``.
         scales : NgramScales, optional
         words : k2.SymbolTable, optional
-            The words of the lattices, where the graph has been given more than the folder has.
+            The words of the lattices, where words were added to the graph of the folder.
         graph_scale : float
 
         Raises
         ------
         GraphError
-            If the first model's file is gone, or is not what the graph was compiled with.
+            If the first model's file is missing, or is not what the graph was compiled with.
         """
         folder = FilePath(folder)
         words = words or symbols.read(folder / "words.txt")
@@ -154,26 +154,26 @@ class NgramRescorer:
         ----------
         lattice : Lattice
         beam : float
-            Paths worse than the best one by more than this are dropped: while the lattice is
-            expanded, by an estimate that continues paths with the old model, and at the end by
-            their exact scores. ``inf`` drops none.
+            Paths worse than the best one by more than this are dropped: during composition by
+            an estimate that completes paths with the old model's scores, and at the end by their
+            exact scores. ``inf`` drops none.
 
         Returns
         -------
         Lattice
-            Of the same utterances. Its states remember the new model's history, so every path
-            has its exact score; an empty lattice stays empty.
+            Of the same utterances. Its states are distinct for each history of the new model,
+            so every path has its exact score; an empty lattice stays empty.
         """
         rescored = [
-            None if arcs is None else self.expand(arcs, beam) for arcs in lattice.utterances
+            None if arcs is None else self.rescore(arcs, beam) for arcs in lattice.utterances
         ]
         return Lattice.from_arcs(rescored, lattice.scores, lattice.graph)
 
-    def expand(self, arcs: FrameArcs, beam: float) -> FrameArcs:
-        """One utterance's lattice with the new model's scores; see :meth:`__call__`."""
+    def rescore(self, arcs: FrameArcs, beam: float) -> FrameArcs:
+        """Lattice of one utterance with the new model's scores; see :meth:`__call__`."""
         scales = self.scales
         acoustic = scales.acoustic * (arcs.score - arcs.graph_score)
-        origin, src, dst, change = automaton.expand(
+        origin, src, dst, change = automaton.compose(
             arcs.src,
             arcs.dst,
             arcs.label,
@@ -194,7 +194,7 @@ class NgramRescorer:
         best = _best_through(src, dst, score, num_states)
         kept = np.flatnonzero(best >= best.max() - beam)
         states, ends = np.unique(np.concatenate([src[kept], dst[kept]]), return_inverse=True)
-        words, splits = _gather(arcs.words, arcs.word_splits, origin[kept])
+        words, splits = _select_rows(arcs.words, arcs.word_splits, origin[kept])
         return replace(
             arcs,
             num_states=len(states),
@@ -210,10 +210,10 @@ class NgramRescorer:
         )
 
     def nbest(self, paths: Sequence[Path]) -> list[Path]:
-        """Rescore and rank the entries of one utterance's n-best list, best first.
+        """Rescore the n-best list of one utterance, and sort it, best first.
 
-        Each keeps its alignment. A lattice holds more than any list; this is for lists that
-        come from elsewhere, or that another model shall score too.
+        Each path keeps its alignment. A lattice has more paths than any list; this is for lists
+        from elsewhere, or that another model scores too.
         """
         return sorted(map(self._path, paths), key=lambda path: -path.score)
 
@@ -222,8 +222,8 @@ class NgramRescorer:
             return path
         ids = np.array([self.words[word] for word in path.words], dtype=np.int32)
         scales = self.scales
-        lexicon = path.graph_score - automaton.log_prob(self._old, ids)
-        new = automaton.log_prob(self._new, ids)
+        lexicon = path.graph_score - automaton.sentence_score(self._old, ids)
+        new = automaton.sentence_score(self._new, ids)
         graph_score = scales.lexicon * lexicon + scales.lm * new + scales.word * len(ids)
         acoustic = scales.acoustic * path.acoustic_score
         return replace(
@@ -248,15 +248,18 @@ def _first_pass_file(folder: FilePath, meta: Mapping[str, Any]) -> FilePath:
     return path
 
 
-def _best_through(src, dst, score, num_states) -> np.ndarray:
-    """The score of the best path through every arc, -inf where none reaches the end."""
+def _best_through(src: Ints, dst: Ints, score: Floats, num_states: int) -> Floats:
+    """Score of the best path through every arc, -inf where none reaches the end."""
     alpha = kernels.forward(src, dst, score, num_states, False)
     beta = kernels.backward(src, dst, score, num_states, False)
-    return alpha[src] + score + beta[dst]
+    best: Floats = alpha[src] + score + beta[dst]
+    return best
 
 
-def _gather(words: np.ndarray, splits: np.ndarray, rows: np.ndarray):
-    """Ragged rows picked by index: their values, and the new row splits."""
+def _select_rows(
+    words: npt.NDArray[np.int32], splits: Ints, rows: Ints
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Values and row splits of some rows of a ragged array."""
     counts = splits[rows + 1] - splits[rows]
     new_splits = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     within = np.arange(new_splits[-1]) - np.repeat(new_splits[:-1], counts)

@@ -1,8 +1,13 @@
-"""The second passes of a transcription, in order: a larger n-gram, then an attention model."""
+"""Second passes over the hypotheses of a search: a larger n-gram, then an attention model.
+
+>>> options = PassOptions(lm="pocketsphinx:lm")
+>>> for rescore in second_passes(options, "graphs/en", graph, sample_rate=16000):
+...     hypotheses = rescore(hypotheses)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
@@ -29,11 +34,11 @@ class PassOptions:
         Weight of that model's log-probabilities; by default the one of the graph's recipe, or 1.
     lm_graph : str, optional
         The graph folder whose language model is taken out of the scores, where the graph that is
-        searched was made from it (with hotwords, say).
+        searched was made from it (with hotwords, for example).
     whisper : str, optional
         ``tiny.en``, or a folder with a CTranslate2 Whisper model.
     whisper_weight : float
-        How many nats of the first passes one nat of Whisper is worth.
+        Factor on Whisper's log-probability before it is added to the score of the search.
     whisper_nbest : int
         How many word sequences Whisper scores for each piece of a recording.
     """
@@ -45,15 +50,94 @@ class PassOptions:
     whisper_weight: float = 8.0
     whisper_nbest: int = 50
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.lm_scale is not None and self.lm_scale <= 0) or self.whisper_weight <= 0:
             raise OptionError("weights of second passes must be above 0")
         if self.whisper_nbest < 1:
             raise OptionError("Whisper needs at least one hypothesis to score")
 
 
-class SecondPasses:
-    """Runs the second passes that the options ask for.
+@dataclass(frozen=True)
+class Hypotheses:
+    """Hypotheses for one utterance: a lattice and, once whole sentences are ranked, a list.
+
+    Attributes
+    ----------
+    lattice : Lattice
+        Of one utterance.
+    samples : Tensor
+        Its sound at the rate of the acoustic model, float32 ``(num_samples,)``; empty where
+        posteriors are looked up.
+    ranked : tuple of Path
+        Best first; empty as long as only the lattice ranks them.
+    """
+
+    lattice: Lattice
+    samples: Tensor
+    ranked: tuple[Path, ...] = ()
+
+
+SecondPass = Callable[[Hypotheses], Hypotheses]
+
+
+@dataclass(frozen=True)
+class NgramPass:
+    """Replaces the scores of the graph's language model in a lattice by those of a larger one."""
+
+    rescorer: NgramRescorer
+
+    def __call__(self, hypotheses: Hypotheses) -> Hypotheses:
+        """Rescore the lattice."""
+        return replace(hypotheses, lattice=self.rescorer(hypotheses.lattice))
+
+
+@dataclass(frozen=True)
+class WhisperPass:
+    """Ranks the best word sequences of a lattice with Whisper's scores added to theirs.
+
+    Attributes
+    ----------
+    rescorer : WhisperRescorer
+    sample_rate : int
+        Of the sound, in Hz.
+    weight : float
+        Factor on Whisper's log-probabilities.
+    nbest : int
+        How many word sequences are ranked.
+    forward : bool
+        Rank them by the sum over their alignments, not by the best alignment.
+    """
+
+    rescorer: WhisperRescorer
+    sample_rate: int
+    weight: float
+    nbest: int
+    forward: bool = False
+
+    def __call__(self, hypotheses: Hypotheses) -> Hypotheses:
+        """Rank the n-best list of the lattice."""
+        paths = hypotheses.lattice.nbest(self.nbest, forward=self.forward)[0]
+        audio = self.rescorer.encode(hypotheses.samples, self.sample_rate)
+        scores = audio.score([path.text for path in paths])
+        rescored = [
+            replace(path, score=path.score + self.weight * score)
+            for path, score in zip(paths, scores, strict=True)
+        ]
+        return replace(hypotheses, ranked=tuple(sorted(rescored, key=lambda path: -path.score)))
+
+
+def second_passes(
+    options: PassOptions,
+    graph_folder: str | FilePath,
+    graph: DecodingGraph,
+    *,
+    sample_rate: int,
+    device: str = "cpu",
+    graph_scale: float = 1.0,
+    nbest: int = 1,
+    forward: bool = False,
+) -> list[SecondPass]:
+    """Load the second passes that the options ask for, in the order in which they run.
 
     Parameters
     ----------
@@ -62,53 +146,32 @@ class SecondPasses:
         The graph of the first pass.
     graph : DecodingGraph
         The same, loaded; ``[rescore]`` in its recipe holds the scales for a larger n-gram.
+    sample_rate : int
+        Of the acoustic model, in Hz.
     device : str
+        Where Whisper computes.
     graph_scale : float
-        The weight of the graph's scores in the first pass.
+        Weight of the graph's scores in the first pass.
+    nbest : int
+        How many alternatives a ranked list must hold at least.
+    forward : bool
+        Rank word sequences by the sum over their alignments, not by the best alignment.
     """
-
-    def __init__(
-        self,
-        options: PassOptions,
-        graph_folder: str | FilePath,
-        graph: DecodingGraph,
-        device: str = "cpu",
-        graph_scale: float = 1.0,
-    ):
-        self.options = options
-        self._ngram = None
-        self._whisper = None
-        if options.lm is not None:
-            values = graph.meta.get("recipe", {}).get("rescore") or {}
-            scales = section(NgramScales, values, "rescore", graph.folder, GraphError)
-            if options.lm_scale is not None:
-                scales = replace(scales, lm=options.lm_scale)
-            folder = options.lm_graph or graph_folder
-            self._ngram = NgramRescorer.of_graph(
-                folder, options.lm, scales, graph.words, graph_scale
-            )
-        if options.whisper is not None:
-            # One process a core is running already.
-            self._whisper = WhisperRescorer.load(options.whisper, device, threads=1)
-
-    def lattice(self, lattice: Lattice) -> Lattice:
-        """The lattice with the larger language model's scores, where there is one."""
-        return lattice if self._ngram is None else self._ngram(lattice)
-
-    @property
-    def ranks_lists(self) -> bool:
-        """Whether :meth:`rank` changes anything."""
-        return self._whisper is not None
-
-    def rank(self, paths: Sequence[Path], samples: Tensor, sample_rate: int) -> list[Path]:
-        """One utterance's n-best list with Whisper's scores added, best first."""
-        if self._whisper is None:
-            return list(paths)
-        heard = self._whisper.hear(samples, sample_rate)
-        scores = heard.score([path.text for path in paths])
-        weight = self.options.whisper_weight
-        ranked = [
-            replace(path, score=path.score + weight * score)
-            for path, score in zip(paths, scores, strict=True)
-        ]
-        return sorted(ranked, key=lambda path: -path.score)
+    passes: list[SecondPass] = []
+    if options.lm is not None:
+        values = graph.meta.get("recipe", {}).get("rescore") or {}
+        scales = section(NgramScales, values, "rescore", graph.folder, GraphError)
+        if options.lm_scale is not None:
+            scales = replace(scales, lm=options.lm_scale)
+        folder = options.lm_graph or graph_folder
+        passes.append(
+            NgramPass(NgramRescorer.of_graph(folder, options.lm, scales, graph.words, graph_scale))
+        )
+    if options.whisper is not None:
+        # One thread, since there is already one worker process per core.
+        whisper = WhisperRescorer.load(options.whisper, device, threads=1)
+        num_ranked = max(nbest, options.whisper_nbest)
+        passes.append(
+            WhisperPass(whisper, sample_rate, options.whisper_weight, num_ranked, forward)
+        )
+    return passes

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from asr_hlg.audio import Recording
@@ -30,7 +31,10 @@ from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT, Job, Workers
 # Recordings travel in blocks. Small ones even out the work at the end and cost less when an actor
 # is lost; large ones are fewer for Ray to keep account of.
 _BLOCKS_PER_WORKER = 20
-_MOST_IN_BLOCK = 64
+_MAX_BLOCK_SIZE = 64
+
+_Block = dict[str, npt.NDArray[np.object_]]
+"""Column ``item``: pickled pairs of a number and a recording, or its result."""
 
 
 class RayWorkers:
@@ -119,7 +123,7 @@ class RayWorkers:
         data = self._ray.data
         rows = [{"item": pickle.dumps(item)} for item in found.items()]
         number = min(self._number, len(rows))
-        size = min(_MOST_IN_BLOCK, -(-len(rows) // (_BLOCKS_PER_WORKER * number)))
+        size = min(_MAX_BLOCK_SIZE, -(-len(rows) // (_BLOCKS_PER_WORKER * number)))
         results = data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map_batches(
             _Actor,
             batch_size=None,  # a block
@@ -154,7 +158,7 @@ class _Actor:
         self._folder, self._arguments = folder, (job, 1, timeout, max_memory)
         self._workers: Workers | _Unable | None = None
 
-    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def __call__(self, block: _Block) -> _Block:
         items = [pickle.loads(item) for item in block["item"]]
         # Not in the constructor: where that fails, Ray tries again and again.
         self._workers = self._workers or self._start()

@@ -1,7 +1,8 @@
-"""What a transcription may be told."""
+"""Options of a transcription, without those of the search."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,30 +11,32 @@ from asr_hlg.rescore.passes import PassOptions
 
 Search = Literal["viterbi", "forward", "mbr"]
 
+ReportProgress = Callable[[], None]
+"""Called after each minute or less of sound, so that a supervisor notices when work stops."""
+
 MAX_DURATION = 12 * 3600.0
-"""Seconds that a recording may last by default."""
+"""Length in seconds of the longest recording that is accepted by default."""
 
 
 @dataclass(frozen=True)
 class TranscribeOptions:
-    """What to draw from the lattices.
+    """What is read from the lattices, and which recordings are accepted.
 
     Attributes
     ----------
     search : {"viterbi", "forward", "mbr"}
-        The best path; the word sequence with the largest total probability; or the one with the
-        fewest expected word errors.
+        The best path; the word sequence whose alignments have the largest total probability; or
+        the one with the fewest expected word errors (minimum Bayes risk).
     nbest : int
-        How many different word sequences to list for every recording; 1 lists none besides the
-        answer.
+        How many different word sequences to list for every recording; 1 lists none.
     channel : int, optional
-        Which channel of a recording to hear, from 0; by default all are averaged.
+        Which channel of a recording to use, from 0; by default all are averaged.
     passes : PassOptions
-        Second passes with larger models. Where Whisper ranks, ``search`` says what it ranks:
-        best alignments, or sums over alignments.
+        Second passes with larger models. Whisper's scores are added to those of best alignments
+        (``search`` viterbi) or to sums over alignments (``search`` forward).
     lattices : str, optional
-        A folder for the lattices: a Kaldi archive for every recording, whose pieces, where it was
-        cut, are ``ID-1``, ``ID-2``, …
+        A folder for the lattices, one Kaldi archive per recording; the pieces of a long recording
+        have the names ``ID-1``, ``ID-2``, …
     max_duration : float
         Longer recordings, in seconds, are refused.
     """
@@ -45,7 +48,7 @@ class TranscribeOptions:
     lattices: str | None = None
     max_duration: float = MAX_DURATION
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.search not in ("viterbi", "forward", "mbr"):
             raise OptionError(
                 f"unknown search {self.search!r}", remedy="viterbi, forward and mbr are known"

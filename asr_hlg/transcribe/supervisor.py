@@ -33,8 +33,8 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from asr_hlg.errors import AsrHlgError, WorkerError
+from asr_hlg.transcribe.options import ReportProgress
 
-ReportProgress = Callable[[], None]
 Work = Callable[[Any, ReportProgress], Any]
 Start = Callable[[], tuple[Work, Any]]
 
@@ -257,7 +257,7 @@ class _Worker:
 
     @property
     def last_progress(self) -> float:
-        """When the task began or last reported progress, in monotonic time; infinity without one."""
+        """Time at which the task began or last reported progress; infinity without a task."""
         return self._last_progress.value
 
     def assign(self, task: _Task) -> None:
@@ -287,7 +287,7 @@ class _Worker:
 
 def _kill(workers: list[_Worker]) -> None:
     for worker in workers:
-        worker.pool.stop()
+        worker.pool.stop()  # type: ignore[no-untyped-call]
     for worker in workers:
         worker.pool.join()
 

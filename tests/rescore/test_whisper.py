@@ -14,7 +14,7 @@ import torch
 
 from asr_hlg.errors import AsrHlgError, AudioError, ModelError
 from asr_hlg.output.text import read_transcripts
-from asr_hlg.rescore.whisper import WhisperRescorer, dress, log_mel, mel_filters
+from asr_hlg.rescore.whisper import WhisperRescorer, log_mel, mel_filters, punctuate
 
 LJSPEECH = Path(__file__).resolve().parents[3] / "shared/data/ljspeech"
 
@@ -38,8 +38,8 @@ def speech(name: str) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def heard(whisper):
-    return whisper.hear(speech("LJ001-0002"), 16000)
+def audio(whisper):
+    return whisper.encode(speech("LJ001-0002"), 16000)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def heard(whisper):
         ("", "Hello.", "."),
     ],
 )
-def test_dress(text, written, expected):
-    assert dress(text, written) == expected
+def test_punctuate(text, written, expected):
+    assert punctuate(text, written) == expected
 
 
 def test_mel_filters_follow_slaneys_scale():
@@ -95,22 +95,22 @@ def test_log_mel_of_a_tone():
 
 
 @needs_speech
-def test_its_own_transcript_is_in_the_lexicons_form(heard, references):
-    assert heard.text == references["LJ001-0002"] == "in being comparatively modern"
+def test_its_own_transcript_is_in_the_lexicons_form(audio, references):
+    assert audio.text == references["LJ001-0002"] == "in being comparatively modern"
 
 
 @needs_speech
 def test_numbers_are_spelled_out_as_spoken(whisper, references):
-    text = whisper.hear(speech("LJ001-0007"), 16000).text
+    text = whisper.encode(speech("LJ001-0007"), 16000).text
     assert text.endswith("forty two line bible of about fourteen fifty five")
     assert text.endswith(references["LJ001-0007"][-50:])
 
 
 @needs_speech
-def test_scores_are_the_log_probabilities_that_generation_reports(whisper, heard):
+def test_scores_are_the_log_probabilities_that_generation_reports(whisper, audio):
     """Generation averages over tokens and the end; its vocabulary has a few more tokens."""
     result = whisper._model.generate(
-        heard._encoded,
+        audio._encoded,
         [[*whisper._start, whisper._no_timestamps]],
         beam_size=1,
         return_scores=True,
@@ -120,7 +120,7 @@ def test_scores_are_the_log_probabilities_that_generation_reports(whisper, heard
     generated = result.scores[0] * (len(result.sequences_ids[0]) + 1)
     written = whisper._tokenizer.decode(result.sequences_ids[0]).strip()
     assert written.endswith(".")
-    score = whisper._score(heard._encoded, written)
+    score = whisper.log_prob(audio._encoded, written)
     assert generated <= score + 1e-3
     assert score == pytest.approx(generated, abs=0.5)
 
@@ -128,7 +128,7 @@ def test_scores_are_the_log_probabilities_that_generation_reports(whisper, heard
 @needs_speech
 def test_wrong_words_cost_more_than_right_ones(whisper, references):
     for name in ("LJ001-0002", "LJ001-0016"):
-        heard = whisper.hear(speech(name), 16000)
+        audio = whisper.encode(speech(name), 16000)
         words = references[name].split()
         wrong = [
             " ".join([*words[:2], "banana", *words[3:]]),
@@ -136,39 +136,39 @@ def test_wrong_words_cost_more_than_right_ones(whisper, references):
             " ".join([*words, "banana"]),
             "",
         ]
-        right, early, *others = heard.score([references[name], " ".join(words[:-1]), *wrong])
+        right, early, *others = audio.score([references[name], " ".join(words[:-1]), *wrong])
         assert right > max(others) + 2
         assert right > early
 
 
 @needs_speech
-def test_other_rates_and_silence_around_change_little(whisper, heard, references):
+def test_other_rates_and_silence_around_change_little(whisper, audio, references):
     text = references["LJ001-0002"]
     samples = torch.from_numpy(speech("LJ001-0002"))
     # twice the rate by linear interpolation
     faster = torch.nn.functional.interpolate(
         samples[None, None], scale_factor=2, mode="linear", align_corners=False
     )[0, 0]
-    again = whisper.hear(faster, 32000)
+    again = whisper.encode(faster, 32000)
     assert again.text == text
-    assert again.score([text])[0] == pytest.approx(heard.score([text])[0], abs=1.0)
+    assert again.score([text])[0] == pytest.approx(audio.score([text])[0], abs=1.0)
 
 
 @needs_speech
-def test_a_text_longer_than_the_model_reads_is_impossible(heard):
-    assert heard.score(["cat " * 500]) == [-math.inf]
+def test_a_text_longer_than_the_model_reads_is_impossible(audio):
+    assert audio.score(["cat " * 500]) == [-math.inf]
 
 
 def test_silence_has_some_answer(whisper):
-    heard = whisper.hear(np.zeros(1600, dtype=np.float32), 16000)
-    assert isinstance(heard.text, str)
-    assert heard.score(["cat"])[0] < 0
+    audio = whisper.encode(np.zeros(1600, dtype=np.float32), 16000)
+    assert isinstance(audio.text, str)
+    assert audio.score(["cat"])[0] < 0
 
 
 @pytest.mark.parametrize("seconds", [0, 30.1])
 def test_sound_of_no_length_or_too_much_is_refused(whisper, seconds):
     with pytest.raises(AudioError, match="up to 30 seconds"):
-        whisper.hear(np.zeros(int(seconds * 16000), dtype=np.float32), 16000)
+        whisper.encode(np.zeros(int(seconds * 16000), dtype=np.float32), 16000)
 
 
 def test_what_is_no_model_is_named(whisper, tmp_path):

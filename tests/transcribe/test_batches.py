@@ -137,18 +137,18 @@ def test_a_batch_for_which_memory_does_not_suffice(root, english, mixed, monkeyp
     machine = Transcriber.from_graph(root / "graphs" / "en", graph=english)
     chosen = mixed[1:4]
     expected = [machine.transcribe_one(recording) for recording in chosen]
-    search = machine._lattice
+    decode = machine.decoder.decode
 
-    def narrow(posteriors, options):
+    def narrow(posteriors):
         if len(posteriors.lengths) > 1:
             raise RuntimeError("CUDA out of memory")
-        return search(posteriors, options)
+        return decode(posteriors)
 
-    monkeypatch.setattr(machine, "_lattice", narrow)
+    monkeypatch.setattr(machine.decoder, "decode", narrow)
     for result, alone in zip(machine.transcribe_together(chosen), expected, strict=True):
         assert isinstance(result, Transcript)
         assert result.text == alone.text
-    monkeypatch.setattr(machine, "_lattice", lambda *_: 1 / 0)
+    monkeypatch.setattr(machine.decoder, "decode", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         machine.transcribe_together(chosen)
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.acoustic.posteriors import Posteriors
-from asr_hlg.transcribe.pieces import pieces
+from asr_hlg.transcribe import pieces
+from asr_hlg.transcribe.posteriors import Frames
 
 
 def posteriors_of(quiet: list[float]) -> Posteriors:
@@ -22,9 +23,9 @@ def posteriors_of(quiet: list[float]) -> Posteriors:
 
 def cut(posteriors: Posteriors, max_seconds: float = 30.0) -> list[tuple[int, int]]:
     """The frames [begin, end) of every piece, of posteriors that come at once."""
-    found = list(pieces([(torch.zeros(0), posteriors)], max_seconds))
+    found = list(pieces.cut([Frames(torch.zeros(0), posteriors)], max_seconds))
     assert [piece.number for piece in found] == list(range(1, len(found) + 1))
-    assert [piece.last for piece in found] == [False] * (len(found) - 1) + [True]
+    assert [piece.is_last for piece in found] == [False] * (len(found) - 1) + [True]
     for piece in found:
         inside = slice(piece.begin, piece.begin + int(piece.posteriors.lengths[0]))
         assert torch.equal(piece.posteriors.log_probs, posteriors.log_probs[:, inside])
@@ -50,12 +51,12 @@ def test_without_a_pause_the_surest_blank_is_cut():
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=300), st.integers(1, 60))
 def test_pieces_cover_the_recording_and_fit(quiet, limit):
-    pieces = cut(posteriors_of(quiet), max_seconds=limit)
-    assert pieces[0][0] == 0
-    assert pieces[-1][1] == len(quiet)
-    for (_, end), (begin, _) in itertools.pairwise(pieces):
+    spans = cut(posteriors_of(quiet), max_seconds=limit)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == len(quiet)
+    for (_, end), (begin, _) in itertools.pairwise(spans):
         assert end == begin
-    assert all(0 < end - begin <= limit for begin, end in pieces)
+    assert all(0 < end - begin <= limit for begin, end in spans)
 
 
 @given(
@@ -67,15 +68,15 @@ def test_pieces_do_not_depend_on_how_the_sound_comes(quiet, limit, sizes):
     """Stretches of any length are cut as the whole is, and samples go with their frames."""
     whole = posteriors_of(quiet)
     samples = torch.arange(10.0 * len(quiet))
-    heard, begin = [], 0
+    parts, begin = [], 0
     for size in [*sizes, len(quiet)]:
         frames = whole.log_probs[:, begin : begin + size]
         if frames.shape[1]:
             lengths = torch.tensor([frames.shape[1]], dtype=torch.int32)
             part = Posteriors(frames, lengths, 1.0, whole.tokens)
-            heard.append((samples[10 * begin : 10 * (begin + size)], part))
+            parts.append(Frames(samples[10 * begin : 10 * (begin + size)], part))
         begin += size
-    found = list(pieces(heard, limit))
+    found = list(pieces.cut(parts, limit))
     assert [(p.begin, p.begin + int(p.posteriors.lengths[0])) for p in found] == cut(whole, limit)
     for piece in found:
         assert piece.samples[0] == 10 * piece.begin
@@ -85,9 +86,9 @@ def test_pieces_do_not_depend_on_how_the_sound_comes(quiet, limit, sizes):
 def test_models_without_blank_or_silence_are_cut_too():
     log_probs = torch.from_numpy(np.log(np.full((1, 50, 2), 0.5, dtype=np.float32)))
     posteriors = Posteriors(log_probs, torch.tensor([50], dtype=torch.int32), 1.0, ("a", "b"))
-    pieces = cut(posteriors, max_seconds=20)
-    assert pieces[-1][1] == 50
-    assert all(e - b <= 20 for b, e in pieces)
+    spans = cut(posteriors, max_seconds=20)
+    assert spans[-1][1] == 50
+    assert all(e - b <= 20 for b, e in spans)
 
 
 def test_an_empty_utterance_is_one_empty_piece():

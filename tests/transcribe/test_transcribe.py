@@ -19,7 +19,7 @@ from asr_hlg.output import text
 from asr_hlg.output.scoring import score
 from asr_hlg.output.transcript import Alternative
 from asr_hlg.transcribe import Job, TranscribeOptions, Workers
-from asr_hlg.transcribe.joining import best_pairs
+from asr_hlg.transcribe.transcript import best_pairs
 
 
 @pytest.fixture(scope="module")

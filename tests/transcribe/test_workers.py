@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from asr_hlg.lattice import Lattice
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.search import SearchOptions, TokenPassing, make_decoder
 from asr_hlg.transcribe import Job, TranscribeOptions, Transcriber, Workers
-from asr_hlg.transcribe.pieces import CHUNK, CONTEXT, recognise
+from asr_hlg.transcribe.posteriors import ComputedPosteriors, Frames
+from asr_hlg.transcribe.sound import CONTEXT, STRETCH, StretchSplitter
 
 RATE = 16000
 
@@ -78,7 +80,10 @@ class FaultyJob(Job):
 
     def transcriber(self):
         graph = DecodingGraph.load(self.graph)
-        return Transcriber(graph, Faulty(graph.columns, Path(self.folder)), None, self.options), ""
+        model = Faulty(graph.columns, Path(self.folder))
+        transcriber = Transcriber(graph, model, None, self.options)
+        transcriber.warm_up()
+        return transcriber, ""
 
 
 @pytest.fixture(scope="module")
@@ -178,15 +183,20 @@ def conformer() -> NetworkModel:
     return NetworkModel(Conformer(config))
 
 
-def blocks_of(samples: torch.Tensor, size: int):
-    return iter(samples.split(size))
+def frames_of(blocks: Iterable[torch.Tensor], model: ConformerModel) -> list[Frames]:
+    """Frames of a recording that comes in blocks."""
+    splitter = StretchSplitter(model.sample_rate, model.frame_shift)
+    stretches = [stretch for block in blocks for stretch in splitter.add(block)]
+    source = ComputedPosteriors(model, TranscribeOptions())
+    return list(map(source.of_stretch, [*stretches, splitter.finish()]))
 
 
-def test_one_block_is_heard_as_it_is(conformer):
+def test_one_block_is_one_stretch(conformer):
     samples = 0.1 * torch.randn(50 * RATE, generator=torch.Generator().manual_seed(1))
-    [(heard, posteriors)] = recognise(iter([samples]), conformer)
-    assert heard is samples
-    assert torch.equal(posteriors.log_probs, conformer.posteriors([samples], RATE).log_probs)
+    [frames] = frames_of([samples], conformer)
+    assert frames.samples.data_ptr() == samples.data_ptr()
+    assert len(frames.samples) == len(samples)
+    assert torch.equal(frames.posteriors.log_probs, conformer.posteriors([samples], RATE).log_probs)
 
 
 @pytest.mark.parametrize("seconds", [61.0, 78.0, 78.01, 81.0, 104.3, 200.0])
@@ -194,13 +204,13 @@ def test_one_block_is_heard_as_it_is(conformer):
 def test_stretches_of_a_long_recording_fit_together(conformer, seconds, size):
     """No sample and no frame is missing or there twice, and frames are what one sees whole."""
     samples = 0.1 * torch.randn(int(seconds * RATE), generator=torch.Generator().manual_seed(1))
-    heard = list(recognise(blocks_of(samples, size), conformer))
-    assert torch.equal(torch.cat([part for part, _ in heard]), samples)
-    joined = torch.cat([posteriors.log_probs[0] for _, posteriors in heard])
+    frames = frames_of(samples.split(size), conformer)
+    assert torch.equal(torch.cat([some.samples for some in frames]), samples)
+    joined = torch.cat([some.posteriors.log_probs[0] for some in frames])
     assert len(joined) == len(samples) // 320 + 1
-    assert all(len(part) == CHUNK * RATE for part, _ in heard[:-1])
+    assert all(len(some.samples) == STRETCH * RATE for some in frames[:-1])
     # A stretch by itself, with all that its model is shown.
-    begin, context = int(CHUNK * RATE), int(CONTEXT * RATE)
+    begin, context = int(STRETCH * RATE), int(CONTEXT * RATE)
     shown = samples[begin - context : 2 * begin + context]
     alone = conformer.posteriors([shown], RATE).log_probs[0, context // 320 :][: begin // 320]
     torch.testing.assert_close(joined[begin // 320 : 2 * begin // 320], alone, atol=1e-4, rtol=0)

@@ -23,7 +23,7 @@ from asr_hlg.lattice import io as lattice_io
 from asr_hlg.output.scoring import score
 from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.transcribe import Job, TranscribeOptions, Workers
-from asr_hlg.transcribe import pieces as segment
+from asr_hlg.transcribe.pieces import cut
 from asr_hlg.transducer import (
     GraphOptions,
     Recogniser,
@@ -179,12 +179,12 @@ def test_a_long_recording_is_cut_and_its_words_go_on(graph, tmp_path, monkeypatc
     machine = Transcriber.from_graph(graph)
     pieces = []
 
-    def spied(heard):
-        for piece in segment.pieces(heard):
+    def spied(frames):
+        for piece in cut(frames):
             pieces.append(piece)
             yield piece
 
-    monkeypatch.setattr("asr_hlg.transcribe.transcriber.pieces", spied)
+    monkeypatch.setattr("asr_hlg.transcribe.pipeline.cut", spied)
     [found] = machine.transcribe([tmp_path / "long.wav"])
     network = network_of()
     [inputs] = fbank([torch.from_numpy(samples)], RATE, network.config.fbank)

@@ -1,14 +1,15 @@
-"""One transcript from those of the pieces that a recording was cut into."""
+"""Stage 7, transcript: the transcripts of consecutive pieces become that of the recording."""
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 
 from asr_hlg.output.transcript import Alternative, Transcript
 
 
-def join(id: str, duration: float, parts: list[Transcript]) -> Transcript:
-    """One transcript from those of consecutive pieces."""
+def join(id: str, parts: Sequence[Transcript]) -> Transcript:
+    """Transcript of a recording from those of its pieces, at least one."""
     alternatives = parts[0].alternatives
     for part in parts[1:]:
         alternatives = best_pairs(alternatives, part.alternatives)
@@ -17,14 +18,17 @@ def join(id: str, duration: float, parts: list[Transcript]) -> Transcript:
         " ".join(part.text for part in parts if part.text),
         [word for part in parts for word in part.words],
         sum(part.score for part in parts),
-        duration,
+        sum(part.duration for part in parts),
         alternatives,
         [note for part in parts for note in part.notes],
     )
 
 
-def best_pairs(left: list[Alternative], right: list[Alternative]) -> list[Alternative]:
-    """The best sequences of one piece followed by those of the next, as many as either has."""
+def best_pairs(left: Sequence[Alternative], right: Sequence[Alternative]) -> list[Alternative]:
+    """Best concatenations of an alternative of one piece and one of the next.
+
+    As many as the longer of both lists has, best first.
+    """
     pairs = (
         Alternative(
             f"{a.text} {b.text}".strip(),

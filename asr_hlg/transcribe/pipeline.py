@@ -1,0 +1,149 @@
+"""The stages of a transcription in their order, each a file of this folder.
+
+===============================================  ============================  ====================
+:mod:`~asr_hlg.transcribe.sound`                 Recording → Stretch           read and resample
+:mod:`~asr_hlg.transcribe.posteriors`            Stretch → Frames              acoustic model
+:mod:`~asr_hlg.transcribe.pieces`                Frames → Piece                cut at pauses
+:mod:`~asr_hlg.transcribe.lattices`              Piece → DecodedPiece          search the graph
+:mod:`asr_hlg.rescore.passes`                    Hypotheses → Hypotheses       larger models
+:mod:`~asr_hlg.transcribe.words`                 DecodedPiece → Transcript     read the answer
+:mod:`~asr_hlg.transcribe.transcript`            Transcripts → Transcript      join the pieces
+===============================================  ============================  ====================
+
+Every stage takes an immutable record and gives the next one. The first three can also be driven by
+samples as they come: :class:`~asr_hlg.transcribe.sound.StretchSplitter`,
+:meth:`~asr_hlg.transcribe.posteriors.ComputedPosteriors.of_stretch` and
+:class:`~asr_hlg.transcribe.pieces.PieceCutter`, followed by :meth:`Pipeline.transcribe_piece`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+
+from asr_hlg.audio import Recording
+from asr_hlg.errors import AsrHlgError, WorkerError
+from asr_hlg.output.transcript import Transcript
+from asr_hlg.rescore.passes import SecondPass
+from asr_hlg.search import Decoder
+from asr_hlg.transcribe.lattices import DecodedPiece, lattice_archive, search, search_together
+from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
+from asr_hlg.transcribe.pieces import Piece, cut
+from asr_hlg.transcribe.posteriors import Frames, PosteriorSource
+from asr_hlg.transcribe.transcript import join
+from asr_hlg.transcribe.words import words
+
+_MAX_NARROWINGS = 4  # of the beams, before memory counts as too short
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages for one graph and one acoustic model.
+
+    Attributes
+    ----------
+    source : PosteriorSource
+    decoder : Decoder
+    passes : sequence of SecondPass
+    options : TranscribeOptions
+    sample_rate : int
+        Of the acoustic model, in Hz.
+    """
+
+    source: PosteriorSource
+    decoder: Decoder
+    passes: Sequence[SecondPass]
+    options: TranscribeOptions
+    sample_rate: int
+
+    def transcribe(self, recording: Recording, report_progress: ReportProgress) -> Transcript:
+        """Transcribe one recording piece by piece."""
+        pieces = cut(self.source.frames(recording))
+        return self._join(recording, map(self.transcribe_piece, pieces), report_progress)
+
+    def transcribe_piece(self, piece: Piece) -> tuple[DecodedPiece, Transcript]:
+        """Decode a piece, with narrower beams where memory is short, and read its words."""
+        decoder = self.decoder
+        notes: tuple[str, ...] = ()
+        for _ in range(1 + _MAX_NARROWINGS):
+            try:
+                return self._read_words(search(decoder, piece, notes))
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+            decoder = decoder.narrower()
+            beams = decoder.options
+            notes = (
+                f"from {piece.start:.1f} s on searched with beam {beams.search_beam:g} and "
+                f"max_active {beams.max_active}: memory ran short",
+            )
+        raise WorkerError(
+            "the memory that a worker may use does not suffice, even with narrow beams",
+            remedy="give it more with --max-memory",
+        )
+
+    def _read_words(self, decoded: DecodedPiece) -> tuple[DecodedPiece, Transcript]:
+        """Run the second passes and read the words."""
+        for rescore in self.passes:
+            decoded = replace(decoded, hypotheses=rescore(decoded.hypotheses))
+        return decoded, words(decoded, self.options, self.sample_rate)
+
+    def _join(
+        self,
+        recording: Recording,
+        parts: Iterable[tuple[DecodedPiece, Transcript]],
+        report_progress: ReportProgress,
+    ) -> Transcript:
+        """Join the transcripts of a recording's pieces, and keep their lattices if required."""
+        transcripts = []
+        with lattice_archive(self.options.lattices, recording.id) as keep_lattice:
+            for decoded, transcript in parts:
+                keep_lattice(decoded)
+                transcripts.append(transcript)
+                report_progress()
+        return join(recording.id, transcripts)
+
+    def transcribe_together(
+        self, recordings: Sequence[Recording], report_progress: ReportProgress
+    ) -> list[Transcript | AsrHlgError]:
+        """Transcribe recordings as one batch; one by one if memory is too short for that."""
+        try:
+            return self._transcribe_batch(recordings, report_progress)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        return [self._transcript_or_error(recording, report_progress) for recording in recordings]
+
+    def _transcribe_batch(
+        self, recordings: Sequence[Recording], report_progress: ReportProgress
+    ) -> list[Transcript | AsrHlgError]:
+        """The same stages, with posteriors and lattices of many recordings computed together."""
+        batch = self.source.batch(recordings, report_progress)
+        report_progress()
+        pieces = [list(cut([item])) if isinstance(item, Frames) else [] for item in batch]
+        decoded = iter(search_together(self.decoder, list(chain.from_iterable(pieces))))
+        report_progress()
+        results: list[Transcript | AsrHlgError] = []
+        for recording, item, own_pieces in zip(recordings, batch, pieces, strict=True):
+            if isinstance(item, Frames):
+                parts = map(self._read_words, islice(decoded, len(own_pieces)))
+                results.append(self._join(recording, parts, report_progress))
+            elif item is None:
+                results.append(self._transcript_or_error(recording, report_progress))
+            else:
+                results.append(item)
+        return results
+
+    def _transcript_or_error(
+        self, recording: Recording, report_progress: ReportProgress
+    ) -> Transcript | AsrHlgError:
+        try:
+            return self.transcribe(recording, report_progress)
+        except AsrHlgError as error:
+            return error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception means lack of memory; torch has no class for that on the CPU."""
+    return isinstance(error, MemoryError) or "memory" in str(error)
