@@ -183,7 +183,7 @@ def conformer() -> NetworkModel:
     return NetworkModel(Conformer(config))
 
 
-def frames_of(blocks: Iterable[torch.Tensor], model: ConformerModel) -> list[Frames]:
+def frames_of(blocks: Iterable[torch.Tensor], model: NetworkModel) -> list[Frames]:
     """Frames of a recording that comes in blocks."""
     splitter = StretchSplitter(model.sample_rate, model.frame_shift)
     stretches = [stretch for block in blocks for stretch in splitter.add(block)]
