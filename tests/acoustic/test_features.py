@@ -15,7 +15,7 @@ from asr_hlg.errors import AudioError
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.wav"))
 needs_kaldifeat = pytest.mark.skipif(
-    features.backend() != "kaldifeat", reason="kaldifeat is not installed; see make kaldifeat"
+    features.backend() != "kaldifeat", reason="kaldifeat is not installed: make kaldifeat builds it"
 )
 LIBRARIES = ["lhotse", pytest.param("kaldifeat", marks=needs_kaldifeat)]
 

@@ -1,12 +1,9 @@
-"""The networks to train: what they promise whatever is inside them."""
+"""Properties of every kind of network: padding, lengths, context, training, windows."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,46 +11,9 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from asr_hlg import acoustic
-from asr_hlg.acoustic import hama, nets
+from asr_hlg.acoustic import nets
 from asr_hlg.acoustic.nets.layers import LstmLayer, TimeConvolution
-from asr_hlg.errors import ModelError
-
-TOKENS = ("<blk>", "a", "b", "c")
-FBANK = {"num_filters": 20}
-# Small, but with every part that the kind has.
-SMALL = {
-    "cnn": {"fbank": FBANK, "channels": 4, "dim": 16, "num_layers": 2},
-    "cnn_lstm": {"fbank": FBANK, "channels": 4, "dim": 16, "num_layers": 2},
-    "blstm": {"fbank": FBANK, "hidden": 24, "dim": 16, "num_layers": 2},
-    "tdnn": {"fbank": FBANK, "dim": 16, "dilations": (1, 2)},
-    "conformer": {"dim": 16, "num_blocks": 1, "num_heads": 2, "ffn_dim": 32},
-}
-OF_FBANK = [kind for kind in SMALL if kind != "conformer"]
-
-
-def small(kind: str, **fields) -> nets.Network:
-    torch.manual_seed(0)
-    network = nets.create(kind, TOKENS, **{**SMALL[kind], **fields}).eval()
-    if kind != "conformer":
-        network.normalise_with(torch.randn(20), torch.rand(20) + 0.5)
-    return network
-
-
-def inputs(network: nets.Network, *tenths: int) -> list[torch.Tensor]:
-    """Something to recognise, of so many tenths of a second and a bit."""
-    generator = torch.Generator().manual_seed(2)
-    if network.config.fbank is None:
-        return [0.1 * torch.randn(1600 * t + 7, generator=generator) for t in tenths]
-    return [torch.randn(10 * t + 1, 20, generator=generator) for t in tenths]
-
-
-def run(network, rows, padding_value: float = 0.0):
-    lengths = torch.tensor([len(row) for row in rows])
-    with torch.no_grad():
-        return network(pad_sequence(rows, True, padding_value), lengths)
-
-
-# ---------------------------------------------------------------- what comes out
+from tests.support.networks import OF_FBANK, SMALL, inputs, run, small, waveforms
 
 
 @pytest.mark.parametrize("kind", SMALL)
@@ -94,14 +54,14 @@ def test_one_output_frame_begins_every_few_frames(kind, subsampling, frames):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 3000))
-def test_frames_of_the_conformer_are_known_beforehand(samples):
+def test_output_lengths_of_the_conformer(samples):
     network = small("conformer")
     log_probs, lengths = run(network, [torch.randn(samples)])
     assert network.output_lengths(torch.tensor(samples)) == lengths[0] == log_probs.shape[1]
 
 
 @pytest.mark.parametrize("kind", SMALL)
-def test_the_encoder_is_what_a_linear_layer_makes_scores_of(kind):
+def test_a_linear_layer_turns_encoder_output_into_scores(kind):
     network = small(kind)
     rows = inputs(network, 4, 2)
     lengths = torch.tensor([len(row) for row in rows])
@@ -129,7 +89,8 @@ def test_every_weight_learns_and_the_loss_falls(kind):
         optimiser.zero_grad()
         loss.backward()
         for name, weight in network.named_parameters():
-            assert weight.grad is not None and weight.grad.isfinite().all(), name
+            assert weight.grad is not None, name
+            assert weight.grad.isfinite().all(), name
             assert weight.grad.abs().max() > 0, name
         optimiser.step()
         losses.append(loss.item())
@@ -172,7 +133,7 @@ def test_both_directions_equal_packed_sequences():
 
 
 @pytest.mark.parametrize("kind", OF_FBANK)
-def test_features_are_normalised_by_what_the_data_say(kind):
+def test_features_are_normalised_by_mean_and_deviation(kind):
     network = small(kind)
     mean, std = torch.linspace(-3, 4, 20), torch.linspace(0.5, 2, 20)
     [row] = inputs(network, 3)
@@ -220,7 +181,7 @@ def test_a_frame_depends_on_nothing_beyond_its_context(name, subsampling):
 
 
 @pytest.mark.parametrize("kind", ["blstm", "cnn_lstm", "conformer"])
-def test_what_hears_everything_says_so(kind):
+def test_unlimited_context_is_none(kind):
     network = small(kind)
     assert network.right_context is None
     [row] = inputs(network, 8)
@@ -258,165 +219,11 @@ def test_augmentation_is_for_training_only(kind, tmp_path):
     torch.testing.assert_close(ours, plain, atol=1e-5, rtol=0)
 
 
-# ---------------------------------------------------------------- files
-
-
-@pytest.mark.parametrize("kind", SMALL)
-def test_what_is_saved_loads_as_it_was(kind, tmp_path):
-    network = small(kind)
-    network.priors = torch.tensor([0.7, 0.1, 0.15, 0.05])
-    network.save(tmp_path / "m.npz")
-    loaded = nets.load(tmp_path / "m.npz").eval()
-    assert type(loaded) is type(network)
-    assert loaded.config == network.config
-    rows = inputs(network, 4, 2)
-    assert torch.equal(run(loaded, rows)[0], run(network, rows)[0])
-    assert torch.equal(loaded.priors, network.priors)
-    model = acoustic.load(tmp_path / "m.npz")
-    posteriors = model.posteriors([0.1 * torch.randn(8000)], 16000)
-    assert torch.equal(posteriors.priors, network.priors)
-    assert posteriors.tokens == TOKENS
-    assert posteriors.frame_shift == network.config.frame_shift
-
-
-def test_a_network_without_priors_has_none(tmp_path):
-    small("tdnn").save(tmp_path / "m.npz")
-    assert acoustic.load(tmp_path / "m.npz").posteriors([torch.randn(8000)], 16000).priors is None
-
-
-@pytest.mark.parametrize("priors", [[0.5, 0.5], [0.5, 0.5, 0.0, 0.1], [1, 2, 3, 4], ["a"] * 4])
-def test_priors_that_are_no_probabilities_are_errors(tmp_path, priors):
-    network = small("tdnn")
-    network.save(tmp_path / "m.npz")
-    with np.load(tmp_path / "m.npz") as arrays:
-        contents = dict(arrays)
-    np.savez(tmp_path / "m.npz", **contents, priors=np.array(priors))
-    with pytest.raises(ModelError, match=r"m\.npz"):
-        nets.load(tmp_path / "m.npz")
-
-
-def waveforms() -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    return [0.1 * torch.randn(n, generator=generator) for n in (12000, 7000, 16000)]
-
-
-@pytest.mark.parametrize("kind", SMALL)
-@pytest.mark.parametrize("suffix", [".pt", ".onnx"])
-def test_exports_give_the_same_posteriors(kind, suffix, tmp_path):
-    if suffix == ".onnx":
-        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    network = small(kind)
-    network.priors = torch.tensor([0.7, 0.1, 0.15, 0.05])
-    path = tmp_path / f"m{suffix}"
-    nets.export(network, path)
-    exported = acoustic.load(path)
-    rows = waveforms()
-    if kind == "conformer":
-        log_probs, lengths = run(network, rows)
-    else:
-        log_probs, lengths = run(
-            network, acoustic.external.fbank(rows, 16000, network.config.fbank)
-        )
-    # Batches of other sizes than the exporter's example.
-    for batch in ([0, 1, 2], [1]):
-        ours = exported.posteriors([rows[k] for k in batch], 16000)
-        assert ours.lengths.tolist() == lengths[batch].tolist()
-        for row, k in zip(ours.log_probs, batch, strict=True):
-            torch.testing.assert_close(
-                row[: lengths[k]], log_probs[k, : lengths[k]], atol=1e-4, rtol=0
-            )
-    assert ours.tokens == TOKENS
-    assert ours.frame_shift == network.config.frame_shift
-    torch.testing.assert_close(ours.priors, network.priors)
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".onnx"])
-def test_the_pretrained_model_exports_unchanged(suffix, tmp_path, root):
-    if suffix == ".onnx":
-        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    import soundfile
-
-    network = hama.conformer()
-    nets.export(network, tmp_path / f"m{suffix}")
-    rows = [
-        torch.from_numpy(soundfile.read(path, dtype="float32")[0])
-        for path in sorted((root / "examples").glob("*.wav"))[:2]
-    ]
-    log_probs, lengths = run(network, rows)
-    ours = acoustic.load(tmp_path / f"m{suffix}").posteriors(rows, 16000)
-    assert ours.lengths.tolist() == lengths.tolist()
-    for a, b, length in zip(ours.log_probs, log_probs, lengths, strict=True):
-        assert (a[:length].exp() - b[:length].exp()).abs().max() < 1e-3
-
-
-def test_exports_of_another_kind_are_errors(tmp_path):
-    with pytest.raises(ModelError, match=r"unknown kind of export '\.bin'.*\.pt or \.onnx"):
-        nets.export(small("tdnn"), tmp_path / "m.bin")
-
-
-def test_files_without_a_network_are_errors(tmp_path):
-    np.savez(tmp_path / "m.npz", a=np.zeros(3))
-    with pytest.raises(ModelError, match="holds no network"):
-        nets.load(tmp_path / "m.npz")
-    (tmp_path / "n.npz").write_bytes(b"nothing of the kind")
-    with pytest.raises(ModelError, match=r"n\.npz: not an \.npz file"):
-        nets.load(tmp_path / "n.npz")
-
-
-@pytest.mark.parametrize(
-    "config",
-    ["{", "[]", "3", "{}", '{"tokens": 3}', '{"tokens": [1]}', '{"tokens": ["a"], "dim": "x"}'],
-)
-def test_files_with_a_broken_configuration_are_errors(tmp_path, config):
-    np.savez(tmp_path / "m.npz", **{"tdnn.json": np.array(config)})
-    with pytest.raises(ModelError, match=r"m\.npz"):
-        nets.load(tmp_path / "m.npz")
-
-
-@pytest.mark.parametrize(
-    ("kind", "fields"),
-    [
-        ("tdnn", {"dim": 10**6}),
-        ("tdnn", {"dilations": [1] * 3000}),
-        ("tdnn", {"fbank": {"num_filters": 10**9}}),
-        ("blstm", {"num_layers": 10**7}),
-        ("cnn", {"kernel": 10**6 + 1}),
-        ("cnn_lstm", {"dim": 10**15}),
-        ("conformer", {"ffn_dim": 10**8}),
-        ("conformer", {"num_blocks": 10**6}),
-        ("conformer", {"num_mels": 10**6}),
-        ("conformer", {"window": 10**9}),
-    ],
-)
-def test_a_configuration_cannot_ask_for_all_memory(tmp_path, kind, fields):
-    network = small(kind)
-    network.save(tmp_path / "m.npz")
-    with np.load(tmp_path / "m.npz") as arrays:
-        contents = dict(arrays)
-    config = json.loads(str(contents[f"{kind}.json"]))
-    contents[f"{kind}.json"] = np.array(json.dumps({**config, **fields}))
-    np.savez(tmp_path / "m.npz", **contents)
-    with pytest.raises(ModelError, match=r"m\.npz: (the configuration asks|mel filters|a window)"):
-        nets.load(tmp_path / "m.npz")
-
-
-def test_a_file_that_unpacks_to_much_more_is_refused(tmp_path):
-    network = small("tdnn")
-    network.save(tmp_path / "m.npz")
-    with np.load(tmp_path / "m.npz") as arrays:
-        contents = dict(arrays)
-    np.savez_compressed(tmp_path / "m.npz", **contents)
-    nets.load(tmp_path / "m.npz")
-    np.savez_compressed(tmp_path / "m.npz", **contents, more=np.zeros(10**7))
-    with pytest.raises(ModelError, match="unpacks to 80,0"):
-        nets.load(tmp_path / "m.npz")
-
-
 # ---------------------------------------------------------------- the acoustic model
 
 
 @pytest.mark.parametrize("kind", OF_FBANK)
-def test_posteriors_are_the_networks_own(kind):
+def test_posteriors_are_those_of_the_network(kind):
     network = small(kind)
     rows = waveforms()
     ours = acoustic.NetworkModel(network).posteriors(rows, 16000)
@@ -440,75 +247,3 @@ def test_windows_change_nothing_where_context_is_limited(kind, monkeypatch):
     torch.testing.assert_close(
         cut.log_probs[0, : cut.lengths[0]], whole.log_probs[0], atol=1e-5, rtol=0
     )
-
-
-# ---------------------------------------------------------------- names and numbers
-
-
-def test_descriptions_give_size_and_frame_rate():
-    # By hand: normalisation has no weights; (20·16·5 + 16) + 2·(16·16·3 + 16) in convolutions,
-    # 3·32 in LayerNorms, 16·4 + 4 in the last layer.
-    network = small("tdnn")
-    expected = 20 * 16 * 5 + 16 + 2 * (16 * 16 * 3 + 16) + 3 * 32 + 16 * 4 + 4
-    assert network.num_parameters == expected
-    assert network.describe() == f"tdnn: {expected:,} parameters, 4 tokens, a frame every 30 ms"
-    assert small("conformer").describe().endswith("a frame every 20 ms")
-
-
-@pytest.mark.parametrize(
-    ("kind", "fields", "reason"),
-    [
-        ("tdn", {}, "unknown kind of network 'tdn' .*did you mean tdnn"),
-        ("zzz", {}, "known: cnn, cnn_lstm, blstm, tdnn, conformer"),
-        ("blstm", {"num_layer": 3}, r"unknown key \[network\] num_layer .*did you mean num_layers"),
-        (
-            "cnn",
-            {"fbank": {"num_filter": 3}},
-            r"unknown key \[network.fbank\] num_filter .*num_filters",
-        ),
-        ("cnn", {"dim": "wide"}, r"\[network\] dim must be an integer, not 'wide'"),
-        ("cnn", {"dim": True}, "dim must be an integer, not True"),
-        ("cnn", {"causal": 1}, "causal must be true or false, not 1"),
-        (
-            "tdnn",
-            {"dilations": 3},
-            r"\[network\] dilations must be a list, every .* not 3",
-        ),
-        (
-            "tdnn",
-            {"dilations": [1, "2"]},
-            r"every item an integer, not \[1, '2'\]",
-        ),
-        ("tdnn", {"dilations": [0]}, "positive"),
-        ("tdnn", {"dilations": [2**63 - 1]}, "at most 10,000"),
-        ("tdnn", {"fbank": {"frame_shift": 1e-320}}, "a frame shift is between"),
-        ("tdnn", {"subsampling": 6}, "skip frames"),
-        ("tdnn", {"kernel": 4}, "odd"),
-        ("tdnn", {"causal_layers": 9}, "from 0 to 6"),
-        ("blstm", {"context": -1}, "context"),
-        ("blstm", {"dim": 0}, "positive"),
-        ("cnn_lstm", {"kernel_bands": 4}, "odd"),
-        ("cnn", {"channels": 0}, "positive"),
-        ("cnn", {"dropout": 1.0}, "probability below 1"),
-        ("cnn", {"subsampling": 0}, "subsampling must be positive"),
-        ("conformer", {"num_heads": 0}, "positive"),
-        ("conformer", {"dropout": -0.5}, "probability below 1"),
-        ("conformer", {"merge": (0, 1, 2, 3, 4)}, "column that no token has"),
-    ],
-)
-def test_what_cannot_be_built_is_an_error(kind, fields, reason):
-    with pytest.raises(ModelError, match=reason):
-        nets.create(kind, TOKENS, **fields)
-
-
-def test_no_tokens_are_an_error():
-    with pytest.raises(ModelError, match="at least one token"):
-        nets.create("tdnn", ())
-
-
-@pytest.mark.parametrize("kind", SMALL)
-def test_a_configuration_survives_json(kind):
-    config = small(kind).config
-    fields = json.loads(json.dumps(dataclasses.asdict(config)))
-    tokens = fields.pop("tokens")
-    assert nets.create(kind, tokens, **fields).config == config

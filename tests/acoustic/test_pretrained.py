@@ -1,4 +1,4 @@
-"""The pretrained model: our network against the engine that its weights come with."""
+"""The pretrained model: equality with the engine of its package, batches, windows, weights."""
 
 from __future__ import annotations
 
@@ -107,12 +107,12 @@ def test_dropped_units_matter_little(ipa, model):
     assert probabilities[:, dropped].sum(1).mean() < 0.01
 
 
-def test_examples_are_heard_as_their_phones(model):
+def test_best_tokens_of_an_example_are_its_phones(model):
     # "there is a small garden behind the old school"
     best = model.posteriors(read(EXAMPLES[8:9]), 16000).log_probs[0].argmax(1)
-    heard = [model.tokens[int(k)] for k in torch.unique_consecutive(best)]
-    heard = [name for name in heard if name not in ("<blk>", "SIL")]
-    assert "G AA R D AH N B HH AY N D DH IY OW L D" in " ".join(heard)
+    phones = [model.tokens[int(k)] for k in torch.unique_consecutive(best)]
+    phones = [name for name in phones if name not in ("<blk>", "SIL")]
+    assert "G AA R D AH N B HH AY N D DH IY OW L D" in " ".join(phones)
 
 
 # ---------------------------------------------------------------- batches
@@ -145,7 +145,7 @@ def test_padding_changes_nothing_in_the_network(model):
         assert (log_probs[k, : frames[k]] - single).abs().max() < 1e-2
 
 
-def test_batches_of_the_gpu_come_back_in_order(model, monkeypatch):
+def test_sorting_into_batches_keeps_the_order(model, monkeypatch):
     waveforms = read(EXAMPLES[:4])
     expected = model.posteriors(waveforms, 16000)
     monkeypatch.setattr(model, "_batch_size", 6 * 16000)
@@ -167,7 +167,7 @@ def test_any_length_has_frames(lengths):
         assert row[:length].isfinite().all()
 
 
-def test_arrays_tensors_and_batches_are_taken_alike(model):
+def test_arrays_tensors_and_batches_give_the_same(model):
     waveform = read(EXAMPLES[:1])[0][:16000]
     expected = model.posteriors([waveform], 16000).log_probs
     for given_ in ([waveform.numpy()], [waveform.double()], waveform[None], waveform[None].numpy()):
@@ -191,7 +191,7 @@ def test_other_sample_rates_are_converted(model):
         (torch.zeros(800), "expected"),
     ],
 )
-def test_input_that_is_no_waveform_is_an_error(model, waveforms, reason):
+def test_input_that_is_not_a_waveform_is_an_error(model, waveforms, reason):
     with pytest.raises(AudioError, match=reason):
         model.posteriors(waveforms, 16000)
 
@@ -205,7 +205,7 @@ def test_silence_around_a_recording_is_for_the_network_only(model):
     assert (ours.exp() - expected.exp()).abs().max() < 1e-3
 
 
-def test_long_recordings_are_heard_through_windows(model, monkeypatch):
+def test_long_recordings_are_computed_in_windows(model, monkeypatch):
     waveform = torch.cat(read(EXAMPLES))
     whole = model.posteriors([waveform], 16000)
     monkeypatch.setattr(model, "WINDOW", 6)
@@ -275,7 +275,7 @@ def test_a_damaged_header_is_an_error_or_harmless(place, value):
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "abacus"])
-def test_a_device_that_is_not_there_is_named(device):
+def test_a_missing_device_is_named(device):
     with pytest.raises(OptionError, match=f"device {device}.*cpu always works"):
         acoustic.load("hama", device=device)
 
@@ -303,7 +303,8 @@ def test_every_weight_learns():
     loss.backward()
     assert loss.isfinite()
     for name, weight in network.named_parameters():
-        assert weight.grad is not None and weight.grad.isfinite().all(), name
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all(), name
         assert weight.grad.abs().max() > 0, name
 
 
@@ -345,6 +346,6 @@ def test_energies_are_those_of_a_sine():
         ({"merge": (0, 0)}, "without an output unit"),
     ],
 )
-def test_shapes_that_cannot_be_are_errors(fields, reason):
+def test_impossible_configurations_are_errors(fields, reason):
     with pytest.raises(ModelError, match=reason):
         acoustic.ConformerConfig(("a", "b"), **fields)

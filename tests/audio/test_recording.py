@@ -1,0 +1,212 @@
+"""Recordings are read as they are, whole or in blocks, and faulty ones are refused."""
+
+from __future__ import annotations
+
+import os
+
+import lhotse
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr_hlg.audio import recordings, resample
+from asr_hlg.audio.resampling import resample_blocks
+from asr_hlg.errors import AudioError
+from tests.support.sounds import RATE, cut, fault, noise, only, tone, write
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_lossless_files_come_back_as_written(tmp_path, suffix):
+    samples = only(write(tmp_path / f"a{suffix}")).load(RATE)
+    assert samples.dtype == torch.float32
+    assert samples.ndim == 1
+    np.testing.assert_allclose(samples, tone(), atol=1 / 32768)
+
+
+@pytest.mark.parametrize("suffix", [".ogg", ".mp3"])
+def test_compressed_files_keep_the_spectrum(tmp_path, suffix):
+    samples = only(write(tmp_path / f"a{suffix}", tone(1.0))).load(RATE)
+    spectrum = torch.fft.rfft(samples[:RATE]).abs()
+    assert len(samples) == pytest.approx(RATE, rel=0.1)
+    assert abs(int(spectrum.argmax()) - 440) <= 1
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 44101, 48000, 384000])
+def test_any_sample_rate_is_converted(tmp_path, rate):
+    samples = only(write(tmp_path / "a.wav", tone(1.0, rate), rate)).load(RATE).numpy()
+    assert abs(len(samples) - RATE) <= 2
+    middle = slice(2000, 14000)
+    # The odd rate is rounded, and so drifts by a small fraction of a period.
+    np.testing.assert_allclose(samples[middle], tone(1.0)[: len(samples)][middle], atol=0.03)
+
+
+def test_resample_keeps_what_is_at_the_rate_already():
+    samples = torch.randn(100)
+    assert resample(samples, 8000, 8000) is samples
+
+
+def test_resample_removes_what_the_new_rate_cannot_hold():
+    high = torch.from_numpy(tone(1.0, 48000, 15000.0)).float()
+    assert resample(high, 48000, 16000)[1000:-1000].abs().max() < 0.01
+
+
+def test_channels_are_averaged_or_one_is_picked(tmp_path):
+    left, right = tone(hertz=300), tone(hertz=500)
+    path = write(tmp_path / "a.wav", np.stack([left, right], axis=1))
+    np.testing.assert_allclose(only(path).load(RATE), (left + right) / 2, atol=1e-4)
+    np.testing.assert_allclose(only(path).load(RATE, channel=0), left, atol=1e-4)
+    np.testing.assert_allclose(only(path).load(RATE, channel=1), right, atol=1e-4)
+    assert "no channel 2" in fault(path, channel=2)
+    assert "no channel -1" in fault(path, channel=-1)
+
+
+def test_long_files_of_many_channels_are_read_in_blocks(tmp_path):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (600_000, 3))
+    path = write(tmp_path / "a.wav", samples)
+    np.testing.assert_allclose(only(path).load(RATE), samples.mean(1), atol=1e-4)
+
+
+# ---------------------------------------------------------------- faulty files
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+@pytest.mark.parametrize("keep", [0.5, 0.9])
+def test_truncated_files_are_refused(tmp_path, suffix, keep):
+    path = write(tmp_path / f"a{suffix}", noise())
+    assert len(only(path).load(RATE)) > 3 * RATE
+    reason = fault(cut(path, keep))
+    assert str(path) in reason
+    assert "cut short" in reason or "cannot be read" in reason
+
+
+def test_mp3_without_table_of_contents_is_whole(tmp_path):
+    # Its length is then an estimate, far off where silence compresses better than the rest.
+    path = write(tmp_path / "a.mp3", np.concatenate([np.zeros(8 * RATE), noise(8)]))
+    content = path.read_bytes()
+    second = content.index(content[:2], 4)
+    path.write_bytes(content[second:])
+    with soundfile.SoundFile(path) as file:
+        assert file.frames > 17 * RATE
+    assert len(only(path).load(RATE)) == pytest.approx(16 * RATE, rel=0.01)
+
+
+def test_wav_from_a_pipe_has_no_length_but_is_whole(tmp_path):
+    path = write(tmp_path / "a.wav")
+    content = path.read_bytes()
+    place = content.index(b"data") + 4
+    path.write_bytes(content[:place] + b"\xff\xff\xff\xff" + content[place + 4 :])
+    assert len(only(path).load(RATE)) == len(tone())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"hello, this is text", "cannot be read"),
+        (os.urandom(2000), "cannot be read"),
+        (b"RIFF", "cannot be read"),
+        (b"OggS", "cut short"),
+    ],
+)
+def test_files_without_sound_are_refused(tmp_path, content, reason):
+    path = tmp_path / "a.wav"
+    path.write_bytes(content)
+    assert reason in fault(path)
+
+
+def test_a_header_without_samples_is_refused(tmp_path):
+    assert "no samples" in fault(write(tmp_path / "a.wav", np.zeros(0)))
+
+
+@pytest.mark.parametrize("samples", [np.zeros(8000), np.full(8000, 0.25), np.array([0.5])])
+def test_silence_is_refused(tmp_path, samples):
+    assert "silent" in fault(write(tmp_path / "a.wav", samples))
+
+
+def test_two_channels_that_cancel_are_silent_but_each_is_not(tmp_path):
+    path = write(tmp_path / "a.wav", np.stack([tone(), -tone()], axis=1), subtype="FLOAT")
+    assert "silent" in fault(path)
+    assert len(only(path).load(RATE, channel=0)) == len(tone())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_numbers_are_refused(tmp_path, value):
+    samples = tone()
+    samples[100] = value
+    assert "not numbers" in fault(write(tmp_path / "a.wav", samples, subtype="FLOAT"))
+
+
+@pytest.mark.parametrize("rate", [1, 100, 2_000_000_000])
+def test_an_absurd_sample_rate_is_refused(tmp_path, rate):
+    assert "sample rate" in fault(write(tmp_path / "a.wav", rate=rate))
+
+
+def test_missing_files_and_pipes_are_refused(tmp_path):
+    assert "no such file" in fault(tmp_path / "missing.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert "not a regular file" in fault(tmp_path / "pipe.wav")
+    assert "no such file" in fault(tmp_path / ("long" * 100))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_refused(tmp_path):
+    path = write(tmp_path / "a.wav")
+    path.chmod(0)
+    assert "cannot be read" in fault(path)
+
+
+def test_a_faulty_file_does_not_stop_the_others(tmp_path):
+    paths = [write(tmp_path / "a.wav"), tmp_path / "b.wav", write(tmp_path / "c.wav")]
+    outcomes: list[tuple[str, int | None]] = []
+    for recording in recordings(paths):
+        try:
+            outcomes.append((recording.id, len(recording.load(RATE))))
+        except AudioError:
+            outcomes.append((recording.id, None))
+    assert outcomes == [("a", 8000), ("b", None), ("c", 8000)]
+
+
+# ---------------------------------------------------------------- block by block
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000, 22050, 44101])
+def test_long_recordings_come_in_blocks_that_join_as_if_resampled_whole(tmp_path, rate):
+    samples = np.random.default_rng(rate).normal(0, 0.1, 150 * rate + 7).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", samples, rate, subtype="FLOAT")
+    blocks = list(only(tmp_path / "long.wav").blocks(RATE))
+    assert len(blocks) > 2
+    joined, whole = torch.cat(blocks), resample(torch.from_numpy(samples), rate, RATE)
+    # The library rounds the length of its result in float32.
+    assert abs(len(joined) - len(whole)) <= 1
+    torch.testing.assert_close(joined[: len(whole)], whole[: len(joined)], atol=1e-5, rtol=0)
+
+
+@given(st.lists(st.integers(0, 700), min_size=1, max_size=8), st.sampled_from([8000, 11025, 48000]))
+def test_blocks_of_any_size_are_resampled_as_one(sizes, rate):
+    blocks = [torch.randn(size, generator=torch.Generator().manual_seed(size)) for size in sizes]
+    found = torch.cat([torch.zeros(0), *resample_blocks(iter(blocks), rate, RATE)])
+    whole = torch.cat(blocks)
+    expected = resample(whole, rate, RATE) if len(whole) else whole
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_long_cut_comes_in_blocks(tmp_path):
+    path = write(tmp_path / "long.wav", tone(130.0))
+    item = lhotse.Recording.from_file(path)
+    lhotse.CutSet.from_cuts([item.to_cut()]).to_file(tmp_path / "cuts.jsonl.gz")
+    recording = only(tmp_path / "cuts.jsonl.gz")
+    assert [len(b) // RATE for b in recording.blocks(RATE)] == [60, 60, 10]
+    torch.testing.assert_close(recording.load(RATE), only(path).load(RATE))
+
+
+def test_hours_of_silence_are_refused_before_the_first_block(tmp_path):
+    samples = np.zeros(8000 * 3600, dtype=np.int16)
+    soundfile.write(tmp_path / "quiet.wav", samples, 8000)
+    with pytest.raises(AudioError, match="silent"):
+        next(only(tmp_path / "quiet.wav").blocks(RATE))
+    samples[-1] = 1
+    soundfile.write(tmp_path / "quiet.wav", samples, 8000)
+    assert sum(map(len, only(tmp_path / "quiet.wav").blocks(RATE))) == 3600 * RATE
