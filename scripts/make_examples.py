@@ -1,9 +1,9 @@
-"""Speak the sentences of examples/ with the free synthesiser flite.
+"""Synthesise the recordings of examples/ with flite, a free speech synthesiser.
 
     python scripts/make_examples.py [FOLDER]
 
 Needs the program ``flite`` (Debian: ``apt install flite``) with its voices slt, rms and awb, which
-speak at 16 kHz. Writes one wav file a sentence, and the transcripts to ``text`` in Kaldi's order.
+have 16 kHz. Writes one wav file per sentence, and the transcripts as Kaldi text to ``text``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ SENTENCES = (
 
 
 def main(folder: Path) -> None:
+    """Write the recordings and their transcripts."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, sentence in enumerate(SENTENCES):

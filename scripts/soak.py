@@ -29,9 +29,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from measure_memory import memory
 
 from asr_hlg.audio import Recording, recordings
+from asr_hlg.bench.measure import kilobytes
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe import Job, Transcriber, Workers
 
@@ -147,7 +147,10 @@ def endless(
 def sample(tally: Tally, workers: Workers) -> None:
     """Note the memory of all processes, without mapped files, and this one's open files."""
     try:
-        total = sum(memory(pid)["RssAnon"] for pid in [os.getpid(), *workers.pids]) / 1e6
+        total = (
+            sum(kilobytes(f"/proc/{pid}/status")["RssAnon"] for pid in [os.getpid(), *workers.pids])
+            / 1e6
+        )
     except (OSError, KeyError):
         return  # one has just died
     tally.memory.append(total)

@@ -1,13 +1,15 @@
-"""Side by side with what a user could pick instead: search, whole systems, compilation.
+"""Benchmarks of search, recognition and compilation beside other decoders, for ``asr-hlg bench``.
 
-Everything that is compared does the same work on the same machine with the same number of threads,
-and takes turns, so that whatever else the machine does disturbs all alike. Ratios are therefore
-what to look at; absolute times belong to the machine in the report's head.
+All that is compared does the same work on the same machine with the same number of threads.
+Engines take turns, so that other load on the machine slows all of them alike. Compare ratios;
+absolute times depend on the machine that the report names.
 
-=============  ===================================================================
-``search``     engines on the same posteriors in the same graph, over beams
-``systems``    recordings in, words out: this project, pocketsphinx, Whisper
-``graphs``     compiling and loading, beside OpenFst's way to the same language
-``report``     Markdown, JSON, and word errors against speed as a picture
-=============  ===================================================================
+=============  ===========================================================================
+``run``        all parts, with one or more graphs
+``search``     search engines on the same posteriors in the same graph, over beams
+``systems``    whole recognisers, from recordings to words: asr-hlg, pocketsphinx, Whisper
+``graphs``     compilation and loading, beside OpenFst's composition and determinization
+``measure``    time and memory of a command
+``report``     tables in Markdown, JSON, and a picture of word errors against speed
+=============  ===========================================================================
 """

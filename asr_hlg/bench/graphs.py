@@ -1,6 +1,6 @@
-"""Compiling a recipe and loading its graph, beside OpenFst's way to the same language.
+"""Compilation of a recipe and loading of its graph, beside OpenFst's operations.
 
-python -m asr_hlg.bench.graphs openfst graphs/en.toml
+Every step runs in a process of its own, such as ``python -m asr_hlg.bench.graphs load graphs/en``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from asr_hlg.graph.recipe import Recipe
 
 @dataclass(frozen=True)
 class Row:
-    """One step in a process of its own, Python's start included.
+    """Cost of one step in a process of its own, with the start of Python.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Row:
     wall, cpu : float
         Seconds.
     memory_mb : float
-        Peak resident size.
+        Peak resident memory.
     """
 
     step: str
@@ -37,32 +37,32 @@ class Row:
 
 
 def compare(recipe: Path, with_hlg: bool = True) -> list[Row]:
-    """What a recipe costs: compiled here, and by OpenFst's composition and determinization.
+    """Measure compilation and loading here, and OpenFst's composition and determinization.
 
     Parameters
     ----------
     recipe : Path
-        A file that ends in .toml.
+        A .toml file.
     with_hlg : bool
-        Measure the composition of H∘L∘G, too.
+        Also measure the composition of H∘L∘G.
     """
     rows = []
     with tempfile.TemporaryDirectory(prefix="asr_hlg-") as folder:
         graph = [sys.executable, "-m", "asr_hlg.cli", "graph", str(recipe), "--output", folder]
-        own = [sys.executable, "-m", "asr_hlg.bench.graphs"]
+        step_of = [sys.executable, "-m", "asr_hlg.bench.graphs"]
         steps = {
-            "read L and G": [*own, "read", str(recipe)],
+            "read L and G": [*step_of, "read", str(recipe)],
             "read, compose, determinize_star, minimize_encoded (kaldifst)": [
-                *own,
+                *step_of,
                 "openfst",
                 str(recipe),
             ],
             "compile, for token passing": graph,
-            "load, for token passing": [*own, "load", folder],
+            "load, for token passing": [*step_of, "load", folder],
         }
         if with_hlg:
             steps["compose H∘(L∘G), for k2"] = [*graph, "--hlg"]
-            steps["load, for k2"] = [*own, "load-hlg", folder]
+            steps["load, for k2"] = [*step_of, "load-hlg", folder]
         for step, command in steps.items():
             cost = measure.run(command, threads=1)
             rows.append(Row(step, cost.wall, cost.cpu, cost.memory_mb))
@@ -70,7 +70,7 @@ def compare(recipe: Path, with_hlg: bool = True) -> list[Row]:
 
 
 def main() -> None:
-    """Do one step, and nothing with its result."""
+    """Run one step and discard its result."""
     step, path = sys.argv[1], Path(sys.argv[2])
     if step == "load":
         DecodingGraph.load(path)

@@ -1,9 +1,10 @@
-"""What a command costs, and what the figures depend on."""
+"""Time and memory of a command, and the machine that they were measured on."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import tempfile
 import time
@@ -20,20 +21,20 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-_INTERVAL = 0.1  # seconds between looks at a process's memory
+_INTERVAL = 0.1  # seconds between two samples of a process's memory
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one process and those that it starts and waits for.
+    """Time and memory of a process and its children.
 
     Attributes
     ----------
     wall, cpu : float
-        Seconds by the clock, and of processors.
+        Seconds of elapsed time and of CPU time.
     memory_mb : float
-        Megabytes (10^6 bytes): the peak resident size of the process itself, or what it and its
-        children held together, pages that they share counted once, whichever was more.
+        Megabytes (10^6 bytes): the larger of the peak resident size of the process itself, and the
+        peak of the memory of the process with its children, shared pages counted once.
     """
 
     wall: float
@@ -42,23 +43,23 @@ class Cost:
 
 
 def run(command: Sequence[str], threads: int) -> Cost:
-    """Run a command that uses so many threads.
+    """Run a command with a number of threads.
 
     Raises
     ------
     AsrHlgError
-        If it fails; the end of what it said is in the message.
+        If it fails; the last line of its output is in the message.
     """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     environment = {**os.environ, **dict.fromkeys(names, str(threads))}
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         begin = time.perf_counter()
-        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         try:
             peak = 0
-            # Not ru_maxrss: it begins with the size of the process that forked.
+            # ru_maxrss would start from the size of the process that forked.
             while not (done := os.wait4(process.pid, os.WNOHANG))[0]:
-                peak = max(peak, _held_kb(process.pid))
+                peak = max(peak, _memory_kb(process.pid))
                 time.sleep(_INTERVAL)
         except BaseException:
             process.kill()
@@ -67,31 +68,31 @@ def run(command: Sequence[str], threads: int) -> Cost:
         _, status, usage = done
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            last = said.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+            output.seek(0)
+            last = output.read().decode("utf-8", "replace").strip().splitlines()[-1:]
             raise AsrHlgError(
                 f"{' '.join(command[:4])} … ended with status {process.returncode}: {''.join(last)}"
             )
     return Cost(wall, usage.ru_utime + usage.ru_stime, peak * 1024 / 1e6)
 
 
-def _held_kb(pid: int) -> int:
-    """What `Cost` counts, up to now; 0 where the system does not tell."""
+def _memory_kb(pid: int) -> int:
+    """Memory of a process as `Cost` counts it, up to now; 0 if it cannot be read."""
     pids, together = [pid], 0
-    for one in pids:  # which grows
-        together += sum(_kb(f"/proc/{one}/smaps_rollup", "Pss:"))
-        for path in Path(f"/proc/{one}/task").glob("*/children"):
+    for each in pids:  # the list grows by the children
+        together += kilobytes(f"/proc/{each}/smaps_rollup").get("Pss", 0)
+        for path in Path(f"/proc/{each}/task").glob("*/children"):
             pids += [int(child) for child in _text(path).split()]
-    return max(together, *_kb(f"/proc/{pid}/status", "VmHWM:"), 0)
+    return max(together, kilobytes(f"/proc/{pid}/status").get("VmHWM", 0))
 
 
-def _kb(path: str, field: str) -> list[int]:
-    lines = _text(Path(path)).splitlines()
-    return [int(line.split()[1]) for line in lines if line.startswith(field)]
+def kilobytes(path: str) -> dict[str, int]:
+    """Values in kB of a file of /proc by name, such as VmRSS; none if its process has ended."""
+    return {name: int(value) for name, value in re.findall(r"(\w+):\s+(\d+) kB", _text(Path(path)))}
 
 
 def _text(path: Path) -> str:
-    """A file of /proc, nothing if its process has gone."""
+    """Content of a file of /proc, empty if its process has ended."""
     try:
         return path.read_text()
     except OSError:
@@ -99,13 +100,13 @@ def _text(path: Path) -> str:
 
 
 def machine() -> dict[str, str]:
-    """Processor, memory and versions."""
+    """Date, processor, memory and versions of packages."""
     lines = _text(Path("/proc/cpuinfo")).splitlines()
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    memory = _kb("/proc/meminfo", "MemTotal:")
+    memory = kilobytes("/proc/meminfo").get("MemTotal")
     found = {
         "date": time.strftime("%Y-%m-%d"),
         "cpu": f"{os.cpu_count()} × {models[0] if models else platform.machine()}",
-        "memory": f"{memory[0] * 1024 / 1e9:.0f} GB" if memory else "unknown",
+        "memory": f"{memory * 1024 / 1e9:.0f} GB" if memory else "unknown",
     }
     return found | installed(_PACKAGES, missing="not installed")

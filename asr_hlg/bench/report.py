@@ -1,4 +1,4 @@
-"""A benchmark's figures as Markdown, as JSON, and as a picture."""
+"""Benchmark results as Markdown, as JSON, and as a picture."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from asr_hlg.bench import graphs, search, systems
 
 @dataclass
 class GraphReport:
-    """What was measured with one graph.
+    """Results with one graph.
 
     Attributes
     ----------
     name : str
     memory_mb : dict of str to float
-        What an engine keeps of the graph in memory.
+        Memory of the graph by engine.
     search : list of asr_hlg.bench.search.Row
     systems : list of asr_hlg.bench.systems.Row
     compilation : list of asr_hlg.bench.graphs.Row
@@ -33,16 +33,16 @@ class GraphReport:
 
 @dataclass
 class Report:
-    """Everything that was measured.
+    """Results of all graphs.
 
     Attributes
     ----------
     machine : dict of str to str
-        Processor and versions.
+        Date, processor, memory and versions of packages.
     sound : str
-        What was recognised.
+        Description of the recordings.
     left_out : list of str
-        What could not be measured, and why.
+        Engines and systems that could not be measured, with the reason.
     graphs : list of GraphReport
     """
 
@@ -51,11 +51,23 @@ class Report:
     left_out: list[str] = field(default_factory=list)
     graphs: list[GraphReport] = field(default_factory=list)
 
+    def write(self, folder: Path) -> None:
+        """Write bench.json, bench.md and, after a search and with matplotlib, bench.svg."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bench.json").write_text(self.to_json(), encoding="utf-8")
+        if any(graph.search for graph in self.graphs):
+            try:
+                self.draw(folder / "bench.svg")
+            except ImportError:
+                self.left_out.append("the picture, since matplotlib is not installed")
+        (folder / "bench.md").write_text(self.to_markdown(), encoding="utf-8")
+
     def to_json(self) -> str:
+        """Results as JSON."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     def to_markdown(self) -> str:
-        """Tables; speeds are multiples of real time."""
+        """Tables of the results; speeds are multiples of real time."""
         head = ", ".join(
             value if name in ("date", "cpu", "memory") else f"{name} {value}"
             for name, value in self.machine.items()
@@ -73,16 +85,16 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
     def draw(self, path: Path) -> None:
-        """Word errors against speed: a line for every engine, min_active and graph, over beams."""
+        """Plot word errors against speed, a line per engine, min_active and graph, over beams."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.add_subplot()
         for graph in self.graphs:
-            for engine, least in dict.fromkeys((r.engine, r.min_active) for r in graph.search):
-                rows = [r for r in graph.search if (r.engine, r.min_active) == (engine, least)]
+            for line in dict.fromkeys((r.engine, r.min_active) for r in graph.search):
+                rows = [r for r in graph.search if (r.engine, r.min_active) == line]
                 speeds, rates = [row.speed for row in rows], [row.wer for row in rows]
-                axes.plot(speeds, rates, marker="o", label=f"{engine} {least}, {graph.name}")
+                axes.plot(speeds, rates, marker="o", label=f"{line[0]} {line[1]}, {graph.name}")
                 for row in rows:
                     axes.annotate(
                         f"{row.beam:g}",
@@ -100,10 +112,10 @@ class Report:
 
 
 def _search(graph: GraphReport) -> str:
-    """Engines and settings; the last column compares with our fastest that errs no more."""
+    """Table of the engines; the last column compares with our fastest at no more errors."""
     if not graph.search:
         return ""
-    found = search.ratios(graph.search)
+    faster = search.ratios(graph.search)
     rows = []
     for row in graph.search:
         memory = graph.memory_mb.get(row.engine)
@@ -115,7 +127,7 @@ def _search(graph: GraphReport) -> str:
                 f"{row.wer:.2f}",
                 f"{row.speed:.0f}",
                 "" if memory is None else f"{memory:.0f}",
-                f"{found[row]:.1f} ×" if row in found else "",
+                f"{faster[row]:.1f} ×" if row in faster else "",
             ]
         )
     ours = f"{search.OURS} at no more errors"
@@ -123,6 +135,7 @@ def _search(graph: GraphReport) -> str:
 
 
 def _systems(rows: Sequence[systems.Row]) -> str:
+    """Table of the whole systems."""
     head = ["system", "threads", "WER %", "× real time", "start, s", "peak MB"]
     cells = [
         [
@@ -139,6 +152,7 @@ def _systems(rows: Sequence[systems.Row]) -> str:
 
 
 def _steps(rows: Sequence[graphs.Row]) -> str:
+    """Table of the steps of compilation."""
     head = ["step", "seconds", "CPU seconds", "peak MB"]
     cells = [
         [row.step, f"{row.wall:.1f}", f"{row.cpu:.1f}", f"{row.memory_mb:.0f}"] for row in rows
@@ -147,5 +161,6 @@ def _steps(rows: Sequence[graphs.Row]) -> str:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
+    """Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

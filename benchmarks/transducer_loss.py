@@ -1,16 +1,16 @@
 """Memory and time of the transducer's losses, for growing T, U and V.
 
-    .venv/bin/python scripts/bench_transducer_loss.py
-    .venv/bin/python scripts/bench_transducer_loss.py --plot memory.svg        # needs matplotlib
+    .venv/bin/python benchmarks/transducer_loss.py
+    .venv/bin/python benchmarks/transducer_loss.py --plot memory.svg        # needs matplotlib
 
-One utterance of T frames and U tokens out of V types, in float32: joiner, loss, and the gradients
-of everything. Every case runs in a process of its own. *Memory* is how far its peak resident
-memory lies above what it held before, when the weights were there and a tiny case had been run;
-*time* is its CPU time.
+One utterance of T frames and U tokens out of V types, in float32: joiner, loss, and all gradients.
+Every case runs in a process of its own. *Memory* is the difference between its peak resident memory
+and that before the case, after the weights were created and a tiny case was run; *time* is CPU
+time.
 
-    full    the whole table of logits, and k2.rnnt_loss
+    full    logits of all frames and tokens, and k2.rnnt_loss
     k2      two passes: k2.rnnt_loss_simple, then k2.rnnt_loss_pruned
-    pruned  two passes, as training here has them (asr_hlg.transducer.loss)
+    pruned  two passes, as in training here (asr_hlg.transducer.loss)
 
 The last case is that of the lecture: 15 s of sound (750 frames of 20 ms), 30 characters, 10,000
 types, whose logits alone take 0.45 GB in half precision, 0.9 GB in float32.
@@ -36,7 +36,7 @@ PRUNE_RANGE = 5
 
 @dataclass(frozen=True)
 class Case:
-    """A method on an utterance of so many frames and tokens out of so many types."""
+    """Method and size: numbers of frames, of tokens, and of token types."""
 
     method: str
     frames: int
@@ -51,7 +51,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    """Bytes above the baseline, CPU seconds, and the loss in nats."""
+    """Memory in bytes above the baseline, CPU seconds, and the loss in nats."""
 
     memory: int
     seconds: float
@@ -59,6 +59,7 @@ class Measured:
 
 
 def main() -> None:
+    """Measure all cases and print a table, or measure one case and print JSON."""
     options = _parser().parse_args()
     if options.case:
         method, *size = options.case.split(",")
@@ -78,19 +79,19 @@ def main() -> None:
 
 
 def sizes() -> list[tuple[int, int, int]]:
-    """One of T, U and V grows to the lecture's, the others are half of it; last the lecture's."""
+    """Sizes in which one of T, U and V grows while the others are half the lecture's."""
     half = [extent // 2 for extent in LECTURE]
-    found = []
+    grown = []
     for axis in range(3):
         for divisor in (8, 4, 2, 1):
             size = list(half)
             size[axis] = LECTURE[axis] // divisor
-            found.append(tuple(size))
-    return [*dict.fromkeys(found), LECTURE]
+            grown.append(tuple(size))
+    return [*dict.fromkeys(grown), LECTURE]
 
 
 def in_own_process(case: Case) -> Measured:
-    """Measure in a fresh process: peaks of memory do not go down again."""
+    """Measure a case in a new process, since a peak of memory never decreases."""
     text = ",".join(map(str, (case.method, *case.size)))
     command = [sys.executable, __file__, "--case", text]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -100,7 +101,7 @@ def in_own_process(case: Case) -> Measured:
 
 
 def run(case: Case) -> Measured:
-    """Joiner, loss and gradients in this process."""
+    """Measure a case in this process."""
     import torch
 
     torch.set_num_threads(1)
@@ -121,8 +122,8 @@ def _once(work, weights, frames: int, tokens: int) -> float:
 
     encoded = torch.randn(1, frames, DIM, requires_grad=True)
     predicted = torch.randn(1, tokens + 1, DIM, requires_grad=True)
-    said = torch.randint(1, weights[0].out_features, (1, tokens))
-    targets = Targets(said, torch.tensor([tokens]), torch.tensor([frames]))
+    labels = torch.randint(1, weights[0].out_features, (1, tokens))
+    targets = Targets(labels, torch.tensor([tokens]), torch.tensor([frames]))
     loss = work(weights, encoded, predicted, targets)
     loss.backward()
     return float(loss.detach())
@@ -171,21 +172,21 @@ def _k2(weights, encoded, predicted, targets):
 
 
 def _peak() -> int:
-    """The most memory that this process has held, in bytes."""
+    """Peak resident memory of this process, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def table(results: dict[Case, Measured]) -> str:
-    """Markdown: a line for every size, memory and time of every method."""
+    """Markdown table with memory and time of every method, a line for every size."""
     head = ["T", "U", "V", *(f"{m}, MB" for m in METHODS), "full ÷ pruned"]
     head += [f"{m}, s" for m in METHODS]
     rows = [head, ["---:"] * len(head)]
     for size in dict.fromkeys(case.size for case in results):
-        found = [results[Case(method, *size)] for method in METHODS]
-        memory = [f"{measured.memory / 1e6:,.0f}" for measured in found]
-        ratio = f"{found[0].memory / max(1, found[-1].memory):.1f}"
-        seconds = [f"{measured.seconds:.2f}" for measured in found]
+        row = [results[Case(method, *size)] for method in METHODS]
+        memory = [f"{measured.memory / 1e6:,.0f}" for measured in row]
+        ratio = f"{row[0].memory / max(1, row[-1].memory):.1f}"
+        seconds = [f"{measured.seconds:.2f}" for measured in row]
         rows.append([*(f"{extent:,}" for extent in size), *memory, ratio, *seconds])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([*lines, "", _machine()])
@@ -199,7 +200,7 @@ def _machine() -> str:
 
 
 def plot(results: dict[Case, Measured], path: Path) -> None:
-    """Memory against each of T, U and V."""
+    """Plot memory against T, U and V."""
     import matplotlib
 
     matplotlib.use("Agg")

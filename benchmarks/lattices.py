@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""What lattices are worth on real speech: one table of checks, each with its figure.
+"""Quality and cost of lattices on real speech: word errors of all criteria, and times.
 
-    scripts/evaluate_lattices.py ../shared/data/ljspeech/flac ../shared/data/ljspeech/text
+    benchmarks/lattices.py ../shared/data/ljspeech/flac ../shared/data/ljspeech/text
 
-One thread; times are those of search and of what is drawn from the lattice, the acoustic model not
-included.
+One thread; times are those of search and of the operations on lattices, without the acoustic model.
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -26,7 +27,7 @@ from asr_hlg.search import decode
 
 
 def main() -> None:
-    """Decode everything once, and ask each lattice all questions."""
+    """Decode all recordings once, apply all operations to each lattice, and print a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,7 +41,7 @@ def main() -> None:
     model = acoustic.load(store.acoustic_model(options.graph, graph.meta))
     references = text.read_transcripts(options.text)
 
-    answers: dict[str, dict[str, str]] = defaultdict(dict)
+    texts: dict[str, dict[str, str]] = defaultdict(dict)
     lists: dict[str, list[str]] = {}
     seconds: dict[str, float] = defaultdict(float)
     not_below, worst_slot = 0, 0.0
@@ -52,9 +53,9 @@ def main() -> None:
         seconds["best path"] += time.perf_counter() - begin
         lattice.words(best)
         seconds["with times and confidences"] += time.perf_counter() - begin
-        answers["viterbi"][recording.id] = best[0].text
-        answers["forward"][recording.id] = _timed(seconds, "forward", lattice.forward_path)
-        answers["mbr"][recording.id] = _timed(seconds, "mbr", lattice.mbr_path)
+        texts["viterbi"][recording.id] = best[0].text
+        texts["forward"][recording.id] = _timed(seconds, "forward", lattice.forward_path)
+        texts["mbr"][recording.id] = _timed(seconds, "mbr", lattice.mbr_path)
         begin = time.perf_counter()
         lists[recording.id] = [path.text for path in lattice.nbest(options.nbest)[0]]
         seconds[f"{options.nbest}-best"] += time.perf_counter() - begin
@@ -62,23 +63,24 @@ def main() -> None:
         (network,) = lattice.confusion_networks()
         worst_slot = max(worst_slot, *(sum(slot.values()) for slot in network.slots))
 
-    heard = {name: references[name] for name in answers["viterbi"]}
-    print(f"{len(heard)} recordings, graph {options.graph}")
-    for name, hypotheses in answers.items():
-        print(f"WER {name:<24}{score(heard, hypotheses).words.rate:8.2%}")
-    oracle = score(heard, answers["viterbi"], alternatives=lists)
+    scored = {name: references[name] for name in texts["viterbi"]}
+    print(f"{len(scored)} recordings, graph {options.graph}")
+    for name, hypotheses in texts.items():
+        print(f"WER {name:<24}{score(scored, hypotheses).words.rate:8.2%}")
+    oracle = score(scored, texts["viterbi"], alternatives=lists)
     assert oracle.oracle is not None
     ratio = oracle.oracle.rate / oracle.words.rate
     print(f"WER oracle of {options.nbest:<18}{oracle.oracle.rate:8.2%}  {ratio:.2f} of one-best")
-    print(f"forward score ≥ Viterbi score in {not_below} of {len(heard)}")
+    print(f"forward score ≥ Viterbi score in {not_below} of {len(scored)}")
     print(f"largest sum of a slot's posteriors {worst_slot:.6f}")
     for name, taken in seconds.items():
         print(f"seconds {name:<28}{taken:8.2f}  {taken / seconds['best path']:.2f} of best path")
 
 
-def _timed(seconds: dict[str, float], name: str, question) -> str:
+def _timed(seconds: dict[str, float], name: str, search: Callable[[], list[Any]]) -> str:
+    """Text of the path that a search of the lattice finds; its time is added to ``seconds``."""
     begin = time.perf_counter()
-    (path,) = question()
+    (path,) = search()
     seconds[name] += time.perf_counter() - begin
     return path.text
 

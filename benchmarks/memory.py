@@ -1,12 +1,12 @@
-"""Memory of the pipeline: a long recording, many short ones, and what workers share.
+"""Memory of transcription: a long recording, many short ones, and pages that workers share.
 
-    python scripts/measure_memory.py long RECORDINGS... [--hours 3]
-    python scripts/measure_memory.py many RECORDINGS... [--count 10000]
+    python benchmarks/memory.py long RECORDINGS... [--hours 3]
+    python benchmarks/memory.py many RECORDINGS... [--count 10000]
 
-`long` joins the recordings, again and again, to one file of so many hours, decodes it in one
-worker and prints the worker's memory before and at its peak. `many` decodes so many recordings of
-about a second, and prints memory along the way and which part of the graph's pages the workers
-share. Both read Linux's /proc.
+`long` repeats the recordings to make one file of --hours hours, decodes it in one worker, and
+prints the memory of the worker before and at its peak. `many` decodes --count recordings of about a
+second, and prints memory as it goes on, and how many of the graph's pages the workers share. Both
+need Linux's /proc.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 import soundfile
 
 from asr_hlg.audio import recordings
+from asr_hlg.bench.measure import kilobytes
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe import Job, Workers
 
@@ -30,6 +31,7 @@ RATE = 16000
 
 
 def main() -> None:
+    """Measure, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("measure", choices=("long", "many"))
     parser.add_argument("inputs", nargs="+", metavar="RECORDING")
@@ -46,6 +48,7 @@ def main() -> None:
 
 
 def measure_long(options: argparse.Namespace, folder: Path) -> None:
+    """Memory of one worker that decodes a long recording."""
     path = folder / "long.wav"
     write_long(path, options.inputs, options.hours * 3600)
     with Workers(Job(options.graph), 1) as workers, Sampler(workers.pids[0]) as sampler:
@@ -65,29 +68,30 @@ def measure_long(options: argparse.Namespace, folder: Path) -> None:
 
 
 def measure_many(options: argparse.Namespace, folder: Path) -> None:
+    """Memory of several workers while they decode many short recordings."""
     short = write_short(folder, options.inputs)
-    found = (path for path in islice(cycle(short), options.count))
+    paths = (path for path in islice(cycle(short), options.count))
     with Workers(Job(options.graph), options.workers) as workers:
         begin, done = time.monotonic(), 0
-        print("utterances  memory of all workers: their own, with mapped files")
-        for _ in workers.transcribe(found, lambda recording, error: print(recording.id, error)):
+        print("utterances  memory of all workers: private, with mapped files")
+        for _ in workers.transcribe(paths, lambda recording, error: print(recording.id, error)):
             done += 1
             if done == options.workers or done % max(1, options.count // 10) == 0:
-                own, total = (
+                private, total = (
                     sum(memory(pid)[name] for pid in workers.pids) / 1e6
                     for name in ("RssAnon", "VmRSS")
                 )
-                print(f"{done:10d}  {own:6.3f} GB, {total:6.3f} GB", flush=True)
+                print(f"{done:10d}  {private:6.3f} GB, {total:6.3f} GB", flush=True)
         seconds = time.monotonic() - begin
         print(f"{done} utterances in {seconds:.0f} s")
-        print("pages of the graph, as each worker has them:")
+        print("pages of the graph in the memory of each worker:")
         for pid in workers.pids:
             shared, private = graph_pages(pid, Path(options.graph))
-            print(f"  process {pid}: {shared / 1e3:.1f} MB shared, {private / 1e3:.1f} MB its own")
+            print(f"  process {pid}: {shared / 1e3:.1f} MB shared, {private / 1e3:.1f} MB private")
 
 
 def write_long(path: Path, inputs: list[str], seconds: float) -> None:
-    """Recordings one after the other until they last long enough."""
+    """Write the recordings one after the other, repeatedly, until the file is long enough."""
     with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
         for recording in cycle(list(recordings(inputs))):
             file.write(recording.load(RATE).numpy())
@@ -97,7 +101,7 @@ def write_long(path: Path, inputs: list[str], seconds: float) -> None:
 
 
 def write_short(folder: Path, inputs: list[str]) -> list[Path]:
-    """The first second of every recording."""
+    """Write the first second of every recording to a file of its own."""
     paths = []
     for number, recording in enumerate(recordings(inputs)):
         paths.append(folder / f"{number}.wav")
@@ -106,14 +110,12 @@ def write_short(folder: Path, inputs: list[str]) -> list[Path]:
 
 
 def memory(pid: int) -> dict[str, int]:
-    """Lines of /proc/PID/status that are in kB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    found = (re.fullmatch(r"(\w+):\s+(\d+) kB", line) for line in lines)
-    return {match[1]: int(match[2]) for match in found if match}
+    """Memory of a process by the names of /proc/PID/status, in kB."""
+    return kilobytes(f"/proc/{pid}/status")
 
 
 def graph_pages(pid: int, folder: Path) -> tuple[int, int]:
-    """Kilobytes of a graph's mapped files that processes share, and that are a process's own."""
+    """Kilobytes of a graph's mapped files that processes share, and that are private."""
     shared = private = 0
     of_graph = False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
@@ -127,7 +129,7 @@ def graph_pages(pid: int, folder: Path) -> tuple[int, int]:
 
 
 class Sampler:
-    """The largest memory that a process has while this is open, in kB."""
+    """Peak resident memory of a process while this context is open, in kB."""
 
     def __init__(self, pid: int):
         self.pid, self.peak = pid, 0

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Throughput against batch size, on a GPU or on the CPU: acoustic model, search, and both.
 
-    scripts/bench_gpu.py recordings/ --device cuda --graph graphs/en
+    benchmarks/gpu.py recordings/ --device cuda --graph graphs/en
 
-Where k2 is missing or was built without CUDA the acoustic model is measured alone, and the table
-says so. Utterances are sorted by length, so that a batch holds little padding.
+Without k2, or with a k2 that was built without CUDA, only the acoustic model is measured, and the
+output names the reason. Utterances are sorted by length, so that batches hold little padding.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable
 import torch
 
 from asr_hlg import acoustic
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import recordings
 
 
@@ -37,28 +38,33 @@ def main() -> None:
     waves = [r.load(model.sample_rate) for r in recordings(options.recordings)]
     waves.sort(key=len)
     seconds = sum(len(wave) for wave in waves) / model.sample_rate
-    search, why_not = _search(options.graph, options.device)
+    search, reason = _search(options.graph, options.device)
 
     print(f"{len(waves)} recordings, {seconds:.0f} s; {_machine(options.device)}")
-    if why_not:
-        print(f"acoustic model alone: {why_not}")
+    if reason:
+        print(f"acoustic model alone: {reason}")
     print("\n| batch | acoustic model | search | both |\n| ---: | ---: | ---: | ---: |")
     for size in options.batches:
         batches = [waves[i : i + size] for i in range(0, len(waves), size)]
-        heard = _time(
+        model_time = _time(
             lambda: [model.posteriors(b, model.sample_rate) for b in batches],  # noqa: B023
             options,
         )
-        row = [f"{seconds / heard:.0f} ×", "", ""]
+        row = [f"{seconds / model_time:.0f} ×", "", ""]
         if search is not None:
             posteriors = [model.posteriors(b, model.sample_rate) for b in batches]
-            searched = _time(lambda: [search(p) for p in posteriors], options)  # noqa: B023
-            row[1:] = [f"{seconds / searched:.0f} ×", f"{seconds / (heard + searched):.0f} ×"]
+            search_time = _time(lambda: [search(p) for p in posteriors], options)  # noqa: B023
+            row[1:] = [
+                f"{seconds / search_time:.0f} ×",
+                f"{seconds / (model_time + search_time):.0f} ×",
+            ]
         print(f"| {size} | " + " | ".join(row) + " |")
 
 
-def _search(graph_folder: str | None, device: str) -> tuple[Callable | None, str]:
-    """What decodes a batch of posteriors, or why there is no such thing here."""
+def _search(
+    graph_folder: str | None, device: str
+) -> tuple[Callable[[Posteriors], object] | None, str]:
+    """Function that decodes a batch of posteriors, or the reason why there is none."""
     if graph_folder is None:
         return None, "no --graph given"
     try:
@@ -74,8 +80,8 @@ def _search(graph_folder: str | None, device: str) -> tuple[Callable | None, str
     return lambda posteriors: decode(graph, posteriors).best_path(), ""
 
 
-def _time(work: Callable, options: argparse.Namespace) -> float:
-    """Seconds of the fastest of several runs, after one that does not count."""
+def _time(work: Callable[[], object], options: argparse.Namespace) -> float:
+    """Seconds of the fastest of several runs, after a first run that is not measured."""
     fastest = float("inf")
     for run in range(options.repeats + 1):
         begin = time.perf_counter()
@@ -88,6 +94,7 @@ def _time(work: Callable, options: argparse.Namespace) -> float:
 
 
 def _machine(device: str) -> str:
+    """Name of the GPU or processor, version of torch, and number of threads."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
     return f"{name}, torch {torch.__version__}, {torch.get_num_threads()} CPU threads"
 
