@@ -21,9 +21,10 @@ kept; compiling takes 1 to 2 ms for a short one.
 """
 
 from asr_hlg.losses.cross_entropy import UNALIGNED, CrossEntropy
-from asr_hlg.losses.graphs import FrameGraph, TranscriptGraphs
+from asr_hlg.losses.frame_graph import FrameGraph
+from asr_hlg.losses.graphs import TranscriptGraphs
 from asr_hlg.losses.lf_mmi import LfMmi, phone_bigram
-from asr_hlg.losses.sequence import Ctc, HmmFullSum, SequenceLoss
+from asr_hlg.losses.sequence import Ctc, HmmFullSum, SequenceLoss, TranscriptLoss
 
 __all__ = [
     "UNALIGNED",
@@ -34,5 +35,6 @@ __all__ = [
     "LfMmi",
     "SequenceLoss",
     "TranscriptGraphs",
+    "TranscriptLoss",
     "phone_bigram",
 ]

@@ -3,112 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import k2
 import numpy as np
-import numpy.typing as npt
 
 from asr_hlg.errors import LexiconError, OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.lexicon import Lexicon
-from asr_hlg.losses import kernels
+from asr_hlg.losses.frame_graph import FrameGraph
 
 _CACHE_SIZE = 20_000
 """Number of compiled transcripts kept; a short one takes a few kilobytes."""
-
-
-@dataclass(frozen=True, eq=False)
-class FrameGraph:
-    """Weighted automaton without epsilons, arcs sorted by destination; state 0 is the start.
-
-    Attributes
-    ----------
-    src, label : np.ndarray
-        int32 ``(num_arcs,)``: source state and posterior column of every arc. Arcs are sorted by
-        their destination state.
-    score : np.ndarray
-        float64 ``(num_arcs,)``, natural logs.
-    first : np.ndarray
-        int64 ``(num_states + 1,)``: the arcs entering state s are ``first[s]:first[s + 1]``.
-    final : np.ndarray
-        float64 ``(num_states,)``: final log score, ``-inf`` where the state is not final.
-    """
-
-    src: npt.NDArray[np.int32]
-    label: npt.NDArray[np.int32]
-    score: npt.NDArray[np.float64]
-    first: npt.NDArray[np.int64]
-    final: npt.NDArray[np.float64]
-
-    @classmethod
-    def from_arcs(cls, arcs: Arcs) -> FrameGraph:
-        """Convert an automaton without input epsilons, such as H∘L∘G."""
-        order = np.argsort(arcs.dst, kind="stable")
-        counts = np.bincount(arcs.dst, minlength=arcs.num_states)
-        return cls(
-            arcs.src[order],
-            arcs.ilabel[order],
-            arcs.score[order].astype(np.float64),
-            np.concatenate([[0], np.cumsum(counts)]),
-            arcs.final.astype(np.float64),
-        )
-
-    @cached_property
-    def least_frames(self) -> int:
-        """Number of frames of the shortest path."""
-        dst = np.repeat(np.arange(len(self.final)), np.diff(self.first))
-        active = np.arange(len(self.final)) == 0
-        for frames in range(len(self.final) + 1):
-            if np.isfinite(self.final[active]).any():
-                return frames
-            following = np.zeros_like(active)
-            following[dst[active[self.src]]] = True
-            active = following
-        raise OptionError("the graph has no path to a final state")
-
-    def path_sum(
-        self, log_probs: npt.NDArray[np.float64], gradient: bool
-    ) -> tuple[float, npt.NDArray[np.float64] | None]:
-        """Total score log Σ over paths of exp(score), with its gradient on request.
-
-        Parameters
-        ----------
-        log_probs : np.ndarray
-            float64 ``(num_frames, num_columns)``.
-        gradient : bool
-
-        Returns
-        -------
-        total : float
-            ``-inf`` if no path has that many frames; nan if a log-probability is nan.
-        occupancies : np.ndarray or None
-            float64, shape of ``log_probs``; zeros if ``total`` is not finite.
-        """
-        alpha = kernels.forward(self.src, self.label, self.score, self.first, log_probs)
-        ending = alpha[-1] + self.final
-        total = float(np.nan if np.isnan(log_probs).any() else np.logaddexp.reduce(ending))
-        if not gradient:
-            return total, None
-        if not np.isfinite(total):
-            return total, np.zeros_like(log_probs)
-        gamma: npt.NDArray[np.float64] = kernels.occupancies(
-            self.src, self.label, self.score, self.first, self.final, log_probs, alpha, total
-        )
-        return total, gamma
-
-    def best_path(self, log_probs: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], float]:
-        """Labels of the best path, one a frame (int64), and its score.
-
-        Without a path there are no labels and the score is ``-inf``.
-        """
-        labels, score = kernels.viterbi(
-            self.src, self.label, self.score, self.first, self.final, log_probs
-        )
-        return labels, score
 
 
 class TranscriptGraphs:

@@ -13,7 +13,8 @@ from asr_hlg import lm
 from asr_hlg.errors import LexiconError
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.lexicon import Lexicon
-from asr_hlg.losses.graphs import FrameGraph, compose
+from asr_hlg.losses.frame_graph import FrameGraph
+from asr_hlg.losses.graphs import compose
 from asr_hlg.losses.path_sum import path_sum
 from asr_hlg.losses.sequence import SequenceLoss
 

@@ -9,7 +9,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from asr_hlg.errors import OptionError
-from asr_hlg.losses.graphs import FrameGraph
+from asr_hlg.losses.frame_graph import FrameGraph
 
 
 def path_sum(

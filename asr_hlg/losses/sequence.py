@@ -15,8 +15,53 @@ from asr_hlg.losses.graphs import TranscriptGraphs
 from asr_hlg.losses.path_sum import path_sum
 
 
-class SequenceLoss(nn.Module):
-    """Base class of the losses on transcripts: their graphs, and the check before training.
+class TranscriptLoss(nn.Module):
+    """Base class of losses on transcripts: the check of the training data."""
+
+    def least_frames(self, text: str) -> int:
+        """Number of frames that a transcript needs; `LexiconError` for an unknown word."""
+        raise NotImplementedError
+
+    def check(self, ids: Iterable[str], texts: Iterable[str], num_frames: Iterable[int]) -> None:
+        """Check that every transcript has pronunciations and fits its frames, before training.
+
+        Parameters
+        ----------
+        ids, texts : iterables of str
+            Utterances and their transcripts.
+        num_frames : iterable of int
+            Output frames of the network for each.
+
+        Raises
+        ------
+        LexiconError
+            Naming the utterances with words that the lexicon lacks.
+        DataError
+            Naming the utterances with fewer frames than their transcript needs.
+        """
+        unknown, short = [], []
+        for id, text, frames in zip(ids, texts, num_frames, strict=True):
+            try:
+                least = self.least_frames(text)
+            except LexiconError as error:
+                unknown.append(f"{id}: {error.message}")
+                continue
+            if frames < least:
+                short.append(f"{id}: {frames} frames, {text!r} needs {least}")
+        if unknown:
+            raise LexiconError(
+                listed(unknown), remedy="add the words to the lexicon, or correct the transcripts"
+            )
+        if short:
+            raise DataError(
+                listed(short),
+                remedy="leave these utterances out, correct their transcripts, "
+                "or use a network with a shorter frame shift",
+            )
+
+
+class SequenceLoss(TranscriptLoss):
+    """Base class of the losses that sum over the paths of H ∘ L ∘ transcript.
 
     Parameters
     ----------
@@ -34,42 +79,9 @@ class SequenceLoss(nn.Module):
         super().__init__()
         self.graphs = TranscriptGraphs(H, lexicon, grammar)
 
-    def check(self, ids: Iterable[str], texts: Iterable[str], num_frames: Iterable[int]) -> None:
-        """Check that every transcript has pronunciations and fits its frames, before training.
-
-        Parameters
-        ----------
-        ids, texts : iterables of str
-            Utterances and their transcripts.
-        num_frames : iterable of int
-            Output frames of the network for each.
-
-        Raises
-        ------
-        LexiconError
-            Naming the utterances with words that the lexicon lacks.
-        DataError
-            Naming the utterances with fewer frames than the shortest path of their transcript.
-        """
-        unknown, short = [], []
-        for id, text, frames in zip(ids, texts, num_frames, strict=True):
-            try:
-                least = self.graphs.of(text).least_frames
-            except LexiconError as error:
-                unknown.append(f"{id}: {error.message}")
-                continue
-            if frames < least:
-                short.append(f"{id}: {frames} frames, {text!r} needs {least}")
-        if unknown:
-            raise LexiconError(
-                listed(unknown), remedy="add the words to the lexicon, or correct the transcripts"
-            )
-        if short:
-            raise DataError(
-                listed(short),
-                remedy="leave these utterances out, correct their transcripts, "
-                "or use a network with a shorter frame shift",
-            )
+    def least_frames(self, text: str) -> int:
+        """Number of frames on the shortest path of a transcript's graph."""
+        return self.graphs.of(text).least_frames
 
     def log_likelihood(
         self, scores: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]

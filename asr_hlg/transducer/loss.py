@@ -71,31 +71,6 @@ def full(logits: Tensor, targets: Targets) -> Tensor:
     return _mask_unalignable(losses, targets)
 
 
-def simple(
-    am: Tensor, lm: Tensor, targets: Targets, am_scale: float = 0.0, lm_scale: float = 0.0
-) -> Tensor:
-    """Loss with the additive joiner, whose logits are ``am[t] + lm[u]``.
-
-    Parameters
-    ----------
-    am : Tensor
-        float32 or float64 ``(B, T, V)``, logits of the encoder.
-    lm : Tensor
-        ``(B, U + 1, V)``, logits of the prediction network.
-    targets : Targets
-    am_scale, lm_scale : float
-        Above 0, the loss is *smoothed*: these shares of a log-probability come from the encoder
-        alone (with the batch's mean prediction) and from the prediction network alone.
-
-    Returns
-    -------
-    Tensor
-        ``(B,)`` nats, as from ``k2.rnnt_loss_simple`` and ``k2.rnnt_loss_smoothed``, except that
-        padding does not enter the mean prediction.
-    """
-    return _total(*_simple_log_probs(am, lm, targets, am_scale, lm_scale), targets)[0]
-
-
 def pruned(
     am: Tensor,
     lm: Tensor,
@@ -158,18 +133,27 @@ def prune_ranges(
 ) -> tuple[Tensor, Tensor]:
     """First pass: the simple loss, and the columns of every frame with the most occupancy.
 
+    The simple loss is that of the additive joiner, whose logits are ``am[t] + lm[u]``.
+
     Parameters
     ----------
-    am, lm, targets, am_scale, lm_scale
-        As for :func:`simple`.
+    am : Tensor
+        float32 or float64 ``(B, T, V)``, logits of the encoder.
+    lm : Tensor
+        ``(B, U + 1, V)``, logits of the prediction network.
+    targets : Targets
     prune_range : int
         Number of columns to keep in every frame, at least 2. More are kept if a transcript has so
         many more tokens than frames that no alignment would remain otherwise.
+    am_scale, lm_scale : float
+        Above 0, the loss is *smoothed*: these shares of a log-probability come from the encoder
+        alone (with the batch's mean prediction) and from the prediction network alone.
 
     Returns
     -------
     losses : Tensor
-        ``(B,)``, as :func:`simple`.
+        ``(B,)`` nats, as from ``k2.rnnt_loss_simple`` and ``k2.rnnt_loss_smoothed``, except that
+        padding does not enter the mean prediction.
     ranges : Tensor
         int64 ``(B, T, R)``: R consecutive columns of every frame, from column 0 in the first frame
         to column U in the last; R is the smaller of ``prune_range`` and U + 1.

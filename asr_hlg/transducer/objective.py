@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from asr_hlg.errors import DataError, LexiconError, ModelError, OptionError, listed
+from asr_hlg.errors import ModelError, OptionError
 from asr_hlg.lexicon import Lexicon
+from asr_hlg.losses import TranscriptLoss
 from asr_hlg.transducer import loss
 from asr_hlg.transducer.model import Transducer
 from asr_hlg.transducer.targets import Targets
@@ -60,7 +61,7 @@ class PrunedLossOptions:
         return 1 - done * (1 - self.simple_scale), 0.1 + 0.9 * done
 
 
-class TransducerObjective(nn.Module):
+class TransducerObjective(TranscriptLoss):
     """Transducer with the pruned loss, for :class:`asr_hlg.train.Trainer`.
 
     The target tokens of a word are its first pronunciation.
@@ -139,37 +140,10 @@ class TransducerObjective(nn.Module):
         spellings = (self._lexicon.spellings(word)[0] for word in text.split())
         return [self._position[token] for spelling in spellings for token in spelling]
 
-    def check(self, ids: Iterable[str], texts: Iterable[str], num_frames: Iterable[int]) -> None:
-        """Check that every transcript has pronunciations and an alignment, before training.
-
-        Parameters
-        ----------
-        ids, texts : iterables of str
-        num_frames : iterable of int
-            Frames of the transducer; see :meth:`Transducer.output_lengths`.
-
-        Raises
-        ------
-        LexiconError
-            Naming utterances with words that the lexicon lacks.
-        DataError
-            Naming utterances that have no alignment: too few frames for their tokens.
-        """
-        unknown, short = [], []
-        for id, text, frames in zip(ids, texts, num_frames, strict=True):
-            try:
-                targets = self.targets([text], torch.tensor([frames]))
-            except LexiconError as error:
-                unknown.append(f"{id}: {error.message}")
-                continue
-            if not bool(targets.alignable()):
-                short.append(f"{id}: {frames} frames, {text!r} has {len(self.tokens(text))} tokens")
-        if unknown:
-            remedy = "add the words to the lexicon, or correct the transcripts"
-            raise LexiconError(listed(unknown), remedy=remedy)
-        if short:
-            remedy = "leave these utterances out, or use an encoder with a shorter frame shift"
-            raise DataError(listed(short), remedy=remedy)
+    def least_frames(self, text: str) -> int:
+        """Number of frames that an alignment of a transcript needs."""
+        num_tokens = len(self.tokens(text))
+        return num_tokens if self.network.config.lattice == "modified" else min(1, num_tokens)
 
     def _encoded(self, batch: Batch) -> tuple[Tensor, Targets]:
         features, lengths = self.network.encode(batch.inputs, batch.lengths)

@@ -112,7 +112,7 @@ def test_what_cannot_be_trained_on_is_found_before():
     objective.check(["a", "b"], ["hi ho", ""], [4, 0])
     with pytest.raises(LexiconError, match=r"b: .*'hey'"):
         objective.check(["a", "b"], ["hi", "hey ho"], [9, 9])
-    with pytest.raises(DataError, match="b: 3 frames, 'hi ho' has 4 tokens"):
+    with pytest.raises(DataError, match="b: 3 frames, 'hi ho' needs 4"):
         objective.check(["a", "b"], ["hi", "hi ho"], [2, 3])
     objective_of("regular").check(["b"], ["hi ho"], [1])
     with pytest.raises(DataError, match="b: 0 frames"):
