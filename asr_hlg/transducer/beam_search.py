@@ -125,12 +125,11 @@ class _Beam:
         alive = self.score > -torch.inf
         token_origin = torch.where(is_blank, prefix.gather(1, slot), slot)
         index = token_origin.clamp(min=0) * log_probs.shape[2] + self.token
+        blank_origin = torch.where(is_blank, slot, NO_ORIGIN)
+        origin = torch.stack([blank_origin, token_origin], 1)
+        scores = log_probs[..., 0].gather(1, slot), log_probs.flatten(1).gather(1, index)
         return Step(
-            torch.where(is_blank & alive, slot, NO_ORIGIN),
-            torch.where(alive, token_origin, NO_ORIGIN),
-            self.token,
-            log_probs[..., 0].gather(1, slot),
-            log_probs.flatten(1).gather(1, index),
+            torch.where(alive[:, None], origin, NO_ORIGIN), torch.stack(scores, 1), self.token
         )
 
     def _push(self, rows: Tensor) -> None:

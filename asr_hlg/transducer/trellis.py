@@ -8,7 +8,6 @@ over all lattice paths to a hypothesis is its score in the search.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,32 +16,28 @@ from torch import Tensor
 
 from asr_hlg.lattice import FrameArcs
 
-Columns = tuple[npt.NDArray[Any], ...]
-"""Arcs as arrays ``(num_arcs,)``: frame, source slot, destination slot, label, score."""
-
 NO_ORIGIN = -1
 """In place of the slot of an origin: the hypothesis did not arise by this kind of step."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Origins and scores of all hypotheses in one frame; shape ``(B, K)``, K slots an utterance.
+    """Origins and scores of the K hypotheses of every utterance in one frame.
 
     Attributes
     ----------
-    blank_origin, token_origin : Tensor
-        int64: slot in the previous frame from which a hypothesis arose by ∅, and by a token.
+    origin : Tensor
+        int64 ``(B, 2, K)``: slot in the previous frame from which a hypothesis arose by ∅, and the
+        slot from which it arose by a token.
+    score : Tensor
+        ``(B, 2, K)``: log-probabilities of these two steps.
     token : Tensor
-        int64: the last token of the hypothesis.
-    blank_score, token_score : Tensor
-        Log-probabilities of the two steps.
+        int64 ``(B, K)``: the last token of the hypothesis.
     """
 
-    blank_origin: Tensor
-    token_origin: Tensor
+    origin: Tensor
+    score: Tensor
     token: Tensor
-    blank_score: Tensor
-    token_score: Tensor
 
 
 def lattices(
@@ -61,67 +56,49 @@ def lattices(
     """
     if not steps:
         return [None] * len(lengths)
-    # (B, T, K) each
-    blank_origin, token_origin, token, blank_score, token_score = (
+    origin, score, token = (
         torch.stack([getattr(step, name) for step in steps], 1).cpu().numpy()
-        for name in ("blank_origin", "token_origin", "token", "blank_score", "token_score")
+        for name in ("origin", "score", "token")
     )
-    arcs: list[FrameArcs | None] = []
-    for row, length in enumerate(lengths):
-        if not length:
-            arcs.append(None)
-            continue
-        with_blank = _arcs(blank_origin[row, :length], blank_score[row], 0 * token[row])
-        with_token = _arcs(token_origin[row, :length], token_score[row], token[row])
-        columns = tuple(np.concatenate(pair) for pair in zip(with_blank, with_token, strict=True))
-        arcs.append(_connect(columns, length, token.shape[2], words))
-    return arcs
+    return [
+        _lattice(origin[row, :length], score[row], token[row], words) if length else None
+        for row, length in enumerate(lengths)
+    ]
 
 
-def _arcs(
-    origin: npt.NDArray[np.int64], score: npt.NDArray[np.float32], token: npt.NDArray[np.int64]
-) -> Columns:
-    """Arcs of the steps of one kind; arguments are ``(T, K)``."""
-    frame, slot = np.nonzero(origin != NO_ORIGIN)
-    return frame, origin[frame, slot], slot, token[frame, slot], score[frame, slot]
-
-
-def _connect(columns: Columns, length: int, size: int, words: npt.NDArray[np.int32]) -> FrameArcs:
-    """Number the states, keep the arcs on complete paths, and add arcs to the final state."""
-    frame, origin, slot, label, score = columns
+def _lattice(
+    origin: npt.NDArray[np.int64],
+    score: npt.NDArray[np.float32],
+    token: npt.NDArray[np.int64],
+    words: npt.NDArray[np.int32],
+) -> FrameArcs:
+    """Lattice of one utterance from ``(T, 2, K)``, ``(T, 2, K)`` and ``(T, K)``, connected."""
+    length, _, size = origin.shape
+    keep = origin != NO_ORIGIN
     alive = np.zeros((length + 1, size), dtype=bool)
-    alive[length, slot[frame == length - 1]] = True
-    keep = np.zeros(len(frame), dtype=bool)
-    by_frame = np.argsort(frame, kind="stable")
-    splits = np.searchsorted(frame[by_frame], np.arange(length + 1))
+    alive[length] = keep[-1].any(axis=0)
     for t in range(length - 1, -1, -1):
-        arcs = by_frame[splits[t] : splits[t + 1]]
-        arcs = arcs[alive[t + 1, slot[arcs]]]
-        keep[arcs] = True
-        alive[t, origin[arcs]] = True
-    number = np.cumsum(alive.ravel()).reshape(alive.shape) - 1
-    frame, origin, slot, label, score = (column[keep] for column in columns)
-    ending = number[length, alive[length]]
-    final = int(number[-1, -1]) + 1
-    src = np.concatenate([number[frame, origin], ending])
-    dst = np.concatenate([number[frame + 1, slot], np.full(len(ending), final)])
+        keep[t] &= alive[t + 1]
+        alive[t, origin[t][keep[t]]] = True
+    state = np.cumsum(alive.ravel()).reshape(alive.shape) - 1
+    frame, kind, slot = np.nonzero(keep)
+    src = state[frame, origin[keep]]
     order = np.argsort(src, kind="stable")
-    zeros = np.zeros(len(ending), dtype=np.int64)
-    label, score, frame = (
-        np.concatenate([column, values])[order]
-        for column, values in ((label, zeros - 1), (score, zeros), (frame, zeros + length))
-    )
-    token = np.maximum(label, 0)
-    has_word = token > 0
+    frame, kind, slot = frame[order], kind[order], slot[order]
+    label = np.where(kind == 1, token[frame, slot], 0)
+    # Arcs from the last frame to the final state are added at the end.
+    ending = state[length, alive[length]]
+    final, zeros = int(state[-1, -1]) + 1, 0 * ending
+    phone = np.append(label, zeros)
     return FrameArcs(
         final + 1,
-        src[order].astype(np.int32),
-        dst[order].astype(np.int32),
-        label.astype(np.int32),
-        token.astype(np.int32),
-        frame.astype(np.int32),
-        score.astype(np.float64),
-        np.zeros(len(src)),
-        words[token[has_word]],
-        np.concatenate([[0], np.cumsum(has_word)]),
+        np.append(src[order], ending).astype(np.int32),
+        np.append(state[frame + 1, slot], zeros + final).astype(np.int32),
+        np.append(label, zeros - 1).astype(np.int32),
+        phone.astype(np.int32),
+        np.append(frame, zeros + length).astype(np.int32),
+        np.append(score[frame, kind, slot], zeros).astype(np.float64),
+        np.zeros(len(phone)),
+        words[label[label > 0]],
+        np.append(0, np.cumsum(phone > 0)),
     )

@@ -131,7 +131,7 @@ def test_utterances_too_short_for_their_tokens(tones, tmp_path):
     text = (tmp_path / "odd" / "text").read_text().splitlines()
     (tmp_path / "odd" / "text").write_text("\n".join([*text[:2], "7-2 " + "low " * 60]) + "\n")
     source = f'data.train=["{tmp_path / "odd"}"]'
-    with pytest.raises(DataError, match=r"7-2: \d+ frames, .* has 60 tokens \(leave these"):
+    with pytest.raises(DataError, match=r"7-2: \d+ frames, .* needs 60 \(leave these"):
         prepare(_config(tones, source), _quiet)
     lines = []
     parts = prepare(_config(tones, source, "data.drop_short=true"), lines.append)
