@@ -1,17 +1,21 @@
-"""Files that appear whole or not at all, and the hash of a file's content."""
+"""Files: atomic writing, compressed files, lines of text, and the hash of a file's content."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
+
+from asr_hlg.errors import AsrHlgError
 
 
 @contextmanager
@@ -40,6 +44,54 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     with replaced(path) as part:
         text = json.dumps(content, indent=1, ensure_ascii=False)
         part.write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def opened(
+    path: str | Path, mode: Literal["rb", "wb"], error: type[AsrHlgError] = AsrHlgError
+) -> Iterator[BinaryIO]:
+    """Open a file, through gzip if its name ends in ``.gz``.
+
+    Parameters
+    ----------
+    path : str or Path
+    mode : str
+    error : type
+        Is raised instead of any error of the operating system or of gzip within the block.
+    """
+    opener = gzip.open if Path(path).suffix == ".gz" else open
+    try:
+        with opener(path, mode) as file:
+            yield cast(BinaryIO, file)
+    except (OSError, EOFError, zlib.error) as failure:
+        reason = getattr(failure, "strerror", None) or failure
+        action = "read" if mode == "rb" else "written"
+        raise error(f"cannot be {action}: {reason}", path=path) from None
+
+
+def text_lines(
+    path: str | Path, error: type[AsrHlgError] = AsrHlgError
+) -> Iterator[tuple[int, str]]:
+    """Lines of a UTF-8 file that are not blank, with their numbers from 1.
+
+    Parameters
+    ----------
+    path : str or Path
+        Gzipped if the name ends in ``.gz``. A byte order mark is skipped.
+    error : type
+        Is raised if the file cannot be read, or a line is not UTF-8.
+    """
+    with opened(path, "rb", error) as file:
+        for number, raw in enumerate(file, start=1):
+            if number == 1:
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+            try:
+                line = raw.decode("utf-8").removesuffix("\n")
+            except UnicodeDecodeError:
+                remedy = "convert it with iconv -t utf-8"
+                raise error("is not UTF-8", path=path, line=number, remedy=remedy) from None
+            if line.strip():
+                yield number, line
 
 
 def file_hash(path: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asr_hlg.errors import LexiconError
+from asr_hlg.files import text_lines
 from asr_hlg.fst import symbols
 
 _RESERVED_WORDS = frozenset([symbols.EPS, "<s>", "</s>"])
@@ -31,19 +32,8 @@ Entry = Pronunciation | tuple[str, tuple[str, ...]] | tuple[str, tuple[str, ...]
 def parse(path: Path, probabilities: bool) -> Iterator[Pronunciation]:
     """Read the pronunciations of ``lexicon.txt`` or, with probabilities, ``lexiconp.txt``."""
     name = str(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise LexiconError(f"cannot be read: {error.strerror}", path=path) from None
-    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        try:
-            fields = raw.decode("utf-8").split()
-        except UnicodeDecodeError:
-            raise LexiconError(
-                "is not UTF-8", path=path, line=number, remedy="convert it with iconv -t utf-8"
-            ) from None
-        if not fields:
-            continue
+    for number, line in text_lines(path, LexiconError):
+        fields = line.split()
         probability = 1.0
         if probabilities:
             try:

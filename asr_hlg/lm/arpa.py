@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.errors import LanguageModelError
-from asr_hlg.lm.files import opened
+from asr_hlg.files import opened
 
 LOG_ZERO = -99.0 * np.log(10.0)  # natural log of the probability zero: ARPA files contain -99
 
@@ -66,7 +66,10 @@ def write(
         Word ids, log-probabilities and log back-offs as in `Section`, the orders one after the
         other, each in one or several parts.
     """
-    with opened(path, "wb") as binary, io.TextIOWrapper(binary, "utf-8", newline="\n") as file:
+    with (
+        opened(path, "wb", LanguageModelError) as binary,
+        io.TextIOWrapper(binary, "utf-8", newline="\n") as file,
+    ):
         file.write("\\data\\\n")
         file.writelines(f"ngram {n}={num}\n" for n, num in enumerate(counts, start=1))
         order = 0
@@ -107,7 +110,7 @@ def read(path: str | Path) -> tuple[list[str], list[Section]]:
         a unigram listed twice, an n-gram of words that are not listed, a log-probability that is
         above zero or not a number, a missing ``\end\``.
     """
-    with opened(path, "rb") as file:
+    with opened(path, "rb", LanguageModelError) as file:
         return _Reader(path, file).read()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.errors import LanguageModelError
-from asr_hlg.lm.files import opened
+from asr_hlg.files import text_lines
 from asr_hlg.lm.ngrams import BOS, EOS
 
 Sentences = Iterable[str | Sequence[str]]
@@ -32,23 +32,14 @@ def read(path: str | Path) -> Iterator[list[str]]:
         For a file without a sentence.
     """
     is_empty = True
-    with opened(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                words = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8").split()
-            except UnicodeDecodeError:
-                remedy = "convert the file to UTF-8"
-                raise LanguageModelError(
-                    "is not UTF-8", path=path, line=number, remedy=remedy
-                ) from None
-            for word in words:
-                if word in (BOS, EOS):
-                    raise LanguageModelError(
-                        f"the sentence contains {word}", path=path, line=number, remedy=_ADDED
-                    )
-            if words:
-                is_empty = False
-                yield words
+    for number, line in text_lines(path, LanguageModelError):
+        words = line.split()
+        for word in words:
+            if word in (BOS, EOS):
+                message = f"the sentence contains {word}"
+                raise LanguageModelError(message, path=path, line=number, remedy=_ADDED)
+        yield words
+        is_empty = False
     if is_empty:
         raise LanguageModelError("has no sentence", path=path)
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.errors import LanguageModelError, LexiconError
+from asr_hlg.files import text_lines
 from asr_hlg.lm.ngrams import ArpaModel, BadNGram, Floats, Ints, build
 
 _MAGIC = b"Trie Language Model"
@@ -57,14 +58,8 @@ def read_dict(path: str | Path | None = None) -> list[tuple[str, tuple[str, ...]
     """
     path = resource("cmudict-en-us.dict") if path is None else path
     entries = []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LexiconError(f"cannot be read: {error}", path=path) from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in text_lines(path, LexiconError):
         fields = line.split()
-        if not fields:
-            continue
         if len(fields) == 1:
             raise LexiconError(f"{fields[0]!r} has no pronunciation", path=path, line=number)
         entries.append((_ALTERNATIVE.sub("", fields[0]), tuple(fields[1:])))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 from asr_hlg.errors import AsrHlgError
+from asr_hlg.files import text_lines
 
 _COMMENT = ";;"  # of NIST's formats
 _TRN = re.compile(r"(?P<text>.*)\((?P<id>[^()]+)\)\s*")
@@ -34,7 +34,7 @@ def read_transcripts(path: str | Path) -> dict[str, str]:
         path.suffix, _parse_kaldi
     )
     transcripts: dict[str, str] = {}
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         if path.suffix == ".trn" and line.startswith(_COMMENT):
             continue
         try:
@@ -53,7 +53,7 @@ def read_alternatives(path: str | Path) -> dict[str, list[str]]:
     Returns the texts of ``alternatives``, best first, for the utterances that have any.
     """
     lists: dict[str, list[str]] = {}
-    for number, line in _lines(Path(path)):
+    for number, line in text_lines(Path(path)):
         try:
             record = json.loads(line)
             if record.get("alternatives"):
@@ -92,23 +92,6 @@ def _fold(character: str) -> str:
     return "" if category[0] in "PS" and character != "'" else character
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of a file that are not blank, with their numbers from 1."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise AsrHlgError(f"cannot be read: {error.strerror}", path=path) from None
-    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        try:
-            line = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            raise AsrHlgError(
-                "is not UTF-8", path=path, line=number, remedy="convert it with iconv -t utf-8"
-            ) from None
-        if line.strip():
-            yield number, line
-
-
 def _parse_kaldi(line: str) -> tuple[str, str]:
     """Id and text of a line ``id word word …``."""
     if line[0].isspace():
@@ -137,7 +120,7 @@ def _parse_json(line: str) -> tuple[str, str]:
 def _read_ctm(path: Path) -> dict[str, str]:
     """Text of every utterance of a CTM file, its words in the order of their starts."""
     words: dict[str, list[tuple[float, str]]] = {}
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         if line.startswith(_COMMENT):
             continue
         try:
