@@ -74,7 +74,8 @@ def compare(network: Transducer, folder: Path) -> None:
             spelling = None if graph else lexicon
             forward = options.search == "beam"
             errors, speed = recognise(decoder, spelling, cuts, batches, forward)
-            print(f"| {speaker} | {name} | {errors.rate:.2%} | {speed:.0f} |", flush=True)
+            rate = f"{100 * errors.rate:.1f} % ({errors.total} of {errors.length})"
+            print(f"| {speaker} | {name} | {rate} | {speed:.0f} |", flush=True)
         for batch in batches:
             losses = [float(row.sum()) for row in objective.compare(batch)]
             pruned, full = pruned + losses[0], full + losses[1]

@@ -333,7 +333,7 @@ def test_rescoring_is_searching_with_the_other_ngram(graph, wavs, tmp_path, scal
 @pytest.fixture(scope="module")
 def theo(root, tmp_path_factory):
     """A trained transducer, and sixty strings of digits by somebody whom it has never heard."""
-    model = root / ".work" / "digits-transducer" / "conformer" / "model.npz"
+    model = root / ".work" / "digits" / "transducer" / "model.npz"
     manifest = root / ".work" / "fsdd" / "dev-strings.jsonl.gz"
     if not (model.is_file() and manifest.is_file()):
         pytest.skip("no trained transducer: make digits-transducer")
