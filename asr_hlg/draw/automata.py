@@ -1,4 +1,4 @@
-"""Automata drawn by graphviz."""
+"""Pictures of automata, drawn by graphviz."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import k2
 import numpy as np
@@ -22,6 +22,14 @@ _EDGE = {"fontname": "Helvetica", "fontsize": "12", "arrowsize": "0.7"}
 _NODE = {"fontname": "Helvetica", "fontsize": "12", "width": "0.4", "margin": "0.02"}
 
 
+class Style(TypedDict, total=False):
+    """Keyword arguments of `fsa` that do not depend on the automaton."""
+
+    probabilities: bool
+    title: str
+    max_arcs: int
+
+
 def fsa(
     automaton: k2.Fsa | Arcs | DecodingGraph,
     path: str | Path,
@@ -32,27 +40,27 @@ def fsa(
     title: str = "",
     max_arcs: int = 500,
 ) -> None:
-    """Draw an automaton: ``input:output/score`` on arcs, double circles for final states.
+    """Draw an automaton: arcs as ``input:output/score``, final states as double circles.
 
     Parameters
     ----------
     automaton : k2.Fsa, Arcs or DecodingGraph
-        State 0 is the start. A score of 0 (probability 1) is left out.
+        State 0 is the start. Scores of 0 (probability 1) are not shown.
     path : str or Path
         ``.svg``, ``.png``, ``.pdf``, or ``.dot`` for graphviz's own text.
     inputs, outputs : sequence of str, optional
-        Names of the labels by id. By default the symbol tables that are attached, else numbers.
+        Names of the labels by id; by default the attached symbol tables, otherwise numbers.
     probabilities : bool
-        Show exp(score) instead of the natural logarithm.
+        Show probabilities instead of natural-log scores.
     title : str
         A line below the picture.
     max_arcs : int
-        A larger automaton is refused: nobody could read its picture.
+        Larger automata are refused, since their pictures are illegible.
 
     Raises
     ------
     AsrHlgError
-        If graphviz is missing.
+        If graphviz is not installed.
     OptionError
         If there are too many arcs, or the suffix is unknown.
     """
@@ -80,6 +88,8 @@ def fsa(
 
 
 class _Arc(NamedTuple):
+    """Arc with its output labels."""
+
     src: int
     dst: int
     label: int
@@ -88,46 +98,53 @@ class _Arc(NamedTuple):
 
 
 class _Final(NamedTuple):
+    """Final state with its output labels and final score."""
+
     state: int
     output: tuple[int, ...]
     score: float
 
 
 class _Names(NamedTuple):
-    """How labels and scores are written."""
+    """Symbol tables and notation of scores."""
 
     inputs: Sequence[str] | None
     outputs: Sequence[str] | None
     probabilities: bool
 
     def arc(self, arc: _Arc) -> str:
+        """Text of an arc."""
         text = _name(self.inputs, arc.label)
         if arc.output is not None:
             text += ":" + self.words(arc.output)
         return text + self.score(arc.score)
 
     def words(self, output: tuple[int, ...]) -> str:
+        """Text of output labels."""
         return " ".join(_name(self.outputs, label) for label in output) or "ε"
 
     def score(self, score: float) -> str:
+        """Text of a score with the slash before it; empty for a score of 0."""
         if abs(score) < 5e-4:
             return ""
         return f"/{math.exp(score):.3g}" if self.probabilities else f"/{score:.2f}"
 
 
 def _name(names: Sequence[str] | None, label: int) -> str:
+    """Symbol of a label."""
     if names is None:
         return str(label)
     return "ε" if names[label] == symbols.EPS else names[label]
 
 
-def _attached(automaton, attribute: str) -> list[str] | None:
+def _attached(automaton: k2.Fsa | Arcs, attribute: str) -> list[str] | None:
+    """Symbol table that is an attribute of the automaton."""
     table = getattr(automaton, attribute, None)
     return None if table is None else symbols.names(table)
 
 
 def _unpack(automaton: k2.Fsa | Arcs) -> tuple[list[_Arc], list[_Final]]:
-    """Arcs and final states of either kind of automaton; ragged outputs become tuples."""
+    """Arcs and final states of an automaton; ragged output labels become tuples."""
     if isinstance(automaton, Arcs):
         columns = (automaton.src, automaton.dst, automaton.ilabel, automaton.score)
         acceptor = np.array_equal(automaton.ilabel, automaton.olabel)
@@ -152,7 +169,8 @@ def _unpack(automaton: k2.Fsa | Arcs) -> tuple[list[_Arc], list[_Final]]:
     return arcs, finals
 
 
-def _digraph(arcs: list[_Arc], finals: list[_Final], names: _Names, title: str):
+def _digraph(arcs: list[_Arc], finals: list[_Final], names: _Names, title: str) -> Any:
+    """Graphviz's description of the picture."""
     graphviz = _graphviz()
     dot = graphviz.Digraph(node_attr=_NODE, edge_attr=_EDGE)
     dot.attr(rankdir="LR", label=title, fontname="Helvetica", ranksep="0.35", nodesep="0.3")
@@ -162,19 +180,20 @@ def _digraph(arcs: list[_Arc], finals: list[_Final], names: _Names, title: str):
         if state in ends:
             output = names.words(ends[state].output)
             text += ("" if output == "ε" else f":{output}") + names.score(ends[state].score)
-            text = text.replace("/", "\n/")  # a narrow label keeps the circle small
+            text = text.replace("/", "\n/")  # two short lines keep the circle small
         shape = "doublecircle" if state in ends else "circle"
         dot.node(str(state), graphviz.escape(text), shape=shape, penwidth="1" if state else "2")
-    # Parallel arcs share one edge with a line each: CTC's loops would bury the picture.
-    together = defaultdict(list)
+    # Parallel arcs, such as CTC's self-loops, are drawn as one edge with a line of text each.
+    parallel = defaultdict(list)
     for arc in arcs:
-        together[arc.src, arc.dst].append(names.arc(arc))
-    for (src, dst), texts in together.items():
+        parallel[arc.src, arc.dst].append(names.arc(arc))
+    for (src, dst), texts in parallel.items():
         dot.edge(str(src), str(dst), label=graphviz.escape("\n".join(texts)))
     return dot
 
 
-def _graphviz():
+def _graphviz() -> Any:
+    """The package graphviz, which is an optional dependency."""
     try:
         import graphviz
     except ImportError:
@@ -185,11 +204,13 @@ def _graphviz():
     return graphviz
 
 
-def _render(dot, format: str) -> bytes:
+def _render(dot: Any, format: str) -> bytes:
+    """Picture in one of the formats of graphviz."""
     try:
-        return dot.pipe(format=format)
+        picture: bytes = dot.pipe(format=format)
     except _graphviz().ExecutableNotFound:
         raise AsrHlgError(
             "drawing automata needs graphviz's program dot",
             remedy="apt install graphviz, or write a .dot file",
         ) from None
+    return picture

@@ -1,4 +1,4 @@
-"""Which files can be drawn into."""
+"""File formats of pictures."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ FORMATS = (".svg", ".png", ".pdf")
 
 
 def checked(path: str | Path, known: tuple[str, ...]) -> Path:
+    """Path of a picture, after a check that its suffix is known."""
     path = Path(path)
     if path.suffix not in known:
         raise OptionError(
-            f"cannot draw into a {path.suffix or 'nameless'} file",
+            f"cannot draw into a file {path.suffix or 'without suffix'}",
             remedy=f"known: {', '.join(known)}",
         )
     return path

@@ -1,14 +1,15 @@
-"""The parts of a decoding graph and their compositions, by name."""
+"""Pictures of the parts of a decoding graph and of their compositions."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import k2
 
-from asr_hlg.draw.automata import fsa
+from asr_hlg.draw.automata import Style, fsa
 from asr_hlg.errors import OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
@@ -16,58 +17,59 @@ from asr_hlg.graph import compile_hlg, compile_lg, topology
 from asr_hlg.graph.meter import Meter
 from asr_hlg.lexicon import Lexicon
 
-KINDS = ("H", "L", "G", "HL", "LG", "HLG", "ctc", "hmm")
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+PARTS = ("H", "L", "G", "HL", "LG", "HLG", "ctc", "hmm")
 
 
 def part(
-    kind: str,
+    name: str,
     path: str | Path,
     lexicon: Lexicon,
     G: k2.Fsa | Arcs | None = None,
     H: k2.Fsa | None = None,
     *,
     disambig: bool = False,
-    probabilities: bool = False,
-    title: str = "",
-    max_arcs: int = 500,
+    **style: Unpack[Style],
 ) -> None:
     """Draw one part of a decoding graph, or a composition of parts.
 
     Parameters
     ----------
-    kind : str
-        ``H``, ``L``, ``G``, ``HL``, ``LG`` or ``HLG``; ``ctc`` and ``hmm`` draw that topology
-        over the lexicon's tokens, whatever ``H`` is.
+    name : str
+        ``H``, ``L``, ``G``, ``HL``, ``LG`` or ``HLG``; ``ctc`` and ``hmm`` are those topologies
+        over the lexicon's tokens, regardless of ``H``.
     path : str or Path
     lexicon : Lexicon
     G : k2.Fsa or Arcs, optional
-        Without it ``HLG`` and ``LG`` let any word follow any.
+        Without it any word may follow any in ``HLG`` and ``LG``.
     H : k2.Fsa, optional
         The topology; CTC by default.
     disambig : bool
         Draw ``L`` with its disambiguation symbols.
-    probabilities, title, max_arcs
-        As for `fsa`.
+    **style
+        Arguments ``probabilities``, ``title`` and ``max_arcs`` of `fsa`.
     """
-    if kind not in KINDS:
-        raise OptionError(f"cannot draw {kind!r}", remedy=f"known: {', '.join(KINDS)}")
-    if kind == "G" and G is None:
+    if name not in PARTS:
+        raise OptionError(f"cannot draw {name!r}", remedy=f"known: {', '.join(PARTS)}")
+    if name == "G" and G is None:
         raise OptionError("there is no G to draw: any word may follow any")
-    if H is None or kind == "ctc":
+    if H is None or name == "ctc":
         H = topology.ctc(lexicon.num_tokens)
-    if kind == "hmm":
+    if name == "hmm":
         H = topology.hmm(lexicon.num_tokens - 1)
     tokens, words = symbols.names(lexicon.tokens), symbols.names(lexicon.words)
-    draw = partial(fsa, path=path, probabilities=probabilities, title=title, max_arcs=max_arcs)
-    if kind in ("H", "ctc", "hmm"):
+    draw = partial(fsa, path=path, **style)
+    if name in ("H", "ctc", "hmm"):
         draw(H, inputs=topology.column_names(H, tokens), outputs=_without_blank(tokens))
-    elif kind == "L":
+    elif name == "L":
         draw(lexicon.to_fsa(disambig), inputs=_without_blank(tokens), outputs=words)
-    elif kind == "G":
-        # Back-off arcs read #0 and write nothing; G is drawn as the acceptor that it is.
+    elif name == "G":
+        # Back-off arcs have #0 as input and ε as output; G is drawn as the acceptor of its inputs.
         acceptor = replace(G, olabel=G.ilabel) if isinstance(G, Arcs) else G
         draw(acceptor, inputs=words, outputs=words)
-    elif kind == "LG":
+    elif name == "LG":
         grammar = G if G is None or isinstance(G, Arcs) else Arcs.from_k2(G)
         draw(
             compile_lg(lexicon, grammar, Meter()).to_k2(),
@@ -75,9 +77,9 @@ def part(
             outputs=words,
         )
     else:
-        draw(compile_hlg(H, lexicon, G if kind == "HLG" else None))
+        draw(compile_hlg(H, lexicon, G if name == "HLG" else None))
 
 
 def _without_blank(tokens: list[str]) -> list[str]:
-    """Token names where id 0 means nothing: on the output of H and the input of L."""
+    """Token names with ε for id 0, as on the output of H and the input of L."""
     return [symbols.EPS, *tokens[1:]]

@@ -1,41 +1,66 @@
-"""What search found: the best sentences as a graph, the best path over the posteriors."""
+"""Pictures of lattices: n-best word sequences as a graph, the best path over the posteriors."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import kaldifst
 import numpy as np
+import numpy.typing as npt
 
+from asr_hlg import acoustic
+from asr_hlg.audio import recordings
 from asr_hlg.draw.automata import fsa
 from asr_hlg.draw.trellis import trellis
 from asr_hlg.errors import OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
+from asr_hlg.graph import DecodingGraph, store
+from asr_hlg.lattice import Lattice
+from asr_hlg.search import decode
 
-if TYPE_CHECKING:
-    from asr_hlg.lattice import Lattice
+DECODED = ("lattice", "alignment")
 
 
-def lattice(
-    found: Lattice, path: str | Path, utterance: int = 0, *, n: int = 10, title: str = ""
-) -> None:
-    """Draw the n best word sequences of a lattice as one graph.
-
-    The number on an arc is the share of those sequences' probability that passes through it.
+def decoded(name: str, path: str | Path, graph_folder: Path, audio: str) -> None:
+    """Decode a recording, and draw its lattice or alignment.
 
     Parameters
     ----------
-    found : Lattice
+    name : str
+        A member of `DECODED`.
+    path : str or Path
+    graph_folder : Path
+        Folder of a compiled graph.
+    audio : str
+        A sound file.
+    """
+    graph = DecodingGraph.load(graph_folder)
+    model = acoustic.load(store.acoustic_model(graph_folder, graph.meta))
+    (recording,) = recordings([audio])
+    samples = recording.load(model.sample_rate)
+    result = decode(graph, model.posteriors([samples], model.sample_rate))
+    {"lattice": lattice, "alignment": alignment}[name](result, path)
+
+
+def lattice(
+    lattice: Lattice, path: str | Path, utterance: int = 0, *, n: int = 10, title: str = ""
+) -> None:
+    """Draw the n best word sequences of a lattice as one graph.
+
+    The number on an arc is the share of the probability of these sequences that passes through it.
+
+    Parameters
+    ----------
+    lattice : Lattice
     path : str or Path
     utterance : int
-        Which of the batch.
+        Index in the batch.
     n : int
-        How many sequences; their scores are sums over alignments.
+        Number of sequences; their scores are log-sums over alignments.
     title : str
     """
-    paths = found.nbest(n, forward=True)[utterance]
+    paths = lattice.nbest(n, forward=True)[utterance]
     scores = np.array([each.score for each in paths])
     if not np.isfinite(scores).any():
         raise OptionError(f"the lattice of utterance {utterance} is empty")
@@ -43,48 +68,48 @@ def lattice(
     names = [symbols.EPS, *sorted({word for each in paths for word in each.words})]
     ids = {name: index for index, name in enumerate(names)}
     sequences = [[ids[word] for word in each.words] for each in paths]
-    fsa(_shared(sequences, shares), path, inputs=names, probabilities=True, title=title)
+    fsa(_acceptor(sequences, shares), path, inputs=names, probabilities=True, title=title)
 
 
-def alignment(found: Lattice, path: str | Path, utterance: int = 0, *, title: str = "") -> None:
+def alignment(lattice: Lattice, path: str | Path, utterance: int = 0, *, title: str = "") -> None:
     """Draw the posteriors of a decoded utterance with its best path and words on top.
 
     Parameters
     ----------
-    found : Lattice
-        What ``search.decode`` gave; the image shows the scores that it searched, normalised.
+    lattice : Lattice
+        Result of ``search.decode``; the image shows the scores that it searched, normalised.
     path : str or Path
     utterance : int
-        Which of the batch.
+        Index in the batch.
     title : str
         By default the recognised text.
     """
-    best = found.best_path()[utterance]
+    best = lattice.best_path()[utterance]
     if not best.tokens:
         raise OptionError(f"the lattice of utterance {utterance} is empty")
-    length = int(found.scores.lengths[utterance])
-    scores = found.scores.log_probs[utterance, :length].cpu()
-    shift = found.frame_shift
+    length = int(lattice.scores.lengths[utterance])
+    scores = lattice.scores.log_probs[utterance, :length].cpu()
+    shift = lattice.frame_shift
     trellis(
         scores.log_softmax(dim=1),
         path,
-        tokens=found.scores.tokens,
-        alignment=_frame_labels(found, utterance),
-        words=[(w.text, w.start / shift, w.end / shift) for w in found.words()[utterance]],
+        tokens=lattice.scores.tokens,
+        alignment=_frame_labels(lattice, utterance),
+        words=[(w.text, w.start / shift, w.end / shift) for w in lattice.words()[utterance]],
         frame_shift=shift,
         title=title or best.text,
     )
 
 
-def _frame_labels(found: Lattice, utterance: int) -> list[int]:
-    """The posterior column of every frame on the best path."""
-    arcs = found.utterances[utterance]
+def _frame_labels(lattice: Lattice, utterance: int) -> list[int]:
+    """Posterior column of every frame on the best path."""
+    arcs = lattice.utterances[utterance]
     labels = [] if arcs is None else arcs.label[arcs.best_path()].tolist()
     return [label for label in labels if label >= 0]
 
 
-def _shared(sequences: list[list[int]], shares: np.ndarray) -> Arcs:
-    """The smallest acceptor of some sequences, with the share of them on every arc."""
+def _acceptor(sequences: list[list[int]], shares: npt.NDArray[np.float64]) -> Arcs:
+    """Minimal acceptor of sequences, with the share of the sequences on every arc as score."""
     lengths = [len(sequence) for sequence in sequences]
     num_states = 1 + sum(lengths)
     inner = np.split(np.arange(1, num_states), np.cumsum(lengths)[:-1])

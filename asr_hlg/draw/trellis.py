@@ -1,12 +1,14 @@
-"""Frames against tokens, drawn by matplotlib."""
+"""Pictures of posteriors over frames and tokens, drawn by matplotlib."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from asr_hlg.draw.formats import FORMATS, checked
@@ -14,7 +16,7 @@ from asr_hlg.errors import AsrHlgError, OptionError
 
 
 def trellis(
-    log_probs: torch.Tensor | np.ndarray,
+    log_probs: torch.Tensor | npt.NDArray[np.floating[Any]],
     path: str | Path,
     *,
     tokens: Sequence[str],
@@ -24,12 +26,12 @@ def trellis(
     title: str = "",
     colour: str = "p(token | frame)",
 ) -> None:
-    """Draw frames against tokens: probabilities as an image, a path and its words on top.
+    """Draw probabilities of tokens over frames as an image, with a path and its words on top.
 
     Parameters
     ----------
     log_probs : torch.Tensor or np.ndarray
-        Natural log, shape ``(num_frames, num_tokens)``.
+        Natural-log probabilities, shape ``(num_frames, num_tokens)``.
     path : str or Path
         ``.svg``, ``.png`` or ``.pdf``.
     tokens : sequence of str
@@ -37,11 +39,11 @@ def trellis(
     alignment : sequence of int, optional
         The column of every frame: the Viterbi path.
     words : sequence of (str, float, float)
-        Words with the frames [start, end) in which they are said.
+        Words with their frames [start, end).
     frame_shift : float, optional
-        Seconds a frame; with it the time axis is in seconds.
+        Seconds per frame; if given, the time axis is in seconds.
     title, colour : str
-        The line above the picture; what the shades mean.
+        Line above the picture; label of the colour bar.
     """
     path = checked(path, FORMATS)
     image = np.exp(np.asarray(log_probs, dtype=np.float64)).T
@@ -67,8 +69,8 @@ def trellis(
 
 
 @contextmanager
-def _figure(path: Path, size: tuple[float, float]):
-    """An axes to draw on, saved when done; the same picture gives the same bytes."""
+def _figure(path: Path, size: tuple[float, float]) -> Iterator[Any]:
+    """Axes to draw on, saved at the end; the same picture gives the same bytes."""
     try:
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -78,7 +80,7 @@ def _figure(path: Path, size: tuple[float, float]):
             "drawing trellises needs the package matplotlib",
             remedy="pip install 'asr-hlg[draw]'",
         ) from None
-    # The object interface leaves the caller's pyplot and its backend alone.
+    # The object interface does not change the caller's pyplot and its backend.
     with matplotlib.rc_context({"svg.hashsalt": "asr_hlg", "font.size": 11}):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
@@ -87,7 +89,8 @@ def _figure(path: Path, size: tuple[float, float]):
         figure.savefig(path, dpi=120, metadata=dateless)
 
 
-def _time_axis(axes, num_frames: int, frame_shift: float | None) -> None:
+def _time_axis(axes: Any, num_frames: int, frame_shift: float | None) -> None:
+    """Label the horizontal axis with frames or seconds."""
     if frame_shift is None:
         axes.set_xlabel("frame")
         if num_frames <= 30:

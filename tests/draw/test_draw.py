@@ -103,7 +103,7 @@ def test_labels_are_text_whatever_they_look_like(tmp_path):
 @pytest.mark.usefixtures("dot")
 def test_every_part_can_be_drawn(tmp_path):
     G = grammar.compile("cat and hat", LEXICON.words)
-    for kind in draw.KINDS:
+    for kind in draw.PARTS:
         draw.part(kind, tmp_path / f"{kind}.svg", LEXICON, G, title=f"the {kind}")
         seen = texts(tmp_path / f"{kind}.svg")
         assert f"the {kind}" in seen
