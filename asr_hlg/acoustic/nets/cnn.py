@@ -53,7 +53,7 @@ class TimeFrequencyConvolution(nn.Module):
     ----------
     channels, channels_out : int
         Channels of input and output.
-    kernel_frames, kernel_bands : int
+    kernel : tuple of int
         Frames and bands that it combines, both odd.
     stride : int
         Frames from one output frame to the next.
@@ -62,22 +62,15 @@ class TimeFrequencyConvolution(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        channels_out: int,
-        kernel_frames: int,
-        kernel_bands: int,
-        stride: int,
-        causal: bool,
+        self, channels: int, channels_out: int, kernel: tuple[int, int], stride: int, causal: bool
     ):
         super().__init__()
+        frames, bands = kernel
         self.stride = stride
-        self.right_context = 0 if causal else kernel_frames // 2
-        self.left_context = kernel_frames - 1 - self.right_context
-        self.bands = kernel_bands // 2
-        self.convolution = nn.Conv2d(
-            channels, channels_out, (kernel_frames, kernel_bands), (stride, 2)
-        )
+        self.right_context = 0 if causal else frames // 2
+        self.left_context = frames - 1 - self.right_context
+        self.bands = bands // 2
+        self.convolution = nn.Conv2d(channels, channels_out, kernel, (stride, 2))
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, channels, frames, bands)`` and frames ``(B,)``, before and after."""
@@ -94,10 +87,9 @@ class FrontEnd(nn.Module):
         super().__init__()
         channels, frames, bands = config.channels, config.kernel_frames, config.kernel_bands
         half = bands // 2 // 2 * 2 + 1
-        self.first = TimeFrequencyConvolution(
-            1, channels, frames, bands, config.subsampling, causal
-        )
-        self.second = TimeFrequencyConvolution(channels, channels, frames, half, 1, causal)
+        stride = config.subsampling
+        self.first = TimeFrequencyConvolution(1, channels, (frames, bands), stride, causal)
+        self.second = TimeFrequencyConvolution(channels, channels, (frames, half), 1, causal)
         self.width = channels * -(-config.fbank.num_filters // 4)
         self.norm = nn.LayerNorm(self.width)
         self.dropout = nn.Dropout(config.dropout)
