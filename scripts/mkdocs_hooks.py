@@ -69,8 +69,10 @@ def from_top(name: str) -> str:
 def command_reference() -> str:
     """Return what ``--help`` prints for ``asr-hlg`` and each of its commands, as one page."""
     overview = _help()
-    commands = re.findall(r"^    (\w+)", overview, re.MULTILINE)
-    blocks = [f"## asr-hlg {name}\n\n```text\n{_help(name)}```\n" for name in commands]
+    commands = [[name] for name in re.findall(r"^    (\w+)", overview, re.MULTILINE)]
+    actions = re.findall(r"^    (\w+)", _help("lm"), re.MULTILINE)
+    commands += [["lm", name] for name in actions]
+    blocks = [f"## asr-hlg {' '.join(c)}\n\n```text\n{_help(*c)}```\n" for c in commands]
     return "\n".join(["# Commands\n", f"```text\n{overview}```\n", *blocks])
 
 

@@ -504,6 +504,12 @@ READERS = {
             _file("g.arpa", lambda path: lm.read_arpa(path, _symbols())),
             _with_words("\\data\\", "\\1-grams:", "\\end\\", "ngram 4=1", "-0.5", "cat"),
         ),
+        Reader(
+            "sentences",
+            _texts("the cat sat\n\nthe hat and a cat\n"),
+            _file("text", lambda path: list(lm.read_sentences(path))),
+            _with_words("<s>", "</s>", "cat"),
+        ),
         Reader("sphinx-dict", _texts(_DICT), _file("words.dict", lm.read_dict)),
         Reader("sphinx-trie", _sphinx_trie, _read_trie),
         Reader(

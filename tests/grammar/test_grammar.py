@@ -1,4 +1,4 @@
-"""Grammars against enumeration: what can be said, how probable it is, and which slips are named.
+"""Grammars against enumeration: their sentences, the probabilities of these, and errors.
 
 The reference interprets random expressions by the documented probabilities, as distributions over
 sentences of at most ``LONGEST`` words, without any automaton.
@@ -148,7 +148,7 @@ def test_random_expressions(node):
 
 @given(st.lists(expressions(), min_size=1, max_size=4), st.randoms())
 @settings(max_examples=100, deadline=None)
-def test_rules_mean_their_text(nodes, source):
+def test_references_to_rules(nodes, source):
     # each rule may use the ones before it
     rules, jsgf = [], ["#JSGF V1.0;", "grammar g;"]
     for i, node in enumerate(nodes):
@@ -166,12 +166,12 @@ def test_rules_mean_their_text(nodes, source):
     assert_same(probabilities(again), expected, relative=1e-2)
 
 
-def said(text: str) -> dict[tuple[str, ...], float]:
+def sentences_of(text: str) -> dict[tuple[str, ...], float]:
     return probabilities(grammar.to_arcs(text, WORDS))
 
 
 def test_commands_by_hand():
-    found = said("call (alice | bob) [now]")
+    found = sentences_of("call (alice | bob) [now]")
     expected = {
         ("call", "alice"): 1 / 4,
         ("call", "alice", "now"): 1 / 4,
@@ -210,7 +210,9 @@ def test_commands_by_hand():
     ],
 )
 def test_notation(text, expected):
-    assert_same(said(text), {tuple(sentence.split()): p for sentence, p in expected.items()})
+    assert_same(
+        sentences_of(text), {tuple(sentence.split()): p for sentence, p in expected.items()}
+    )
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ def test_notation(text, expected):
         ("#JSGF V1.0;\ngrammar g;\nx = a;", 3, 1, "expected a rule <name>"),
     ],
 )
-def test_slips_are_named(text, line, column, message):
+def test_errors_have_line_and_column(text, line, column, message):
     with pytest.raises(GrammarError) as caught:
         grammar.compile(text, WORDS, path="some.txt")
     assert message in caught.value.message
@@ -262,7 +264,7 @@ def test_slips_are_named(text, line, column, message):
 
 
 @pytest.mark.parametrize("text", ["<VOID>", "<NULL>", "[<NULL>]*", "a <VOID>", "(<NULL>)+"])
-def test_nothing_to_say(text):
+def test_grammars_without_words(text):
     with pytest.raises(GrammarError, match="no words"):
         grammar.compile(text, WORDS)
 

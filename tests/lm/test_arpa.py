@@ -1,4 +1,4 @@
-"""ARPA files: what is written is read again, by us and by kaldingram; slips are named."""
+"""ARPA files: round trips through the reader here and through kaldingram; errors with lines."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_reads_numbers_as_natural_logs(tmp_path):
     assert ngrams[("b",)][1] == 0.0
 
 
-def test_forgives_blanks_and_text_around_the_model(tmp_path):
+def test_skips_white_space_and_text_around_the_model(tmp_path):
     loose = "made by hand\n" + GOOD.replace("\t", "  ").replace("\n", "\r\n") + "the end"
     assert listed(read(tmp_path, loose)) == listed(read(tmp_path, GOOD))
 
@@ -122,7 +122,7 @@ def changed(line: int, text: str) -> str:
         ("", 0, "not an ARPA file"),
     ],
 )
-def test_slips_are_named(tmp_path, text, line, message):
+def test_errors_have_file_and_line(tmp_path, text, line, message):
     with pytest.raises(LanguageModelError) as caught:
         read(tmp_path, text)
     assert message in str(caught.value)

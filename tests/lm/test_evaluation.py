@@ -46,7 +46,7 @@ def test_unknown_words_are_left_out_and_cut_the_history():
     ids = [model.word_ids[word] for word in (lm.BOS, "the", "sat", lm.EOS)]
     bos, the, sat, eos = ids
     steps = [[bos, the], [sat], [sat, eos]]
-    # `sat` stands after an unknown word: its unigram, unweighted; </s> sees `sat` alone
+    # after an unknown word: the unigram of `sat` without back-off; the history of </s> is `sat`
     expected = sum(model.log_prob(_array(step))[0] for step in steps)
     assert found.log_prob == pytest.approx(expected)
     assert (found.num_unknown, found.num_predicted) == (1, 3)

@@ -41,7 +41,9 @@ def test_probabilities_equal_pocketsphinx(trigram):
     for ids in (*listed, unlisted):
         scores = trigram.log_prob(ids) / np.log(10)
         for gram, found in zip(ids, scores, strict=True):
-            names = [trigram.words[i] for i in reversed(gram)]  # theirs wants the last word first
+            names = [
+                trigram.words[i] for i in reversed(gram)
+            ]  # pocketsphinx takes the last word first
             log10 = logmath.log_to_log10(theirs.prob(names))
             assert found == pytest.approx(log10, abs=2e-3), names
 
