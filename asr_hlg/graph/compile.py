@@ -232,7 +232,7 @@ def pull_words(lg: Arcs) -> Arcs:
     """Move words from ε-arcs to the arcs before them.
 
     The ε-arcs that write words stem from disambiguation symbols, which tell homophones apart
-    behind their last token. k2's ε-removal ignores output labels: of several ε-paths between two
+    after their last token. k2's ε-removal ignores output labels: of several ε-paths between two
     states it keeps the best, and so would lose the rarer homophone where G backs off after both.
     A word stays where it is if the arc before it writes another one.
     """

@@ -32,12 +32,12 @@ class Explanation:
     ----------
     words : tuple of str
     steps : tuple of Step
-        The arcs, first to last; empty if the sentence does not go through.
+        The arcs, first to last; empty if the sentence is not accepted.
     score : float
-        Log score of the whole way with its final score, ``-inf`` if there is none.
+        Log score of the path with its final score, ``-inf`` if there is none.
     stopped_at : int or None
-        The position of the word at which no way leads on (the number of words if only the end
-        is missing), None if the sentence goes through.
+        Position of the word with which no path goes on (the number of words if only the final
+        state is missing), None if the sentence is accepted.
     reason : str
         Why it stopped, in words; empty otherwise.
     """

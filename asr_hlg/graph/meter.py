@@ -1,4 +1,4 @@
-"""What every stage of a compilation costs, and the limit that stops it in time."""
+"""Time and memory of every stage of a compilation, and a limit on memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asr_hlg.errors import GraphError
 
 @dataclass(frozen=True)
 class Stage:
-    """One finished step: its result's size and what it cost.
+    """Size, time and memory of a finished stage.
 
     ``seconds`` is wall time; ``memory_mb`` is the process's peak resident size during the
     stage, in megabytes (10^6 bytes).
@@ -34,7 +34,7 @@ class Stage:
 
 
 class Meter:
-    """Times the stages of one compilation and keeps them under a memory limit.
+    """Measures the stages of one compilation and limits their memory.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Meter:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[_Size]:
-        """Measure a block of code that sets the size of its result."""
+        """Measure a block of code, which sets the size of its result."""
         size = _Size()
         _reset_peak()
         begin = time.monotonic()
@@ -76,22 +76,23 @@ class Meter:
 
 
 class _Size:
-    """The size of a stage's result, set by the stage itself."""
+    """Size of a stage's result, set in the block."""
 
     states = 0
     arcs = 0
 
     def set(self, states: int, arcs: int) -> None:
+        """Set the number of states and arcs."""
         self.states, self.arcs = int(states), int(arcs)
 
 
 @contextmanager
 def _data_limit(gigabytes: float | None) -> Iterator[None]:
-    """Make allocations beyond the limit fail, which C++ turns into ``MemoryError``.
+    """Make allocations beyond a limit fail, so that C++ raises ``MemoryError``.
 
-    RLIMIT_DATA counts private writable pages, touched or not (torch reserves a good deal), so
-    what may still be added to the resident memory is allowed on top of what is mapped now. What
-    earlier work has freed and C's allocator has kept comes on top of that.
+    RLIMIT_DATA counts private writable pages, touched or not, and torch reserves many. So the
+    limit is what is mapped now plus what may be added to the resident memory. Memory that earlier
+    work has freed and that C's allocator has kept can be used in addition.
     """
     if gigabytes is None:
         yield
@@ -111,7 +112,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _status_kb(field: str) -> int:
-    """A size in kB from /proc/self/status, 0 where there is no such file."""
+    """Field of /proc/self/status in kB, 0 if there is no such file."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(field + ":"):
@@ -127,6 +128,6 @@ def _peak_mb() -> float:
 
 
 def _reset_peak() -> None:
-    """Start a new high-water mark (Linux: proc(5), clear_refs 5), where the system lets us."""
+    """Reset the peak resident size (Linux: proc(5), clear_refs 5), if the system allows it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

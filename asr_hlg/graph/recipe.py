@@ -1,4 +1,4 @@
-"""Recipes: one TOML file that says what a graph is made of.
+"""Recipes, TOML files that name what a decoding graph is compiled from.
 
     description = "commands for a light switch"
     acoustic_model = "hama"            # or a file; `asr-hlg transcribe` loads it
@@ -15,10 +15,10 @@
     file = "../lang/light/3gram.arpa"
     prune = 1e-7
 
-    [search]                           # what `asr-hlg transcribe` uses unless told otherwise:
-    acoustic_scale = 0.8               # SearchOptions, or a transducer's GraphOptions
+    [search]                           # defaults of `asr-hlg transcribe`: SearchOptions, or
+    acoustic_scale = 0.8               # a transducer's GraphOptions
 
-    [rescore]                          # how `--rescore-lm` weighs a larger model's scores
+    [rescore]                          # weights of a larger model's scores (`--rescore-lm`)
     lm = 0.9
 
 Paths are relative to the recipe. ``pocketsphinx:dict`` and ``pocketsphinx:lm`` name the English
@@ -34,12 +34,13 @@ from pathlib import Path
 from typing import Any
 
 from asr_hlg.errors import GraphError
+from asr_hlg.lm import sphinx
 from asr_hlg.settings import check_keys, read_toml, section
 
 
 @dataclass(frozen=True)
 class TopologySection:
-    """H: ``num_states``, ``self_loop`` and ``skip`` shape an HMM, ``self_loop`` a chain."""
+    """Section ``[topology]``: kind of H; numbers for ``hmm``, of which ``chain`` has one."""
 
     kind: str = "ctc"
     num_states: int = 3
@@ -49,7 +50,7 @@ class TopologySection:
 
 @dataclass(frozen=True)
 class LexiconSection:
-    """L: files in Kaldi's format; later ones add pronunciations to the earlier."""
+    """Section ``[lexicon]``: files in Kaldi's format, whose pronunciations are united."""
 
     files: list[str] = field(default_factory=list)
     silence: str | None = None
@@ -59,7 +60,7 @@ class LexiconSection:
 
 @dataclass(frozen=True)
 class LmSection:
-    """G as an n-gram: an ARPA file, entropy-pruned with the threshold ``prune`` (0: not)."""
+    """Section ``[lm]``: an ARPA file, and the threshold of entropy pruning (0: no pruning)."""
 
     file: str
     prune: float = 0.0
@@ -67,14 +68,14 @@ class LmSection:
 
 @dataclass(frozen=True)
 class GrammarSection:
-    """G as a grammar: a file in the compact notation or JSGF."""
+    """Section ``[grammar]``: a file in the compact notation or JSGF."""
 
     file: str
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a graph is made of; see the module's example."""
+    """Content of a recipe; see the module's example."""
 
     path: Path
     lexicon: LexiconSection
@@ -89,7 +90,7 @@ class Recipe:
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:
-        """Read a recipe, or say which key is wrong and which one was probably meant."""
+        """Read a recipe; the error for an unknown key suggests the nearest one."""
         path = Path(path)
         content = read_toml(path, "recipe", GraphError)
         known = [f.name for f in fields(cls) if f.name != "path"]
@@ -100,9 +101,9 @@ class Recipe:
             "lm": LmSection,
             "grammar": GrammarSection,
         }
-        for name, kind in sections.items():
+        for name, section_class in sections.items():
             if name in content:
-                content[name] = section(kind, content[name], name, path, GraphError)
+                content[name] = section(section_class, content[name], name, path, GraphError)
         if "lexicon" not in content or not content["lexicon"].files:
             raise GraphError("[lexicon] files is missing", path=path, remedy="name a lexicon.txt")
         if "lm" in content and "grammar" in content:
@@ -111,10 +112,8 @@ class Recipe:
         return cls(path=path, **content)
 
     def resolve(self, name: str) -> Path:
-        """The file behind a name in the recipe."""
+        """Path of a file that the recipe names."""
         if name.startswith("pocketsphinx:"):
-            from asr_hlg.lm import sphinx
-
             files = {"dict": "cmudict-en-us.dict", "lm": "en-us.lm.bin"}
             try:
                 return sphinx.resource(files[name.split(":", 1)[1]])

@@ -1,4 +1,4 @@
-"""H: how many frames a token may take, as a transducer from frame labels to tokens.
+"""Topologies H: transducers from frame labels (posterior columns) to tokens.
 
 Every topology here reads one label per frame (``labels``; there are no input epsilons, so that an
 acoustic score meets every arc) and writes a token (``aux_labels``, 0 = nothing) on the frame in
@@ -33,16 +33,16 @@ Floats = npt.NDArray[np.float64]
 
 
 def ctc(num_tokens: int, modified: bool = False) -> k2.Fsa:
-    """CTC: blanks anywhere, a token repeated over frames is one token.
+    """CTC topology: optional blanks, repeated labels read as one token.
 
     Parameters
     ----------
     num_tokens : int
         Posterior columns, ids 0 to ``num_tokens - 1``; 0 is the blank.
     modified : bool
-        Drop the blank that must part two equal tokens, which makes the graph linear rather than
-        quadratic in ``num_tokens``: worth it for BPE units, whose doubles are rare. ``t t`` then
-        reads as one token or as two, and each way counts as a path of its own.
+        Do not require a blank between two equal tokens, which makes the number of arcs linear
+        instead of quadratic in ``num_tokens``; useful for BPE units, which are rarely doubled.
+        ``t t`` is then read as one token or as two, and each reading is a path.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def ctc(num_tokens: int, modified: bool = False) -> k2.Fsa:
 
 
 def transducer(num_tokens: int) -> k2.Fsa:
-    """A transducer's frames: each says one token, or nothing; a token said twice is two tokens.
+    """Transducer topology: every frame emits one token or none; repeated labels are not merged.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def transducer(num_tokens: int) -> k2.Fsa:
 
 
 def is_ctc(H: k2.Fsa) -> bool:
-    """Whether a topology is ``ctc(n)`` for some n, or the same built elsewhere."""
+    """Whether a topology has the same arcs as ``ctc(n)`` for some n."""
     num_tokens = int(H.shape[0]) - 1
     if num_tokens < 2 or H.num_arcs != num_tokens**2 + num_tokens:
         return False
@@ -110,7 +110,7 @@ def hmm(
     skip: float = 0.0,
     transitions: npt.NDArray[np.float64] | None = None,
 ) -> k2.Fsa:
-    """A left-to-right hidden Markov model for every phone, in a loop.
+    """HMM topology: a left-to-right hidden Markov model for every phone, in a loop.
 
     State s of phone p reads pdf ``1 + (p - 1) * num_states + s``, with phones counted from 1 and
     states from 0. An arc carries log P(s'|s) and reads the pdf of s'.
@@ -128,7 +128,7 @@ def hmm(
     Returns
     -------
     k2.Fsa
-        State 0 stands before the first frame and is final, so that no frames mean no phones.
+        State 0 precedes the first frame and is final, so that no frames are read as no phones.
     """
     if num_phones < 1 or num_states < 1:
         raise OptionError(
@@ -162,10 +162,10 @@ def hmm(
 
 
 def chain(num_phones: int, self_loop: float = 0.5) -> k2.Fsa:
-    """The two-pdf topology of lattice-free MMI: one frame is enough for a phone.
+    """Chain topology of lattice-free MMI: two pdfs a phone, of at least one frame.
 
     The first frame of phone p reads pdf ``2p - 1`` and every later frame pdf ``2p`` (phones from
-    1), so that the network itself can say where a phone begins; Povey et al. 2016, "Purely
+    1), so that the network marks where a phone begins; Povey et al. 2016, "Purely
     sequence-trained neural networks for ASR based on lattice-free MMI". State p is
     "in phone p".
     """
@@ -185,7 +185,7 @@ def chain(num_phones: int, self_loop: float = 0.5) -> k2.Fsa:
 
 
 def left_to_right(num_states: int, self_loop: float = 0.5, skip: float = 0.0) -> Floats:
-    """Transition probabilities P(s'|s) of one left-to-right phone.
+    """Transition probabilities P(s'|s) of one left-to-right HMM.
 
     Returns
     -------
@@ -236,14 +236,14 @@ def make_topology(section: TopologySection, num_tokens: int) -> k2.Fsa:
 
 
 def column_names(H: k2.Fsa, tokens: Sequence[str]) -> tuple[str, ...]:
-    """Names of the posterior columns that a topology reads.
+    """Name the posterior columns that a topology reads.
 
     Parameters
     ----------
     H : k2.Fsa
         A topology of this module.
     tokens : sequence of str
-        The names of what it writes, id 0 first.
+        Names of its output labels, id 0 first.
 
     Returns
     -------
@@ -274,7 +274,7 @@ def _to_every_phone(
 
 
 def _transducer(columns: Sequence[npt.NDArray[Any]], final: Floats, num_tokens: int) -> k2.Fsa:
-    """A k2.Fsa from (src, dst, ilabel, olabel, score), sorted so that it is ready to compose."""
+    """Make a k2.Fsa of the columns src, dst, ilabel, olabel and score, its arcs sorted."""
     src, dst, ilabel, olabel = (np.asarray(column, dtype=np.int32) for column in columns[:4])
     score = np.asarray(columns[4], dtype=np.float32)
     arcs = Arcs(src, dst, ilabel, olabel, score, np.asarray(final, dtype=np.float32))

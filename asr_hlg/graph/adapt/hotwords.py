@@ -1,18 +1,17 @@
-"""Hotwords: words and phrases to listen for, such as names, product names and terms.
+"""Hotwords, boosted words and phrases such as names, product names and terms.
 
     graph, guesses = apply(DecodingGraph.load("graphs/en"), read("names.txt"))
-    print(guesses.report())            # how words are pronounced that no lexicon has
+    print(guesses.report())            # pronunciations that were guessed
 
-A list of hotwords is a UTF-8 text with a phrase a line. A tab and a number after the phrase are
-its boost, what each of its words adds to a path's score as a natural log:
+A list of hotwords is a UTF-8 text with a phrase a line. A tab and a number after the phrase give
+its boost, which each of its words adds to a path's score (a natural log):
 
     xanthippe
     bank of scotland
     kubernetes<TAB>6
 
-Blank lines are skipped. Words are separated by blanks; they are looked up as they are written,
-then in lower case, in capitals and with one capital. A word that the graph lacks is added to it,
-and appears in transcripts as it is written.
+Blank lines are skipped. Words are separated by blanks; they are looked up as written, then in
+lower case, in upper case and capitalised. A word that the graph lacks is added to it as written.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ DEFAULT_BOOST = 4.0
 
 @dataclass(frozen=True)
 class Hotword:
-    """One line of a list: a phrase and what every word of it adds to a path's score.
+    """Phrase of a list of hotwords, and the boost of each of its words.
 
-    ``path`` and ``line`` say where it stands, for error messages.
+    ``path`` and ``line`` are its place in the list, for error messages.
     """
 
     words: tuple[str, ...]
@@ -60,7 +59,7 @@ def read(path: str | Path) -> list[Hotword]:
         content = Path(path).read_bytes()
     except OSError as error:
         raise HotwordError(f"cannot be read: {error.strerror}", path=path) from None
-    found: dict[tuple[str, ...], Hotword] = {}
+    hotwords: dict[tuple[str, ...], Hotword] = {}
     for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         try:
             hotword = _parse(raw, str(path), number)
@@ -68,17 +67,17 @@ def read(path: str | Path) -> list[Hotword]:
             raise HotwordError(str(error), path=path, line=number) from None
         if hotword is None:
             continue
-        if hotword.words in found:
-            first = found[hotword.words].line
+        if hotword.words in hotwords:
+            first = hotwords[hotword.words].line
             raise HotwordError(
                 f"{' '.join(hotword.words)!r} is there twice, first on line {first}",
                 path=path,
                 line=number,
             )
-        found[hotword.words] = hotword
-    if not found:
+        hotwords[hotword.words] = hotword
+    if not hotwords:
         raise HotwordError("has no hotwords", path=path, remedy="write one phrase a line")
-    return list(found.values())
+    return list(hotwords.values())
 
 
 def _parse(raw: bytes, path: str, number: int) -> Hotword | None:
@@ -108,22 +107,22 @@ def _parse(raw: bytes, path: str, number: int) -> Hotword | None:
 def apply(
     graph: DecodingGraph, hotwords: Iterable[Hotword], model: GraphemeToPhoneme | None = None
 ) -> tuple[DecodingGraph, Guesses]:
-    """A graph that listens for hotwords.
+    """Add hotwords to a graph and boost them.
 
     Parameters
     ----------
     graph : DecodingGraph
         It is not changed.
     hotwords : iterable of Hotword
-        Words that the graph lacks are pronounced as the dictionary of its recipe does, else as
-        ``model`` guesses, and may stand wherever its language model backs off to unigrams.
+        Words that the graph lacks get the pronunciations of its recipe's dictionary, else those
+        that ``model`` guesses, and may occur wherever its language model backs off to unigrams.
     model : GraphemeToPhoneme, optional
         :class:`asr_hlg.lexicon.g2p.HamaG2P` by default.
 
     Returns
     -------
     graph : DecodingGraph
-        Paths with hotwords score more by their boosts, which are part of ``graph_score``: see
+        The boosts of hotwords are part of ``graph_score``; see
         :func:`asr_hlg.graph.adapt.phrases.boost`.
     guesses : Guesses
         The words whose pronunciation was guessed.
@@ -131,11 +130,11 @@ def apply(
     Raises
     ------
     HotwordError
-        If a word that the graph lacks cannot be pronounced, or if the graph has no place for new
-        words, since a grammar decides what may be said.
+        If a word that the graph lacks cannot be pronounced, or if G is a grammar, which takes no
+        new words.
     """
-    found = [_as_known(hotword, graph) for hotword in hotwords]
-    origin = {word: hotword for hotword in reversed(found) for word in hotword.words}
+    resolved = [_as_known(hotword, graph) for hotword in hotwords]
+    origin = {word: hotword for hotword in reversed(resolved) for word in hotword.words}
     missing = [word for word in reversed(origin) if word not in graph.words]
     tokens = graph.token_names[: symbols.first_disambig(graph.tokens)]
     if missing and not graph.takes_new_words:
@@ -160,15 +159,15 @@ def apply(
             pronunciations[entry.word].append(entry.phones)
         graph = with_words(graph, pronunciations)
     phrases: dict[tuple[str, ...], float] = {}
-    for hotword in found:
+    for hotword in resolved:
         phrases[hotword.words] = max(hotword.boost, phrases.get(hotword.words, 0.0))
     return boost(graph, phrases), guesses
 
 
 def _as_known(hotword: Hotword, graph: DecodingGraph) -> Hotword:
-    """With its words as the graph has them, where it has them in another case."""
+    """Replace words that the graph has in another case only."""
     words = []
     for word in hotword.words:
-        ways = (word, word.lower(), word.upper(), word.title())
-        words.append(next((way for way in ways if way in graph.words), word))
+        cases = (word, word.lower(), word.upper(), word.title())
+        words.append(next((case for case in cases if case in graph.words), word))
     return replace(hotword, words=tuple(words))

@@ -272,8 +272,8 @@ class _TokenPairs:
     """Pairs of tokens that may follow each other on arcs without words, for a node of the trie.
 
     A word is written on the arc of one of its tokens. So up to the next word there are the last
-    word's other tokens, silence, and the beginning of the next word. Token 0 stands for the end
-    of the last word, where an arc without a token has written it.
+    word's other tokens, silence, and the beginning of the next word. Token 0 means the end of the
+    last word, if an arc without a token has written it.
     """
 
     def __init__(self, graph: DecodingGraph, trie: _Trie):

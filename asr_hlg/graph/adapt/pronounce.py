@@ -1,4 +1,4 @@
-"""How words are pronounced that a graph lacks: as its sources have them, or as a model guesses."""
+"""Pronunciations of words that a graph lacks, from its sources or guessed by a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pronounce(
     folder: Path | None = None,
     model: GraphemeToPhoneme | None = None,
 ) -> tuple[list[Pronunciation], Guesses]:
-    """Look words up in the files that a graph was made of, and guess what they lack.
+    """Look words up in the files that a graph was compiled from, and guess the others.
 
     Parameters
     ----------
@@ -29,19 +29,18 @@ def pronounce(
     tokens : sequence of str
         The graph's tokens without ``#0 #1 …``; a guess with others is left out.
     meta : mapping
-        Of the graph. Its language model may have had no use for words that its dictionary has.
+        Of the graph. Its dictionary may have words that its language model lacks.
     folder : Path, optional
-        Where the graph lies: beside its recipe, as a rule. A file that is not there any more is
-        not looked at.
+        Of the graph, usually beside its recipe. Files that no longer exist are skipped.
     model : GraphemeToPhoneme, optional
         :class:`asr_hlg.lexicon.g2p.HamaG2P` by default.
 
     Returns
     -------
     entries : list of Pronunciation
-        Of all words but those left out.
+        Of all words except those left out.
     guesses : Guesses
-        The words that no file has.
+        Words that no file has.
     """
     if not words:
         return [], Guesses({}, {})
@@ -62,11 +61,11 @@ def _from_sources(
 ) -> list[Pronunciation]:
     section = LexiconSection(**recipe.get("lexicon", {}))
     origin = Recipe((folder or Path()).parent / recipe.get("path", ""), section)
-    found: dict[tuple[str, tuple[str, ...]], Pronunciation] = {}
+    entries: dict[tuple[str, tuple[str, ...]], Pronunciation] = {}
     for name in section.files:
         if folder is None and not name.startswith("pocketsphinx:"):
             continue
-        with suppress(GraphError):  # a file that has gone
+        with suppress(GraphError):  # the file no longer exists
             for entry in read_source(name, origin.resolve(name), words):
-                found.setdefault((entry.word, entry.phones), entry)
-    return list(found.values())
+                entries.setdefault((entry.word, entry.phones), entry)
+    return list(entries.values())

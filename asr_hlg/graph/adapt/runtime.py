@@ -1,11 +1,11 @@
-"""Changes to a compiled graph, made while one waits: another grammar, hotwords.
+"""Changes to a compiled graph when it is opened: another grammar, hotwords.
 
     graph, guesses = open_graph("graphs/en", hotword_file="names.txt")
     graph, guesses = with_grammar("graphs/en", "call (alice | bob)")
-    print(guesses.report())            # words that the lexicon lacked
+    print(guesses.report())            # pronunciations that were guessed
 
-Only a grammar's own words go through the compilation, which therefore takes a second where the
-graph took a minute.
+Only the words of the grammar are compiled, which therefore takes a second where the graph took a
+minute.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def open_graph(
     hotword_file: str | Path | None = None,
     model: GraphemeToPhoneme | None = None,
 ) -> tuple[DecodingGraph, Guesses]:
-    """Load a graph, and change it as a user wishes for this run.
+    """Load a graph, replace its grammar and add hotwords.
 
     Parameters
     ----------
     folder : str or Path
         A compiled graph.
     device : str
-        Where search shall run.
+        Device of the search.
     grammar_file : str or Path, optional
-        A grammar to take the place of the graph's G; see `with_grammar`.
+        A grammar that replaces the graph's G; see `with_grammar`.
     hotword_file : str or Path, optional
-        Phrases to listen for; see :mod:`asr_hlg.graph.adapt.hotwords`.
+        Phrases to boost; see :mod:`asr_hlg.graph.adapt.hotwords`.
     model : GraphemeToPhoneme, optional
         Pronounces words that neither the graph nor its sources have.
 
@@ -83,13 +83,13 @@ def with_grammar(
     Parameters
     ----------
     folder : str or Path
-        A compiled graph. Its own G and its arcs are not read.
+        A compiled graph. Its L∘G is not read.
     text : str
-        A grammar as :mod:`asr_hlg.grammar` describes it. Its words are pronounced as the graph's
-        lexicon does; a word that is not in there, as the files of its recipe do, if they are
-        still there; a word that none of them has, as ``model`` guesses.
+        A grammar as :mod:`asr_hlg.grammar` describes it. Its words get the pronunciations
+        of the graph's lexicon, else of the files of its recipe that still exist, else those that
+        ``model`` guesses.
     path : str or Path, optional
-        Where the text is from, for error messages.
+        File of the text, for error messages.
     model : GraphemeToPhoneme, optional
         :class:`asr_hlg.lexicon.g2p.HamaG2P` by default.
 
@@ -138,7 +138,7 @@ def part_of_lexicon(
     words: Collection[str],
     model: GraphemeToPhoneme | None = None,
 ) -> tuple[Lexicon, Guesses]:
-    """Pronunciations of some words over the tokens of a graph folder.
+    """Make a lexicon of some words over the tokens of a graph folder.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def part_of_lexicon(
     Returns
     -------
     lexicon : Lexicon
-        Without the words that ``guesses`` has left out.
+        Without the words that ``guesses`` leaves out.
     guesses : Guesses
     """
     entries, tokens, guesses = _look_up(folder, meta, words, model)
@@ -162,7 +162,7 @@ def part_of_lexicon(
 def _look_up(
     folder: Path, meta: dict[str, Any], words: Collection[str], model: GraphemeToPhoneme | None
 ) -> tuple[list[Pronunciation], list[str], Guesses]:
-    """Pronunciations, the graph's tokens, and what had to be guessed."""
+    """Pronunciations of some words, the graph's tokens, and guesses."""
     store.check_files(folder, meta, ["lexiconp.txt", "tokens.txt"])
     table = symbols.read(folder / "tokens.txt")
     tokens = symbols.names(table)[: symbols.first_disambig(table)]
