@@ -73,10 +73,10 @@ def compare(
     """
     searches = {name: _engine(graph, name) for name in engines}
     for search in searches.values():  # compile, and read what is only mapped
-        search(next(iter(posteriors.values())), graph.search_options())
+        search(next(iter(posteriors.values())), SearchOptions.from_graph(graph))
     settings = [
-        graph.search_options(search_beam=beam, min_active=number)
-        for number in min_active or [graph.search_options().min_active]
+        SearchOptions.from_graph(graph, search_beam=beam, min_active=number)
+        for number in min_active or [SearchOptions.from_graph(graph).min_active]
         for beam in beams
     ]
     texts: dict[tuple[str, SearchOptions], dict[str, str]] = defaultdict(dict)

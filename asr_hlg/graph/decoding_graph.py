@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import k2
 import torch
@@ -27,9 +27,6 @@ from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.views import LgViews
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.settings import section
-
-if TYPE_CHECKING:
-    from asr_hlg.search import SearchOptions
 
 Options = TypeVar("Options")
 _CPU = torch.device("cpu")
@@ -148,24 +145,6 @@ class DecodingGraph:
         views = LgViews(lambda: lg, self.views.make_topology, *sizes)
         meta = {key: value for key, value in meta.items() if key != "hlg"}
         return replace(self, views=views, meta=meta, **changes)
-
-    def search_options(self, **changes: Any) -> SearchOptions:
-        """Make SearchOptions from the recipe's section ``[search]``, with changes.
-
-        Raises
-        ------
-        GraphError
-            If the graph is for transducers, so that no frame's probabilities can be searched.
-        """
-        from asr_hlg.search import SearchOptions
-
-        if self.topology == "transducer":
-            raise GraphError(
-                "the graph is for transducers, and the acoustic model is none",
-                path=self.folder,
-                remedy="name a transducer with --model, or a graph of another topology",
-            )
-        return self.options(SearchOptions, **changes)
 
     def options(self, options_class: type[Options], **changes: Any) -> Options:
         """Make search options of a class from the recipe's section ``[search]``, with changes."""

@@ -88,7 +88,7 @@ class PosteriorDecoder(ABC):
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         self.graph = graph
-        self.options = options or graph.search_options()
+        self.options = options or SearchOptions.from_graph(graph)
 
     def decode(self, posteriors: Posteriors) -> Lattice:
         """Search a batch of utterances.

@@ -32,7 +32,7 @@ def make_decoder(
     OptionError
         If the engine cannot search this graph.
     """
-    options = options or graph.search_options(**changes)
+    options = options or SearchOptions.from_graph(graph, **changes)
     automatic = "tokens" if TokenPassing.fits(graph) else "k2"
     engine = automatic if options.engine == "auto" else options.engine
     return (TokenPassing if engine == "tokens" else Intersection)(graph, options)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from asr_hlg.errors import OptionError
+from asr_hlg.errors import GraphError, OptionError
+from asr_hlg.graph import DecodingGraph
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,23 @@ class SearchOptions:
             raise OptionError(
                 f"unknown engine {self.engine!r}", remedy="auto, tokens and k2 are known"
             )
+
+    @classmethod
+    def from_graph(cls, graph: DecodingGraph, **changes: Any) -> SearchOptions:
+        """Options in the section ``[search]`` of the graph's recipe, with changes.
+
+        Raises
+        ------
+        GraphError
+            If the graph is for transducers, whose posteriors cannot be searched frame by frame.
+        """
+        if graph.topology == "transducer":
+            raise GraphError(
+                "the graph is for transducers, and the acoustic model is none",
+                path=graph.folder,
+                remedy="name a transducer with --model, or a graph of another topology",
+            )
+        return graph.options(cls, **changes)
 
     def wider(self) -> SearchOptions:
         """For a second try where the first lost every path."""

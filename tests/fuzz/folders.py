@@ -106,7 +106,7 @@ def _search(folder: Path, name: str) -> None:
     for engine in engines if graph.packed is not None else ("k2",):
         _search_graph(graph, engine)
     if name in ("graph.json", "lexiconp.txt", "tokens.txt", "words.txt"):
-        graph.search_options()
+        SearchOptions.from_graph(graph)
         graph.info()
         graph.lexicon  # noqa: B018
         if graph.takes_new_words and "tact" not in graph.words:

@@ -21,6 +21,7 @@ from asr_hlg.graph.explain import explain
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.lexicon import Lexicon
+from asr_hlg.search import SearchOptions
 from tests.support.brute_force import transductions
 
 RECIPE = """
@@ -70,8 +71,8 @@ def test_a_graph_folder_gives_back_what_was_saved(recipe):
     assert graph.word_names == ["<eps>", "and", "cat", "hat", "#0"]
     assert graph.lexicon.pronunciations("cat") == [("k", "ae", "t")]
     assert graph.spellings("cat") == [("k", "ae", "t")]
-    assert graph.search_options().acoustic_scale == 0.7
-    assert graph.search_options(acoustic_scale=0.5).acoustic_scale == 0.5
+    assert SearchOptions.from_graph(graph).acoustic_scale == 0.7
+    assert SearchOptions.from_graph(graph, acoustic_scale=0.5).acoustic_scale == 0.5
 
 
 def test_the_graph_is_what_search_needs(recipe):
@@ -105,7 +106,7 @@ def test_what_changed_is_built_again_and_no_more(recipe, name, old, new, expecte
     assert absent not in names
     assert stages_of(recipe) == []
     changed = DecodingGraph.load(recipe.with_suffix(""))
-    assert changed.search_options().acoustic_scale == (0.9 if new == "0.9" else 0.7)
+    assert SearchOptions.from_graph(changed).acoustic_scale == (0.9 if new == "0.9" else 0.7)
 
 
 def test_touching_a_file_changes_nothing(recipe):

@@ -13,7 +13,7 @@ from asr_hlg.errors import HotwordError, LexiconError
 from asr_hlg.graph import compile_hlg, topology
 from asr_hlg.graph.adapt.hotwords import DEFAULT_BOOST, Hotword, apply, read
 from asr_hlg.lexicon import Lexicon
-from asr_hlg.search import decode
+from asr_hlg.search import SearchOptions, decode
 from tests.graph.test_new_words import compile_toy
 from tests.lattice.test_lattice import EVERYTHING, random_posteriors
 
@@ -141,7 +141,7 @@ def hear():
         if path not in cache:
             (recording,) = recordings([path])
             cache[path] = model.posteriors([recording.load(model.sample_rate)], model.sample_rate)
-        lattice = decode(graph, cache[path], graph.search_options(**options))
+        lattice = decode(graph, cache[path], SearchOptions.from_graph(graph, **options))
         return lattice.best_path()[0]
 
     return best

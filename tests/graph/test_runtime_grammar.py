@@ -13,6 +13,7 @@ from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.adapt.runtime import open_graph, with_grammar
 from asr_hlg.graph.build import build
 from asr_hlg.graph.recipe import Recipe
+from asr_hlg.search import SearchOptions
 from tests.graph.test_hotwords import DATA, Spelling, hear
 from tests.graph.test_new_words import ARPA, compile_toy
 from tests.lattice.test_lattice import all_paths, random_posteriors
@@ -61,7 +62,7 @@ def test_the_grammar_is_as_if_the_recipe_had_it(tmp_path, kind, silence):
     whole = DecodingGraph.load(make(tmp_path / "grammar", kind, silence, GRAMMAR))
     assert graph.columns == DecodingGraph.load(folder).columns
     assert graph.silence == whole.silence
-    assert graph.search_options() == whole.search_options()
+    assert SearchOptions.from_graph(graph) == SearchOptions.from_graph(whole)
     assert (graph.packed is None) == (whole.packed is None) == (kind != "ctc")
     posteriors = random_posteriors(graph, [7 if kind == "hmm" else 6])
     found, expected = scores(graph, posteriors), scores(whole, posteriors)

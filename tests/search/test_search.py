@@ -217,7 +217,9 @@ def test_equal_beams_find_equal_scores_in_speech(speech, english, beam):
     if english.packed is None:
         pytest.skip("graphs/en was compiled before token passing: make graph GRAPH=en")
     model = acoustic.load("hama")
-    ours, theirs = (english.search_options(search_beam=beam, engine=e) for e in ("tokens", "k2"))
+    ours, theirs = (
+        SearchOptions.from_graph(english, search_beam=beam, engine=e) for e in ("tokens", "k2")
+    )
     for number, recording in enumerate(recordings([speech / "ljspeech" / "flac"])):
         if number == 24:
             break
