@@ -155,6 +155,23 @@ max_active = 7000
 [rescore]
 lm = 0.9
 """
+_STAGES = """graph = "graphs/digits"
+[data]
+train = ["train.jsonl.gz"]
+[network]
+kind = "transducer"
+init = "hama"
+stack = 2
+[loss]
+kind = "transducer"
+[pruned_loss]
+warm_up = 100
+[[stage]]
+network.trainable = ["joiner"]
+training.epochs = 2
+[[stage]]
+pruned_loss.warm_up = 0
+"""
 _TRAINING = """graph = "graphs/digits"
 task = "digits"
 [data]
@@ -519,7 +536,7 @@ READERS = {
             _with_words(*"|()[]*+;=<>{}/", "<animal>", "<a>", "/0.5/", "cat", "public", "/*", '"'),
         ),
         Reader("recipe", _recipes, _file("recipe.toml", _read_recipe)),
-        Reader("training-config", _texts(_TRAINING), _file("train.toml", TrainingConfig.read)),
+        Reader("training-config", _texts(_TRAINING, _STAGES), _file("train.toml", TrainingConfig.read)),
         Reader(
             "hotwords",
             _texts("cat\nbank of scotland\nkubernetes\t6\n"),
