@@ -536,7 +536,9 @@ READERS = {
             _with_words(*"|()[]*+;=<>{}/", "<animal>", "<a>", "/0.5/", "cat", "public", "/*", '"'),
         ),
         Reader("recipe", _recipes, _file("recipe.toml", _read_recipe)),
-        Reader("training-config", _texts(_TRAINING, _STAGES), _file("train.toml", TrainingConfig.read)),
+        Reader(
+            "training-config", _texts(_TRAINING, _STAGES), _file("train.toml", TrainingConfig.read)
+        ),
         Reader(
             "hotwords",
             _texts("cat\nbank of scotland\nkubernetes\t6\n"),
