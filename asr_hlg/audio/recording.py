@@ -170,28 +170,22 @@ class Recording:
         self, parts: Iterator[Samples], source: int, target: int, max_seconds: float
     ) -> Iterator[Tensor]:
         """Parts of any size as checked and resampled blocks of a minute."""
-        checked = self._without_silence(self._length_checked(parts, source, max_seconds))
+        checked = self._checked(parts, source, max_seconds)
         blocks = _grouped(checked, _BLOCK_SECONDS * source)
         yield from resample_blocks(map(torch.from_numpy, blocks), source, target)
 
-    def _length_checked(
+    def _checked(
         self, parts: Iterator[Samples], rate: int, max_seconds: float
     ) -> Iterator[Samples]:
-        """Parts; AudioError once they last longer than allowed, whatever the header contains."""
-        num_samples = 0
-        for part in parts:
-            num_samples += len(part)
-            self._check_duration(num_samples, rate, max_seconds + 1)  # headers round
-            yield part
-
-    def _without_silence(self, parts: Iterator[Samples]) -> Iterator[Samples]:
-        """Parts; AudioError if all samples are equal, if there are none, or for NaN and infinity.
+        """Parts; AudioError if they are longer than allowed, NaN, infinite, empty or all equal.
 
         A beginning of equal samples is counted rather than kept in memory, until another sample
         follows it: hours of silence take neither memory nor the time of a search.
         """
-        first, num_equal, silent = np.float32(0), 0, True
+        first, num_equal, num_samples, silent = np.float32(0), 0, 0, True
         for part in parts:
+            num_samples += len(part)
+            self._check_duration(num_samples, rate, max_seconds + 1)  # headers round
             if not np.isfinite(part).all():
                 raise self._failure(
                     "the recording holds samples that are not numbers",
@@ -200,16 +194,16 @@ class Recording:
             if silent:
                 first = first if num_equal else part[0]
                 if (part == first).all():
-                    num_equal += len(part)
+                    num_equal = num_samples
                     continue
                 silent = False
                 for begin in range(0, num_equal, _PART):
                     yield np.full(min(_PART, num_equal - begin), first, dtype=np.float32)
             yield part
-        if silent and num_equal:
-            raise self._failure("the recording is silent: all its samples are equal")
-        if silent:
+        if not num_samples:
             raise self._failure("the recording holds no samples")
+        if silent:
+            raise self._failure("the recording is silent: all its samples are equal")
 
     def _span(self, file: soundfile.SoundFile) -> tuple[int, int]:
         """First sample of the recording in its file, and the sample after its last."""

@@ -24,7 +24,7 @@ def posteriors(probabilities, tokens=("<blk>", "a", "b"), priors=None) -> Poster
     return Posteriors(log_probs, lengths, 0.02, tuple(tokens), priors)
 
 
-def test_nothing_asked_for_changes_nothing():
+def test_defaults_leave_the_scores_unchanged():
     given_ = posteriors([[0.5, 0.25, 0.25]])
     scaled = scale(given_)
     torch.testing.assert_close(scaled.log_probs, given_.log_probs)
@@ -38,7 +38,7 @@ def test_priors_are_divided_out():
     torch.testing.assert_close(scaled.log_probs.exp(), torch.tensor([[[1.0, 0.625, 2.5]]]))
 
 
-def test_priors_count_as_much_as_is_said():
+def test_prior_scale_weights_the_priors():
     scaled = scale(
         posteriors([[0.5, 0.25, 0.25]]), torch.tensor([0.25, 0.5, 0.25]), prior_scale=0.5
     )
@@ -51,7 +51,7 @@ def test_scores_are_not_divided_twice():
     assert scaled.priors is None
 
 
-def test_blank_pays_its_penalty_and_everything_is_weighted():
+def test_blank_penalty_and_acoustic_scale():
     scaled = scale(posteriors([[0.5, 0.25, 0.25]]), acoustic_scale=0.8, blank_penalty=1.5)
     expected = [0.8 * (math.log(0.5) - 1.5), 0.8 * math.log(0.25), 0.8 * math.log(0.25)]
     torch.testing.assert_close(scaled.log_probs, torch.tensor([[expected]]))
@@ -68,7 +68,7 @@ def test_the_floor_comes_before_priors_and_penalty():
     torch.testing.assert_close(scaled.log_probs, torch.tensor([[expected]]))
 
 
-def test_without_a_floor_the_impossible_stays_so():
+def test_zero_probabilities_stay_zero_without_a_floor():
     assert scale(posteriors([[1.0, 0.0, 0.0]])).log_probs[0, 0, 1] == -math.inf
 
 
@@ -79,7 +79,7 @@ def test_blank_free_models_have_no_blank_to_penalise_and_never_emit_epsilon():
     assert scaled.log_probs[0, 0, 0] < -1e8
 
 
-def test_scaling_leaves_the_posteriors_alone():
+def test_scaling_does_not_change_its_argument():
     given_ = posteriors([[0.5, 0.25, 0.25]], tokens=("<eps>", "a", "b"))
     before = given_.log_probs.clone()
     scale(given_, torch.tensor([0.5, 0.4, 0.1]), 0.5, 1.0, 1e-7)
@@ -145,7 +145,7 @@ def test_priors_follow_the_graph():
     assert bool((free.priors > 0).all())
 
 
-def test_priors_travel_with_posteriors():
+def test_posteriors_keep_their_priors():
     given_ = posteriors([[0.5, 0.3, 0.2]], priors=[0.5, 0.3, 0.2])
     assert given_.to("cpu").priors is given_.priors
     with pytest.raises(ModelError, match="3 positive numbers"):
