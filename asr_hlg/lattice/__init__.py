@@ -12,7 +12,7 @@ utterance, in the order of the posteriors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -64,12 +64,12 @@ class Lattice:
 
     @classmethod
     def from_arcs(
-        cls, utterances: Sequence[FrameArcs | None], scores: Posteriors, graph: DecodingGraph
+        cls, utterances: Iterable[FrameArcs | None], scores: Posteriors, graph: DecodingGraph
     ) -> Lattice:
         """A lattice from every utterance's arcs, None where there are none."""
         lattice = cls(None, [], scores, graph)
         lattice.utterances = list(utterances)
-        rows = [row for row, arcs in enumerate(utterances) if arcs is not None]
+        rows = [row for row, arcs in enumerate(lattice.utterances) if arcs is not None]
         for item, row in enumerate(rows):
             lattice._item[row] = item
         return lattice

@@ -1,305 +1,398 @@
-"""Token passing through L∘G with the CTC topology implicit, compiled with numba.
+"""Token passing through L∘G with the CTC topology H implicit, compiled with numba.
 
-Two kinds of tokens stand for all states of H∘(L∘G):
+Two kinds of tokens represent all states of H∘(L∘G), as the CTC topology has two kinds of states:
 
-moving   (s, x) has just read token x into state s of L∘G; there is a new one every frame.
-resting  s has read a blank since. Its score falls by the blank's alone, the same for all resting
-         tokens, so with scores counted relative to a path of nothing but blanks it does not change
-         at all: one entry stands for the token in every frame from when it came to rest until it
-         is dropped, and a frame costs it one comparison.
+label token (s, x)
+    Its last frame read label x and led to state s of L∘G. There are new ones in every frame.
+blank token s
+    Its last frame read a blank in state s. Scores are relative to a path of nothing but blanks,
+    so that reading further blanks changes no blank token's score: one record represents the token
+    from its first frame to the frame in which it is pruned, and a frame costs it one comparison.
 
-    moving (s, x) ──x──▸ (s, x)              the same token goes on
-                  ──blank──▸ resting s, and resting u for every ε-arc s → u
-                  ──y──▸ moving (d, y)       along arcs s ─y▸ d, or s ─ε▸ u ─y▸ d; y ≠ x
-    resting s     ──y──▸ moving (d, y)       along arcs s ─y▸ d
+The arcs of H∘(L∘G) between them::
 
-Whatever lies within the beams is written down: *hops* into moving tokens, and *rests*, from which
-:func:`asr_hlg.search.lattices.build` makes the lattice.
+    label token (s, x) ──x──▸ label token (s, x)      self-loop
+                       ──blank──▸ blank token s, and blank token u for every ε-arc s → u
+                       ──y──▸ label token (d, y)      for arcs s ─y▸ d, or s ─ε▸ u ─y▸ d; y ≠ x
+    blank token s      ──blank──▸ blank token s       self-loop, implicit
+                       ──y──▸ label token (d, y)      for arcs s ─y▸ d
+
+Forward links record which token led to which; :func:`asr_hlg.search.lattices.build` makes the
+lattice from them.
+
+Each step of :func:`pass_tokens` is a function of its own, which costs 3 % of the time of one long
+function. Inlining all of them costs 10 %, because the registers run short, and so does a function
+that looks up the head of a bucket and returns it: a branch that can be predicted becomes a data
+dependency.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from asr_hlg.search.prefetch import prefetch
-
-REPEAT = -1
-"""In place of an arc: the hop goes on with the same token."""
-
-NOTHING = -1
-"""In place of an ε-arc: none."""
+from asr_hlg.search.records import (
+    FRAME,
+    HASH,
+    NONE,
+    REPEAT,
+    GraphArrays,
+    Records,
+    Scores,
+    Workspace,
+    in_bucket,
+    set_label_token,
+    set_link,
+    set_source,
+)
 
 FULL = -1
-"""The search's answer when its workspace is too small."""
+"""Returned in place of a count when the workspace is too small."""
 
-
-HASH = (1 << 12) - 1
-"""Bits of a state's number by which its tokens are found: lists stay short, and in the cache."""
-
-# Numbers that index something are unsigned: numba would ask of all others if they count from the
-# end.
-
-TOKEN = np.dtype([("state", "u4"), ("label", "u4"), ("next", "i4"), ("score", "f8")], align=True)
-"""A moving token; ``next`` is the one before it in its list."""
-
-HOP = np.dtype(
-    [("src", "i4"), ("dst", "u4"), ("eps", "i4"), ("arc", "i4"), ("score", "f8")], align=True
-)
-"""Into a moving token, from a moving one or from a resting token r as ``-1 - r``; score there."""
-
-REST = np.dtype([("src", "u4"), ("dst", "u4"), ("eps", "i4")], align=True)
-"""From a moving token to a resting one."""
-
-RESTING = np.dtype(
-    [
-        ("state", "u4"),
-        ("next", "i4"),
-        ("id", "u4"),
-        ("landed", "u4"),
-        ("score", "f8"),
-        ("alive", "f8"),
-    ],
-    align=True,
-)
-"""A resting token: whether it was entered without an ε-arc, and the best score of the tokens that
-came here, before ε-arcs."""
-
-WORK = np.dtype(
-    [("state", "u4"), ("own", "u4"), ("src", "i4"), ("eps", "i4"), ("score", "f8")], align=True
-)
-"""A state to leave: by which label not, and what its hops come from."""
-
-
-@njit(nogil=True, cache=True)
-def _heads(tokens, token, begin, end, state):
-    """Whether a token is one of ``begin`` to ``end - 1``, and in the same list as a state's."""
-    return begin <= token < end and (tokens[token].state ^ state) & HASH == 0
+Emission = npt.NDArray[np.float64]
 
 
 @njit(nogil=True, cache=True)
 def pass_tokens(
-    states, arcs, eps_arcs, acoustics, options, heads, tokens, hops, rests, resting, work, splits
-):
-    """Search one utterance; see the module's text.
+    graph: GraphArrays,
+    acoustics: Scores,
+    options: tuple[float, float, float, float],
+    work: Workspace,
+) -> tuple[Records, int, int]:
+    """Search one utterance and record its tokens and forward links in the workspace.
 
     Parameters
     ----------
-    states, arcs, eps_arcs : np.ndarray
-        Of :class:`asr_hlg.graph.packed.PackedLg`.
+    graph : GraphArrays
     acoustics : np.ndarray
         float32 ``(num_frames, num_tokens)``, scaled; column 0 is the blank.
     options : tuple of float
         search_beam, output_beam, min_active, max_active.
-    heads : np.ndarray
-        int32 ``(2, HASH + 1)``, for moving and resting tokens: the last one in a list of those
-        whose states have the same lowest bits. What they hold to begin with does not matter:
-        an entry counts only if a token of this frame is there, and belongs in that list.
-    tokens, hops, rests, resting, work : np.ndarray
-        Room for records of what is found: `TOKEN`, `HOP`, `REST`, `RESTING` (those alive) and
-        `WORK`, as many of each.
-    splits : np.ndarray
-        int64 ``(num_frames + 2, 3)``, written: frame t has the moving tokens
-        ``splits[t, 0]:splits[t + 1, 0]``, and from there hops ``splits[t, 1]:splits[t + 1, 1]``
-        and rests ``splits[t, 2]:splits[t + 1, 2]`` lead to frame t + 1.
+    work : Workspace
 
     Returns
     -------
-    num_resting : int
-        Resting tokens that are alive at the end, at the head of ``resting``; FULL where the
-        workspace was too small.
-    num_born : int
-        Resting tokens that there ever were.
+    frames : np.ndarray
+        `FRAME` records ``(num_frames + 2,)``: where each frame's tokens and links begin.
+    num_alive : int
+        Blank tokens that are active after the last frame, at the head of ``blank_tokens``; FULL
+        where the workspace is too small.
+    num_blank_tokens : int
+        Ids of blank tokens that were taken.
     """
-    search_beam, output_beam, min_active, max_active = options
-    moving_head, resting_head = heads
+    search_beam, output_beam, _, _ = options
     num_frames, num_labels = acoustics.shape
-    room = len(tokens)
-    gain = np.empty(num_labels)
-    beam = search_beam
-    worst = -np.inf
-    # The start counts as a token of label 0, which no arc repeats.
-    tokens[0].state, tokens[0].label, tokens[0].next, tokens[0].score = 0, 0, -1, 0.0
-    num_tokens = 1
-    num_hops = num_rests = num_resting = num_born = 0
-    splits[0] = 0
-    splits[1, 0] = 1
+    frames = np.zeros(num_frames + 2, dtype=FRAME)
+    emission = np.empty(num_labels)
+    beam, cutoff = search_beam, -np.inf
+    num_alive = num_blank_tokens = 0
+    # The start is a token of label 0, which no arc reads and which is never repeated.
+    set_label_token(work.label_tokens, 0, 0, 0, -1, 0.0)
+    frames[1].token = 1
     for t in range(num_frames):
-        begin, end = splits[t, 0], splits[t + 1, 0]
-        # Everything is counted relative to the blank's score.
-        blank = acoustics[t, 0]
-        gain[0] = -np.inf
-        loudest = -np.inf
-        for x in range(1, num_labels):
-            gain[x] = acoustics[t, x] - blank
-            loudest = max(loudest, gain[x])
+        last_cutoff = cutoff
+        best_emission = _relative_to_blank(acoustics, t, emission)
+        num_alive, active, best = _prune_tokens(work, frames, t, num_alive, last_cutoff)
+        beam = _adapt_beam(beam, active, options)
+        best_next = _estimate_best(graph, emission, best)
+        num_sources, best_next = _process_self_loops(
+            graph, work, frames, t, emission, best_emission, last_cutoff, beam, best_next
+        )
+        cutoff = best_next - beam
+        num_sources = _add_blank_sources(graph, work, num_alive, best_emission, cutoff, num_sources)
+        if num_sources == FULL:
+            return frames, FULL, 0
+        full, cutoff = _process_label_arcs(
+            graph,
+            work,
+            frames,
+            t,
+            emission,
+            best_emission,
+            num_sources,
+            output_beam,
+            beam,
+            best_next,
+        )
+        if full:
+            return frames, FULL, 0
+        num_alive, num_blank_tokens = _process_blank_arcs(
+            graph, work, frames, t, max(cutoff, last_cutoff), num_alive, num_blank_tokens
+        )
+        if num_alive == FULL:
+            return frames, FULL, 0
+    return frames, num_alive, num_blank_tokens
 
-        # The best token, from which the frame's best score is estimated: the closer, the less is
-        # kept in vain.
-        best = -np.inf
-        source, own = np.uint32(0), np.uint32(0)
-        active = i = 0
-        while i < num_resting:
-            if resting[i].alive < worst:
-                num_resting -= 1
-                resting[i] = resting[num_resting]
-                continue
-            active += resting[i].landed
-            if resting[i].score > best:
-                best, source = resting[i].score, resting[i].state
-            i += 1
-        for token in range(begin, end):
-            active += tokens[token].score >= worst
-            if tokens[token].score > best:
-                best, source, own = tokens[token].score, tokens[token].state, tokens[token].label
-        # As in k2: too many tokens narrow the beam, too few widen it, else it recovers.
-        if active > max_active:
-            beam = 0.8 * min(beam, search_beam)
-        elif active < min_active:
-            beam = 1.25 * max(beam, search_beam)
-        else:
-            beam = 0.8 * beam + 0.2 * search_beam
-        floor = worst
-        top = max(best, best + gain[own])
-        for arc in range(states[source].first, states[source + 1].first):
-            if arcs[arc].label != own:
-                top = max(top, best + gain[arcs[arc].label] + arcs[arc].score)
-        worst = top - beam
 
-        # Which states to leave, and from what score; the tokens that go on come first, so that
-        # each is new to the next frame.
-        num_work = 0
-        if num_tokens + (end - begin) > room or num_hops + (end - begin) > room:
-            return FULL, 0
-        for token in range(begin, end):
-            state, own, score = tokens[token].state, tokens[token].label, tokens[token].score
-            if score < floor:
+@njit(nogil=True, cache=True, forceinline=True)
+def _relative_to_blank(acoustics: Scores, t: int, emission: Emission) -> float:
+    """Write each label's score minus the blank's to ``emission``; returns the largest."""
+    blank = acoustics[t, 0]
+    emission[0] = -np.inf
+    best = -np.inf
+    for label in range(1, len(emission)):
+        emission[label] = acoustics[t, label] - blank
+        best = max(best, emission[label])
+    return best
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _prune_tokens(
+    work: Workspace, frames: Records, t: int, num_alive: int, cutoff: float
+) -> tuple[int, int, tuple[float, Any, Any]]:
+    """Prune blank tokens; returns how many are left, active states, and the best token.
+
+    The best token is given as its score, state and label.
+    """
+    blank_tokens, label_tokens = work.blank_tokens, work.label_tokens
+    best, state, label = -np.inf, np.uint32(0), np.uint32(0)
+    active = i = 0
+    while i < num_alive:
+        if blank_tokens[i].entry_score < cutoff:
+            num_alive -= 1
+            blank_tokens[i] = blank_tokens[num_alive]
+            continue
+        active += blank_tokens[i].direct
+        if blank_tokens[i].score > best:
+            best, state = blank_tokens[i].score, blank_tokens[i].state
+        i += 1
+    for token in range(frames[t].token, frames[t + 1].token):
+        active += label_tokens[token].score >= cutoff
+        if label_tokens[token].score > best:
+            best = label_tokens[token].score
+            state, label = label_tokens[token].state, label_tokens[token].label
+    return num_alive, active, (best, state, label)
+
+
+@njit(nogil=True, cache=True)
+def _adapt_beam(beam: float, active: int, options: tuple[float, float, float, float]) -> float:
+    """As in k2: too many active states narrow the beam, too few widen it, else it recovers."""
+    search_beam, _, min_active, max_active = options
+    if active > max_active:
+        return 0.8 * min(beam, search_beam)
+    if active < min_active:
+        return 1.25 * max(beam, search_beam)
+    return 0.8 * beam + 0.2 * search_beam
+
+
+@njit(nogil=True, cache=True)
+def _estimate_best(
+    graph: GraphArrays, emission: Emission, best_token: tuple[float, Any, Any]
+) -> Any:
+    """Lower bound on the best score after a frame: the best among successors of the best token.
+
+    The closer the bound, the fewer tokens are made in vain, as in Kaldi's ``ProcessEmitting``.
+    """
+    score, state, own_label = best_token
+    best = max(score, score + emission[own_label])
+    for arc in range(graph.states[state].first, graph.states[state + 1].first):
+        if graph.arcs[arc].label != own_label:
+            best = max(best, score + emission[graph.arcs[arc].label] + graph.arcs[arc].score)
+    return best
+
+
+@njit(nogil=True, cache=True)
+def _process_self_loops(  # noqa: C901 - a hot loop, whole for its speed
+    graph: GraphArrays,
+    work: Workspace,
+    frames: Records,
+    t: int,
+    emission: Emission,
+    best_emission: float,
+    last_cutoff: float,
+    beam: float,
+    best_next: float,
+) -> tuple[int, float]:
+    """Let label tokens repeat their labels, and list their states and those behind ε-arcs.
+
+    The repeated tokens come before all others of the next frame, so that each is new to it.
+    Returns the number of sources, FULL without room, and the best score after this frame so far.
+    """
+    states, arcs, eps_arcs = graph.states, graph.arcs, graph.eps_arcs
+    tokens, links, sources = work.label_tokens, work.label_links, work.sources
+    capacity = len(tokens)
+    begin, end = frames[t].token, frames[t + 1].token
+    num_tokens, num_links, num_sources = end, frames[t].link, 0
+    cutoff = best_next - beam
+    if num_tokens + (end - begin) > capacity or num_links + (end - begin) > capacity:
+        return FULL, best_next
+    for token in range(begin, end):
+        state, label, score = tokens[token].state, tokens[token].label, tokens[token].score
+        if score < last_cutoff:
+            continue
+        eps_begin, eps_end = states[state].eps_first, states[state + 1].eps_first
+        if num_sources + 1 + eps_end - eps_begin > capacity:
+            return FULL, best_next
+        repeated = score + emission[label]
+        if repeated >= cutoff:
+            head = work.label_buckets[state & HASH]
+            if not in_bucket(tokens, head, end, num_tokens, state):
+                head = -1
+            work.label_buckets[state & HASH] = num_tokens
+            set_label_token(tokens, num_tokens, state, label, head, repeated)
+            set_link(links, num_links, token, num_tokens, NONE, REPEAT, repeated)
+            num_tokens += 1
+            num_links += 1
+            if repeated > best_next:
+                best_next = repeated
+                cutoff = best_next - beam
+        if score + best_emission + states[state].reach >= cutoff:
+            prefetch(arcs, states[state].first)
+            set_source(sources, num_sources, state, label, token, NONE, score)
+            num_sources += 1
+        for eps in range(eps_begin, eps_end):
+            eps_score, target = score + eps_arcs[eps].score, eps_arcs[eps].dst
+            if eps_score + best_emission + states[target].reach >= cutoff:
+                prefetch(arcs, states[target].first)
+                set_source(sources, num_sources, target, label, token, eps, eps_score)
+                num_sources += 1
+    frames[t + 2].token, frames[t + 1].link = num_tokens, num_links
+    return num_sources, best_next
+
+
+@njit(nogil=True, cache=True)
+def _add_blank_sources(
+    graph: GraphArrays,
+    work: Workspace,
+    num_alive: int,
+    best_emission: float,
+    cutoff: float,
+    num_sources: int,
+) -> int:
+    """List the states of blank tokens; returns the number of sources, FULL without room."""
+    states, tokens, sources = graph.states, work.blank_tokens, work.sources
+    if num_sources == FULL or num_sources + num_alive > len(sources):
+        return FULL
+    for i in range(num_alive):
+        token = tokens[i]
+        if token.score + best_emission + states[token.state].reach >= cutoff:
+            set_source(sources, num_sources, token.state, 0, -1 - token.id, NONE, token.score)
+            num_sources += 1
+    return num_sources
+
+
+@njit(nogil=True, cache=True)
+def _process_label_arcs(  # noqa: C901 - a hot loop, whole for its speed
+    graph: GraphArrays,
+    work: Workspace,
+    frames: Records,
+    t: int,
+    emission: Emission,
+    best_emission: float,
+    num_sources: int,
+    output_beam: float,
+    beam: float,
+    best_next: float,
+) -> tuple[bool, float]:
+    """Follow the arcs of all sources to label tokens of the next frame.
+
+    Returns whether the workspace is too small, and the cutoff of the next frame's tokens.
+    """
+    states, arcs = graph.states, graph.arcs
+    tokens, links = work.label_tokens, work.label_links
+    capacity, cutoff = len(tokens), best_next - beam
+    begin = frames[t + 1].token
+    num_tokens, num_links = frames[t + 2].token, frames[t + 1].link
+    for i in range(num_sources):
+        source = work.sources[i]
+        state, own_label, before = source.state, source.label, source.score
+        arc_cutoff = cutoff - before - best_emission
+        for arc in range(states[state].first, states[state + 1].first):
+            if arcs[arc].score < arc_cutoff:
+                break  # arcs come in order of their scores, the largest first
+            label, target = arcs[arc].label, arcs[arc].dst
+            score = before + emission[label] + arcs[arc].score
+            if score < cutoff or label == own_label:
                 continue
-            eps_first, eps_last = states[state].eps_first, states[state + 1].eps_first
-            if num_work + 1 + eps_last - eps_first > room:
-                return FULL, 0
-            going_on = score + gain[own]
-            if going_on >= worst:
-                head = moving_head[state & HASH]
-                if not _heads(tokens, head, end, num_tokens, state):
-                    head = -1
-                moving_head[state & HASH] = num_tokens
-                new, hop = tokens[num_tokens], hops[num_hops]
-                new.state, new.label, new.next, new.score = state, own, head, going_on
-                hop.src, hop.dst, hop.eps, hop.arc = token, num_tokens, NOTHING, REPEAT
-                hop.score = going_on
+            if num_tokens == capacity or num_links == capacity:
+                return True, cutoff
+            head = work.label_buckets[target & HASH]
+            if not in_bucket(tokens, head, begin, num_tokens, target):
+                head = -1
+            token = head
+            while token >= 0 and (tokens[token].state != target or tokens[token].label != label):
+                token = tokens[token].next
+            if token < 0:
+                prefetch(states, target)
+                token = num_tokens
                 num_tokens += 1
-                num_hops += 1
-                if going_on > top:
-                    top = going_on
-                    worst = top - beam
-            if score + loudest + states[state].reach >= worst:
-                prefetch(arcs, states[state].first)
-                item = work[num_work]
-                item.state, item.own, item.src, item.eps = state, own, token, NOTHING
-                item.score = score
-                num_work += 1
-            for arc in range(eps_first, eps_last):
-                behind = score + eps_arcs[arc].score
-                target = eps_arcs[arc].dst
-                if behind + loudest + states[target].reach >= worst:
-                    prefetch(arcs, states[target].first)
-                    item = work[num_work]
-                    item.state, item.own, item.src, item.eps = target, own, token, arc
-                    item.score = behind
-                    num_work += 1
-        if num_work + num_resting > room:
-            return FULL, 0
-        for i in range(num_resting):
-            rest = resting[i]
-            if rest.score + loudest + states[rest.state].reach >= worst:
-                item = work[num_work]
-                item.state, item.own, item.src, item.eps = rest.state, 0, -1 - rest.id, NOTHING
-                item.score = rest.score
-                num_work += 1
+                set_label_token(tokens, token, target, label, head, score)
+                work.label_buckets[target & HASH] = token
+            elif score > tokens[token].score:
+                tokens[token].score = score
+            elif score < tokens[token].score - output_beam:
+                continue  # every path over this link is as far below the best one of the token
+            set_link(links, num_links, source.src, token, source.eps, arc, score)
+            num_links += 1
+            if score > best_next:
+                best_next = score
+                cutoff = best_next - beam
+    frames[t + 2].token, frames[t + 1].link = num_tokens, num_links
+    return False, cutoff
 
-        for i in range(num_work):
-            item = work[i]
-            state, own, before = item.state, item.own, item.score
-            # Arcs come by score: behind one that is out of reach, so are all.
-            too_little = worst - before - loudest
-            for arc in range(states[state].first, states[state + 1].first):
-                if arcs[arc].score < too_little:
-                    break
-                label = arcs[arc].label
-                score = before + gain[label] + arcs[arc].score
-                if score < worst or label == own:
-                    continue
-                if num_tokens == room or num_hops == room:
-                    return FULL, 0
-                target = arcs[arc].dst
-                head = moving_head[target & HASH]
-                if not _heads(tokens, head, end, num_tokens, target):
-                    head = -1
-                token = head
-                while token >= 0 and (
-                    tokens[token].state != target or tokens[token].label != label
-                ):
-                    token = tokens[token].next
-                if token < 0:
-                    prefetch(states, target)
-                    token = num_tokens
-                    num_tokens += 1
-                    new = tokens[token]
-                    new.state, new.label, new.next, new.score = target, label, head, score
-                    moving_head[target & HASH] = token
-                elif score > tokens[token].score:
-                    tokens[token].score = score
-                elif score < tokens[token].score - output_beam:
-                    continue  # as far behind any path through the token as through here
-                hop = hops[num_hops]
-                hop.src, hop.dst, hop.eps, hop.arc = item.src, token, item.eps, arc
-                hop.score = score
-                num_hops += 1
-                if score > top:
-                    top = score
-                    worst = top - beam
 
-        # Lists of resting tokens, in frames in which another may come to rest.
-        for i in range(num_resting if end > begin else 0):
-            state = resting[i].state
-            head = resting_head[state & HASH]
-            resting[i].next = head if _heads(resting, head, 0, i, state) else -1
-            resting_head[state & HASH] = i
-        for token in range(begin, end):
-            state, alive = tokens[token].state, tokens[token].score
-            if alive < max(worst, floor):
-                continue
-            eps_first, eps_last = states[state].eps_first, states[state + 1].eps_first
-            if max(num_rests, num_resting) + 1 + eps_last - eps_first > room:
-                return FULL, 0
-            for arc in range(np.int64(eps_first) - 1, np.int64(eps_last)):
-                eps, target, score = NOTHING, state, alive
-                if arc >= eps_first:
-                    eps, target, score = arc, eps_arcs[arc].dst, alive + eps_arcs[arc].score
-                head = resting_head[target & HASH]
-                if not _heads(resting, head, 0, num_resting, target):
-                    head = -1
-                i = head
-                while i >= 0 and resting[i].state != target:
-                    i = resting[i].next
-                if i < 0:
-                    i = num_resting
-                    num_resting += 1
-                    new = resting[i]
-                    new.state, new.next, new.id, new.landed = target, head, num_born, 0
-                    new.score, new.alive = score, alive
-                    resting_head[target & HASH] = i
-                    num_born += 1
-                here = resting[i]
-                here.score = max(here.score, score)
-                here.alive = max(here.alive, alive)
-                if eps == NOTHING:
-                    here.landed = 1
-                rest = rests[num_rests]
-                rest.src, rest.dst, rest.eps = token, here.id, eps
-                num_rests += 1
-        splits[t + 2, 0] = num_tokens
-        splits[t + 1, 1] = num_hops
-        splits[t + 1, 2] = num_rests
-    return num_resting, num_born
+@njit(nogil=True, cache=True)
+def _process_blank_arcs(  # noqa: C901 - a hot loop, whole for its speed
+    graph: GraphArrays,
+    work: Workspace,
+    frames: Records,
+    t: int,
+    cutoff: float,
+    num_alive: int,
+    num_blank_tokens: int,
+) -> tuple[int, int]:
+    """Let label tokens read a blank, and follow their ε-arcs, to blank tokens.
+
+    Returns the number of active blank tokens, FULL without room, and that of ids taken so far.
+    """
+    states, eps_arcs = graph.states, graph.eps_arcs
+    tokens, blank_tokens, links = work.label_tokens, work.blank_tokens, work.blank_links
+    begin, end, num_links = frames[t].token, frames[t + 1].token, frames[t].blank_link
+    for i in range(num_alive if end > begin else 0):  # buckets that no token looks up stay unset
+        state = blank_tokens[i].state
+        head = work.blank_buckets[state & HASH]
+        if not in_bucket(blank_tokens, head, 0, i, state):
+            head = -1
+        blank_tokens[i].next = head
+        work.blank_buckets[state & HASH] = i
+    for token in range(begin, end):
+        state, entry_score = tokens[token].state, tokens[token].score
+        if entry_score < cutoff:
+            continue
+        eps_begin, eps_end = (
+            np.int64(states[state].eps_first),
+            np.int64(states[state + 1].eps_first),
+        )
+        if max(num_links, num_alive) + 1 + eps_end - eps_begin > len(links):
+            return FULL, num_blank_tokens
+        for arc in range(eps_begin - 1, eps_end):
+            eps, target, score = NONE, state, entry_score
+            if arc >= eps_begin:
+                eps, target, score = arc, eps_arcs[arc].dst, entry_score + eps_arcs[arc].score
+            head = work.blank_buckets[target & HASH]
+            if not in_bucket(blank_tokens, head, 0, num_alive, target):
+                head = -1
+            i = head
+            while i >= 0 and blank_tokens[i].state != target:
+                i = blank_tokens[i].next
+            if i < 0:
+                i = num_alive
+                num_alive += 1
+                new = blank_tokens[i]
+                new.state, new.next, new.id, new.direct = target, head, num_blank_tokens, 0
+                new.score, new.entry_score = score, entry_score
+                work.blank_buckets[target & HASH] = i
+                num_blank_tokens += 1
+            blank_token, link = blank_tokens[i], links[num_links]
+            blank_token.score = max(blank_token.score, score)
+            blank_token.entry_score = max(blank_token.entry_score, entry_score)
+            if eps == NONE:
+                blank_token.direct = 1
+            link.src, link.dst, link.eps = token, blank_token.id, eps
+            num_links += 1
+    frames[t + 1].blank_link = num_links
+    return num_alive, num_blank_tokens

@@ -1,4 +1,4 @@
-"""What a search may be told: scales, beams, engine."""
+"""Options of the search for frame posteriors: scales, beams, engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SearchOptions:
     Attributes
     ----------
     acoustic_scale : float
-        Factor on the acoustic log-probabilities; lower it where the model is too sure of itself.
+        Factor on the acoustic log-probabilities; lower it where the model is overconfident.
     blank_penalty : float
         Subtracted from the blank's log-probability; raise it where words are missing.
     floor : float
@@ -30,10 +30,11 @@ class SearchOptions:
         Arcs whose best path is worse than the lattice's best by more than this are dropped.
         Wider gives more alternatives.
     min_active, max_active : int
-        Bounds on the states that stay alive in a frame; they override ``search_beam``.
+        Bounds on the number of active states in a frame; they override ``search_beam``.
     engine : {"auto", "tokens", "k2"}
         ``tokens`` is token passing on L∘G, on the CPU and for the CTC topology only; ``k2``
-        intersects H∘L∘G, also on CUDA and for every topology; ``auto`` takes tokens where it can.
+        intersects H∘L∘G, also on CUDA and for every topology; ``auto`` is tokens where they can
+        serve, else k2.
     """
 
     acoustic_scale: float = 1.0
@@ -46,20 +47,18 @@ class SearchOptions:
     max_active: int = 10_000
     engine: Literal["auto", "tokens", "k2"] = "auto"
 
-    graph_scale = 1.0  # no field: other weights of the graph are for transducers
+    graph_scale = 1.0  # no field: only transducers weight the graph differently
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("acoustic_scale", "search_beam", "output_beam", "max_active"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name} must be above 0, not {getattr(self, name)}")
         if not 0 <= self.floor < 1:
-            raise OptionError(f"floor is a probability, not {self.floor}")
+            raise OptionError(f"floor must be a probability below 1, not {self.floor}")
         if not 0 <= self.min_active <= self.max_active:
-            raise OptionError("min_active must lie between 0 and max_active")
+            raise OptionError("min_active must be between 0 and max_active")
         if self.engine not in ("auto", "tokens", "k2"):
-            raise OptionError(
-                f"unknown engine {self.engine!r}", remedy="auto, tokens and k2 are known"
-            )
+            raise OptionError(f"unknown engine {self.engine!r}", remedy="choose auto, tokens or k2")
 
     @classmethod
     def from_graph(cls, graph: DecodingGraph, **changes: Any) -> SearchOptions:
@@ -79,7 +78,7 @@ class SearchOptions:
         return graph.options(cls, **changes)
 
     def wider(self) -> SearchOptions:
-        """For a second try where the first lost every path."""
+        """Wider beams, for a second try after the first lost every path."""
         return replace(
             self,
             search_beam=4 * self.search_beam,
@@ -88,7 +87,7 @@ class SearchOptions:
         )
 
     def narrower(self) -> SearchOptions:
-        """For another try where memory ran short."""
+        """Narrower beams, for another try after memory ran short."""
         return replace(
             self,
             search_beam=0.8 * self.search_beam,
