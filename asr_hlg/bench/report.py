@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from asr_hlg.bench import graphs, search, systems
 
@@ -77,11 +78,7 @@ class Report:
         parts += [f"Left out: {reason}." for reason in self.left_out]
         for graph in self.graphs:
             parts.append(f"## {graph.name}")
-            parts += [
-                table
-                for table in (_search(graph), _systems(graph.systems), _steps(graph.compilation))
-                if table
-            ]
+            parts += filter(None, (_search(graph), _systems(graph), _steps(graph)))
         return "\n\n".join(parts) + "\n"
 
     def draw(self, path: Path) -> None:
@@ -113,54 +110,53 @@ class Report:
 
 def _search(graph: GraphReport) -> str:
     """Table of the engines; the last column compares with our fastest at no more errors."""
-    if not graph.search:
-        return ""
     faster = search.ratios(graph.search)
     rows = []
     for row in graph.search:
         memory = graph.memory_mb.get(row.engine)
         rows.append(
-            [
-                row.engine,
-                f"{row.beam:g}",
-                str(row.min_active),
-                f"{row.wer:.2f}",
-                f"{row.speed:.0f}",
-                "" if memory is None else f"{memory:.0f}",
-                f"{faster[row]:.1f} ×" if row in faster else "",
-            ]
+            asdict(row)
+            | {"memory": "" if memory is None else f"{memory:.0f}"}
+            | {"ratio": f"{faster[row]:.1f} ×" if row in faster else ""}
         )
-    ours = f"{search.OURS} at no more errors"
-    return _table(["search", "beam", "min_active", "WER %", "× real time", "graph MB", ours], rows)
+    columns = {
+        "search": "{engine}",
+        "beam": "{beam:g}",
+        "min_active": "{min_active}",
+        "WER %": "{wer:.2f}",
+        "× real time": "{speed:.0f}",
+        "graph MB": "{memory}",
+        f"{search.OURS} at no more errors": "{ratio}",
+    }
+    return _table(columns, rows)
 
 
-def _systems(rows: Sequence[systems.Row]) -> str:
+def _systems(graph: GraphReport) -> str:
     """Table of the whole systems."""
-    head = ["system", "threads", "WER %", "× real time", "start, s", "peak MB"]
-    cells = [
-        [
-            row.system,
-            str(row.threads),
-            f"{row.wer:.2f}",
-            f"{row.speed:.1f}",
-            f"{row.start:.1f}",
-            f"{row.memory_mb:.0f}",
-        ]
-        for row in rows
-    ]
-    return _table(head, cells) if rows else ""
+    columns = {
+        "system": "{system}",
+        "threads": "{threads}",
+        "WER %": "{wer:.2f}",
+        "× real time": "{speed:.1f}",
+        "start, s": "{start:.1f}",
+        "peak MB": "{memory_mb:.0f}",
+    }
+    return _table(columns, map(asdict, graph.systems))
 
 
-def _steps(rows: Sequence[graphs.Row]) -> str:
+def _steps(graph: GraphReport) -> str:
     """Table of the steps of compilation."""
-    head = ["step", "seconds", "CPU seconds", "peak MB"]
-    cells = [
-        [row.step, f"{row.wall:.1f}", f"{row.cpu:.1f}", f"{row.memory_mb:.0f}"] for row in rows
-    ]
-    return _table(head, cells) if rows else ""
+    columns = {
+        "step": "{step}",
+        "seconds": "{wall:.1f}",
+        "CPU seconds": "{cpu:.1f}",
+        "peak MB": "{memory_mb:.0f}",
+    }
+    return _table(columns, map(asdict, graph.compilation))
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def _table(columns: dict[str, str], rows: Iterable[dict[str, Any]]) -> str:
+    """Markdown table from the format of every column; empty without rows."""
+    cells = [[form.format(**row) for form in columns.values()] for row in rows]
+    lines = [list(columns), ["---"] * len(columns), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) if cells else ""

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from asr_hlg import acoustic
 from asr_hlg.align import Aligner, NoGuesses, align_recordings
 from asr_hlg.audio import Recording, recordings
-from asr_hlg.cli.arguments import graph_folder
+from asr_hlg.cli.arguments import add_device, add_graph, graph_folder
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.graph import store
 from asr_hlg.output import text
@@ -39,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="see below")
     parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="transcripts")
-    parser.add_argument(
-        "--graph", default="en", help="a compiled graph: its folder, or a NAME in graphs/ (en)"
-    )
+    add_graph(parser)
     parser.add_argument("--model", help="acoustic model (default: the one of the graph's recipe)")
     parser.add_argument(
         "--normalise", action="store_true", help="fold case and drop punctuation in transcripts"
@@ -57,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="file or folder (default: standard output)"
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    add_device(parser)
     parser.add_argument(
         "--quiet", action="store_true", help="no progress, no list of guessed words"
     )
