@@ -1,4 +1,4 @@
-"""What standard error shows of a long transcription: a bar, failures, and a summary."""
+"""Messages of a transcription on standard error: a progress bar, failures, and a summary."""
 
 from __future__ import annotations
 
@@ -13,76 +13,94 @@ from asr_hlg.output.transcript import Transcript
 
 
 class Progress:
-    """A bar with the speed, and a line for whatever needs one."""
+    """Shows the events of a transcription, and scores it if there are references.
 
-    def __init__(self, total: int, quiet: bool):
-        self.failures = 0
-        self._quiet = quiet
-        self._seconds, self._done = 0.0, 0
+    Implements :class:`asr_hlg.transcribe.run.Reporter`.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show failures and warnings only.
+    references : dict, optional
+        Reference text of each utterance id.
+    """
+
+    def __init__(self, quiet: bool, references: dict[str, str] | None = None):
+        self._quiet, self._references = quiet, references
+        self._hypotheses: dict[str, str] = {}
+        self._alternatives: dict[str, list[str]] = {}
+        self._num_done, self._num_failed, self._audio_seconds = 0, 0, 0.0
+        self._begin = self._end = 0.0
+        self._bar: Any = None
+
+    def begin(self, total: int) -> None:
+        """Start the clock and the bar."""
         self._begin = self._end = time.monotonic()
-        self._bar: Any = tqdm(
+        self._bar = tqdm(
             total=total,
             unit="file",
-            disable=quiet or not sys.stderr.isatty(),
+            disable=self._quiet or not sys.stderr.isatty(),
             file=sys.stderr,
             dynamic_ncols=True,
         )
 
     def done(self, transcript: Transcript) -> None:
+        """Advance the bar by a transcribed recording, and show its notes."""
         self._end = time.monotonic()
-        self._done += 1
-        self._seconds += transcript.duration
+        self._num_done += 1
+        self._audio_seconds += transcript.duration
         for note in transcript.notes:
-            self._say(f"{transcript.id}: {note}")
-        self._bar.set_postfix_str(f"{self._seconds / self._wall():.0f} × real time", refresh=False)
+            self._write_line(f"{transcript.id}: {note}")
+        speed = self._audio_seconds / self._wall_seconds()
+        self._bar.set_postfix_str(f"{speed:.0f} × real time", refresh=False)
         self._bar.update()
 
     def failed(self, id: str, reason: str) -> None:
-        self.failures += 1
+        """Advance the bar by a recording that failed, and show the reason."""
+        self._num_failed += 1
         self._bar.update()
-        self._say(f"{id}: {reason}")
+        self._write_line(f"{id}: {reason}")
 
-    def summary(self) -> None:
-        """Close the bar, and sum up."""
+    def end(self) -> None:
+        """Close the bar and show a summary."""
         self._bar.close()
-        if self._quiet:
-            return
-        line = f"{self._done} recordings, {self.failures} failed"
-        if self._seconds:
+        line = f"{self._num_done} recordings, {self._num_failed} failed"
+        if self._audio_seconds:
+            audio, wall = self._audio_seconds, self._wall_seconds()
             line += (
-                f"; {self._seconds:.1f} s of audio in {self._wall():.1f} s after loading, "
-                f"real-time factor {self._wall() / self._seconds:.4f} "
-                f"({self._seconds / self._wall():.1f} × real time)"
+                f"; {audio:.1f} s of audio in {wall:.1f} s after loading, "
+                f"real-time factor {wall / audio:.4f} ({audio / wall:.1f} × real time)"
             )
-        print(line, file=sys.stderr)
+        self.info(line)
 
-    def _wall(self) -> float:
-        """Seconds from the start to the last result."""
-        return max(self._end - self._begin, 1e-9)
-
-    def _say(self, line: str) -> None:
-        tqdm.write(f"asr-hlg: {line}", file=sys.stderr)
-
-
-class Results:
-    """Transcripts for the score against references; nothing is kept without these."""
-
-    def __init__(self, references: dict[str, str] | None):
-        self._references = references
-        self._hypotheses: dict[str, str] = {}
-        self._alternatives: dict[str, list[str]] = {}
-
-    def add(self, transcript: Transcript) -> None:
+    def written(self, transcript: Transcript) -> None:
+        """Keep a transcript for scoring."""
         if self._references is None:
             return
         self._hypotheses[transcript.id] = transcript.text
         if transcript.alternatives:
             self._alternatives[transcript.id] = [a.text for a in transcript.alternatives]
 
-    def report(self) -> None:
-        """Print the error rates."""
+    def info(self, line: str) -> None:
+        """Show a message, unless quiet."""
+        if not self._quiet:
+            print(line, file=sys.stderr)
+
+    def warning(self, line: str) -> None:
+        """Show a message."""
+        print(f"asr-hlg: {line}", file=sys.stderr)
+
+    def show_scores(self) -> None:
+        """Show the error rates of the recordings that have references."""
         if self._references is None:
             return
-        heard = {n: self._references[n] for n in self._hypotheses if n in self._references}
-        result = score(heard, self._hypotheses, alternatives=self._alternatives or None)
+        references = {n: self._references[n] for n in self._hypotheses if n in self._references}
+        result = score(references, self._hypotheses, alternatives=self._alternatives or None)
         print(result.report(confusions=0), file=sys.stderr)
+
+    def _wall_seconds(self) -> float:
+        """Seconds from the start to the last result."""
+        return max(self._end - self._begin, 1e-9)
+
+    def _write_line(self, line: str) -> None:
+        tqdm.write(f"asr-hlg: {line}", file=sys.stderr)

@@ -1,0 +1,281 @@
+"""A transcription from a list of recordings to an output, with a journal if that is a file.
+
+    options = RunOptions(format="json", output="archive.jsonl", resume=True)
+    outcome = transcribe_all(list(recordings(["archive/"])), Job("graphs/en"), options, reporter)
+
+To standard output, or a pipe, transcripts are written in order as soon as they are complete. To a
+file or folder they are written when all recordings are done; until then a journal keeps them, from
+which an interrupted transcription is resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from asr_hlg.audio import Recording
+from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.files import file_hash
+from asr_hlg.graph.store import acoustic_model, read_meta
+from asr_hlg.output import writers
+from asr_hlg.output.transcript import Transcript
+from asr_hlg.transcribe.cluster import RayWorkers
+from asr_hlg.transcribe.journal import Journal
+from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT, Job, Workers
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where transcripts are written, and where the workers run.
+
+    Attributes
+    ----------
+    format : str
+        One of ``asr_hlg.output.writers.NAMES``.
+    output : str, optional
+        File or folder; by default standard output.
+    resume, retry_failed, overwrite : bool
+        Continue from the journal of an earlier transcription, try its failures again, too, or
+        start over in spite of it.
+    engine : {"local", "ray"}
+        Workers on this machine, or on all machines of a Ray cluster.
+    workers : int, optional
+        Number of processes; by default one per core, or one for a GPU.
+    timeout, max_memory : float
+        As for :class:`~asr_hlg.transcribe.Workers`.
+    """
+
+    format: str = "text"
+    output: str | None = None
+    resume: bool = False
+    retry_failed: bool = False
+    overwrite: bool = False
+    engine: Literal["local", "ray"] = "local"
+    workers: int | None = None
+    timeout: float = TIMEOUT
+    max_memory: float = MAX_MEMORY
+
+    def __post_init__(self) -> None:
+        if (self.resume or self.retry_failed) and self.output is None:
+            raise OptionError("--resume needs the --output of the earlier call")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Number of recordings that failed, and whether the transcription was stopped early."""
+
+    failures: int = 0
+    stopped: bool = False
+
+
+class Reporter(Protocol):
+    """Receives the events of a transcription, to show them."""
+
+    def begin(self, total: int) -> None:
+        """Work on so many recordings begins."""
+
+    def done(self, transcript: Transcript) -> None:
+        """A recording has been transcribed."""
+
+    def failed(self, id: str, reason: str) -> None:
+        """A recording cannot be transcribed."""
+
+    def end(self) -> None:
+        """Work on the recordings has ended."""
+
+    def written(self, transcript: Transcript) -> None:
+        """A transcript has been written to the output."""
+
+    def info(self, line: str) -> None:
+        """A message for users who want more than errors."""
+
+    def warning(self, line: str) -> None:
+        """A message for all users."""
+
+
+def transcribe_all(
+    recordings: Sequence[Recording],
+    job: Job,
+    options: RunOptions,
+    reporter: Reporter,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Transcribe recordings and write the transcripts to the output.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+        At least one.
+    job : Job
+    options : RunOptions
+    reporter : Reporter
+    is_stopped : callable
+        Once it returns True, only the recordings in progress are finished.
+
+    Raises
+    ------
+    OptionError
+        If there are no recordings, several would share a file, or the options do not fit the
+        output or its journal.
+    AsrHlgError
+        If graph or model cannot be loaded, or the output cannot be written.
+    """
+    if not recordings:
+        raise OptionError("no recordings found", remedy="name sound files, folders or lists")
+    _check_names(recordings, job, options)
+    if job.options.lattices is not None:
+        Path(job.options.lattices).mkdir(parents=True, exist_ok=True)
+    run = _Run(job, options, reporter, is_stopped)
+    if options.output is None or _is_pipe(options.output):
+        return run.stream(recordings)
+    return run.keep_journal(recordings, options.output)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What both ways of writing the output have in common."""
+
+    job: Job
+    options: RunOptions
+    reporter: Reporter
+    is_stopped: Callable[[], bool]
+
+    def stream(self, recordings: Sequence[Recording]) -> Outcome:
+        """Write transcripts one by one, in order, as soon as they are complete."""
+        failures = 0
+        target = sys.stdout if self.options.output is None else self.options.output
+        with (
+            writers.writer(self.options.format, target, count=len(recordings)) as out,
+            self._open_workers(len(recordings)) as workers,
+        ):
+            for recording, result in self._results(workers, recordings, in_order=True):
+                if isinstance(result, Transcript):
+                    out.write(result)
+                    self.reporter.written(result)
+                    self.reporter.done(result)
+                else:
+                    failures += 1
+                    self.reporter.failed(recording.id, str(result))
+        self.reporter.end()
+        return Outcome(failures, self.is_stopped())
+
+    def keep_journal(self, recordings: Sequence[Recording], target: str) -> Outcome:
+        """Keep results in a journal, in any order, and write them when all are complete."""
+        options, reporter = self.options, self.reporter
+        writers.check(options.format, target, len(recordings))
+        path = Path(target.rstrip("/") + ".journal")
+        if options.resume and not path.exists() and Path(target).exists():
+            reporter.warning(f"{target} is complete")
+            return Outcome()
+        settings = journal_settings(self.job)
+        with Journal.open(
+            path, settings, resume=options.resume, overwrite=options.overwrite
+        ) as journal:
+            retried = journal.failures if options.retry_failed else ()
+            todo = [r for r in recordings if r.id not in journal or r.id in retried]
+            if len(todo) < len(recordings):
+                num_done = len(recordings) - len(todo)
+                reporter.info(f"{num_done} of {len(recordings)} are done already")
+            try:
+                if todo:
+                    self._fill(journal, todo)
+            finally:
+                journal.sync()
+                if any(recording.id not in journal for recording in recordings):
+                    reporter.warning("go on with the same command and --resume")
+            if self.is_stopped():
+                return Outcome(stopped=True)
+            self._write(journal, recordings, target)
+            journal.finish()
+        failures = sum(recording.id in journal.failures for recording in recordings)
+        if failures:
+            reporter.info(
+                f"{failures} recordings failed, {path} says why; --resume --retry-failed tries "
+                "them again"
+            )
+        return Outcome(failures, self.is_stopped())
+
+    def _fill(self, journal: Journal, todo: Sequence[Recording]) -> None:
+        """Transcribe the recordings that the journal lacks."""
+        with self._open_workers(len(todo)) as workers:
+            for recording, result in self._results(workers, todo, in_order=False):
+                if isinstance(result, Transcript):
+                    journal.add(result)
+                    self.reporter.done(result)
+                else:
+                    journal.add_failure(recording.id, str(result))
+                    self.reporter.failed(recording.id, str(result))
+        self.reporter.end()
+
+    def _write(self, journal: Journal, recordings: Iterable[Recording], target: str) -> None:
+        """Write the transcripts of the journal, in the order of the inputs."""
+        with writers.writer(self.options.format, target, whole=True) as out:
+            for recording in recordings:
+                if recording.id not in journal.failures:
+                    transcript = journal.transcript(recording.id)
+                    out.write(transcript)
+                    self.reporter.written(transcript)
+
+    def _open_workers(self, num_recordings: int) -> Workers | RayWorkers:
+        """Processes on the CPU, one process on a GPU, or the workers of a cluster."""
+        options = self.options
+        workers: Workers | RayWorkers
+        if options.engine == "ray":
+            workers = RayWorkers(self.job, options.workers, options.timeout, options.max_memory)
+        else:
+            default = len(os.sched_getaffinity(0)) if self.job.device == "cpu" else 1
+            number = options.workers or default
+            if number < 1:
+                raise OptionError("--workers must be at least 1")
+            number = min(number, num_recordings)
+            workers = Workers(self.job, number, options.timeout, options.max_memory)
+        if workers.report:
+            self.reporter.info(workers.report)
+        return workers
+
+    def _results(
+        self, workers: Workers | RayWorkers, recordings: Sequence[Recording], in_order: bool
+    ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
+        self.reporter.begin(len(recordings))
+        until_stopped = takewhile(lambda _: not self.is_stopped(), recordings)
+        return workers.run(until_stopped, in_order)
+
+
+def journal_settings(job: Job) -> dict[str, Any]:
+    """All that the transcripts of a job depend on, with hashes of the files that it names."""
+    settings = asdict(job)
+    del settings["batch"]  # affects the speed only
+    folder = Path(job.graph)
+    meta = read_meta(folder)
+    settings["graph"] = meta["files"]
+    settings["model"] = job.model or acoustic_model(folder, meta)
+    for name in ("model", "grammar", "hotwords"):
+        value = settings[name]
+        if value is not None and Path(value).is_file():
+            settings[name] = f"{value} (SHA-256 {file_hash(Path(value))})"
+    return settings
+
+
+def _is_pipe(target: str) -> bool:
+    """Whether a target is neither file nor folder, so that no file can replace it."""
+    path = Path(target)
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _check_names(recordings: Iterable[Recording], job: Job, options: RunOptions) -> None:
+    """Refuse ids that would share a file."""
+    folder = options.output is not None and writers.is_folder(options.format, options.output)
+    if not folder and job.options.lattices is None:
+        return
+    name, count = Counter(writers.file_name(r.id) for r in recordings).most_common(1)[0]
+    if count > 1:
+        raise OptionError(
+            f"{count} recordings would share the file name {name}",
+            remedy="name them in a list of `id path`, wav.scp",
+        )
