@@ -1,11 +1,11 @@
-"""The pipeline: recordings in, transcripts out, in order, on as many cores as there are.
+"""Transcription: recordings to transcripts, one by one, in batches, or in several processes.
 
     transcriber = Transcriber.from_graph("graphs/en")
     for transcript in transcriber.transcribe(["a.wav", "recordings/"]):
         print(transcript.id, transcript.text)
 
-One recording's way is in :mod:`~asr_hlg.transcribe.transcriber`; :mod:`~asr_hlg.transcribe.workers`
-runs it in several processes.
+The stages that a recording passes through are in :mod:`~asr_hlg.transcribe.pipeline`;
+:mod:`~asr_hlg.transcribe.workers` runs them in several processes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which recordings are transcribed together, where that is faster: on a GPU."""
+"""Batches of recordings of similar length, which a GPU transcribes faster than single ones."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ from asr_hlg.audio import Recording
 GPU_BATCH = 600.0
 """Seconds of sound, padding included, in a batch by default where the device is a GPU."""
 
-_AHEAD = 8
-"""Batches' worth of recordings that are sorted by length at a time."""
+_SORTED_BATCHES = 8
+"""Number of batches whose recordings are sorted by length together."""
 
 
-def batches(found: Iterable[Recording], seconds: float) -> Iterator[list[Recording]]:
-    """Divide a list into batches of recordings of similar lengths, so that there is little padding.
+def batches(recordings: Iterable[Recording], seconds: float) -> Iterator[list[Recording]]:
+    """Divide recordings into batches of similar lengths, so that there is little padding.
 
     Parameters
     ----------
-    found : iterable of Recording
-        Is read only some batches ahead.
+    recordings : iterable of Recording
+        Read only some batches ahead.
     seconds : float
-        What the longest recording of a batch lasts, times their number, is at most this; a
-        recording that is longer has a batch of its own.
+        The duration of the longest recording of a batch, times their number, is at most this; a
+        longer recording is a batch by itself.
     """
-    ahead: list[tuple[float, Recording]] = []
+    group: list[tuple[float, Recording]] = []
     total = 0.0
-    for recording in found:
-        ahead.append((recording.expected_duration(), recording))
-        total += max(ahead[-1][0], 1.0)  # what cannot be read has no length, but takes room here
-        if total >= _AHEAD * seconds:
-            yield from _by_length(ahead, seconds)
-            ahead, total = [], 0.0
-    yield from _by_length(ahead, seconds)
+    for recording in recordings:
+        duration = recording.expected_duration()
+        group.append((duration, recording))
+        total += max(duration, 1.0)  # unreadable recordings have no duration, but count, too
+        if total >= _SORTED_BATCHES * seconds:
+            yield from _batches_by_length(group, seconds)
+            group, total = [], 0.0
+    yield from _batches_by_length(group, seconds)
 
 
-def _by_length(ahead: list[tuple[float, Recording]], seconds: float) -> Iterator[list[Recording]]:
+def _batches_by_length(
+    group: list[tuple[float, Recording]], seconds: float
+) -> Iterator[list[Recording]]:
+    """Batches of recordings whose durations are given, shortest first."""
     batch: list[Recording] = []
-    for length, recording in sorted(ahead, key=lambda pair: pair[0]):
-        if batch and length * (len(batch) + 1) > seconds:
+    for duration, recording in sorted(group, key=lambda pair: pair[0]):
+        if batch and duration * (len(batch) + 1) > seconds:
             yield batch
             batch = []
         batch.append(recording)

@@ -1,13 +1,13 @@
-"""Many machines: the workers of a transcription as a Ray Data job.
+"""Workers on many machines: a transcription as a Ray Data job.
 
     with RayWorkers(Job("graphs/en")) as workers:
         for recording, result in workers.run(recordings(["archive.jsonl"])):
             ...
 
-It does what :class:`~asr_hlg.transcribe.Workers` does on one machine, and is used in its place.
-Ray brings recordings to actors, transcripts back, and starts an actor anew that is lost with its
-machine. Every actor keeps a worker process of its own, which is replaced when a recording makes it
-crash: Ray would give such a recording to one actor after the other, for ever.
+:class:`RayWorkers` has the interface of :class:`~asr_hlg.transcribe.Workers`. Ray carries
+recordings to actors and transcripts back, and replaces an actor that is lost with its machine.
+Every actor starts one worker process, which is replaced if a recording makes it crash: an actor
+that crashed would be replaced without end, since Ray gives its recording to the next one.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from asr_hlg.graph.adapt.runtime import open_graph
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT, Job, Workers
 
-# Recordings travel in blocks. Small ones even out the work at the end and cost less when an actor
-# is lost; large ones are fewer for Ray to keep account of.
+# Recordings are sent in blocks. Small ones balance the work at the end and cost less when an actor
+# is lost; with large ones Ray has fewer of them to schedule.
 _BLOCKS_PER_WORKER = 20
 _MAX_BLOCK_SIZE = 64
 
@@ -41,27 +41,27 @@ class RayWorkers:
     """Ray actors that transcribe, on all machines of a Ray cluster or on this one alone.
 
     The environment variable ``RAY_ADDRESS`` names the cluster (``auto`` on one of its machines).
-    Without it a Ray of its own is started here, and ended with this object; it is reachable from
-    this machine only. Graph, model and recordings must be found under the same paths everywhere;
-    relative ones count from the working folder, which all machines must have, too.
+    Without it a Ray instance is started here, and ended with this object; it is reachable from this
+    machine only. Graph, model and recordings must have the same paths everywhere; relative ones
+    count from the working folder, which all machines must have, too.
 
     Parameters
     ----------
     job : Job
     number : int, optional
-        Of actors; by default one for every core of the cluster, or for every GPU.
+        Number of actors; by default one for every core of the cluster, or for every GPU.
     timeout, max_memory : float
         As for :class:`~asr_hlg.transcribe.Workers`.
 
     Attributes
     ----------
     report : str
-        On words of a grammar or of hotwords whose pronunciation was guessed.
+        On words of a grammar or of hotwords whose pronunciation was guessed; or empty.
 
     Raises
     ------
     OptionError
-        If Ray is not installed, or the cluster has nothing to run an actor on.
+        If Ray is not installed, or the cluster has no device to run an actor on.
     AsrHlgError
         If the graph cannot be loaded.
     """
@@ -75,17 +75,17 @@ class RayWorkers:
     ):
         if number is not None and number < 1:
             raise OptionError(f"number must be at least 1, not {number}")
-        # Once here: mistakes show before a cluster is kept busy.
+        # Loaded here, too, so that errors appear before the cluster begins to work.
         _, guesses = open_graph(job.graph, grammar_file=job.grammar, hotword_file=job.hotwords)
         self.report = guesses.report() if guesses.pronunciations else ""
         self._job, self._timeout, self._max_memory = job, timeout, max_memory
-        self._ray, self._connected_here = _connected(number)
-        kind = "CPU" if torch.device(job.device).type == "cpu" else "GPU"
-        self._resources = {f"num_{kind.lower()}s": 1}
-        self._number = number or int(self._ray.cluster_resources().get(kind, 0))
+        self._ray, self._was_connected_here = _connected(number)
+        processor = "CPU" if torch.device(job.device).type == "cpu" else "GPU"
+        self._resources = {f"num_{processor.lower()}s": 1}
+        self._number = number or int(self._ray.cluster_resources().get(processor, 0))
         if not self._number:
             self.close()
-            raise OptionError(f"no machine of the Ray cluster has a {kind}")
+            raise OptionError(f"no machine of the Ray cluster has a {processor}")
 
     def __enter__(self) -> RayWorkers:
         return self
@@ -94,34 +94,34 @@ class RayWorkers:
         self.close()
 
     def close(self) -> None:
-        """Leave the cluster, and end it if it was started here."""
-        if self._connected_here:
+        """Disconnect from the cluster, and end it if it was started here."""
+        if self._was_connected_here:
             self._ray.shutdown()
 
     def run(
-        self, found: Iterable[Recording], in_order: bool = True
+        self, recordings: Iterable[Recording], in_order: bool = True
     ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
-        """Every recording with its transcript or with what went wrong, in order or as done.
+        """Pairs of a recording and its transcript or error, in order or as they are done.
 
-        A block of recordings that was lost with its actor is transcribed again; each recording
-        comes back once all the same.
+        A block of recordings that was lost with its actor is transcribed again, but each recording
+        is returned once.
         """
-        waiting = dict(enumerate(found))
-        if not waiting:
+        pending = dict(enumerate(recordings))
+        if not pending:
             return
-        for number, result in self._results(waiting, in_order):
-            if isinstance(result, _Unable):
+        for number, result in self._results(pending, in_order):
+            if isinstance(result, _StartError):
                 raise WorkerError(f"a worker on {result.node} cannot start: {result.reason}")
-            recording = waiting.pop(number, None)
+            recording = pending.pop(number, None)
             if recording is not None:
                 yield recording, result
-        for recording in waiting.values():
+        for recording in pending.values():
             yield recording, WorkerError("Ray has lost it", remedy="try it again")
 
-    def _results(self, found: dict[int, Recording], in_order: bool) -> Iterator[tuple[int, Any]]:
-        """The job itself: rows in, rows out."""
+    def _results(self, numbered: dict[int, Recording], in_order: bool) -> Iterator[tuple[int, Any]]:
+        """Run the Ray Data job; yields numbers of recordings with their results."""
         data = self._ray.data
-        rows = [{"item": pickle.dumps(item)} for item in found.items()]
+        rows = [{"item": pickle.dumps(item)} for item in numbered.items()]
         number = min(self._number, len(rows))
         size = min(_MAX_BLOCK_SIZE, -(-len(rows) // (_BLOCKS_PER_WORKER * number)))
         results = data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map_batches(
@@ -140,29 +140,29 @@ class RayWorkers:
             raise WorkerError(f"Ray gave up: {lines[-1]}") from error
 
 
-class _Unable:
-    """The answer of an actor that cannot start."""
+class _StartError:
+    """Result of every recording of an actor that cannot start: on which machine, and why."""
 
     def __init__(self, node: str, reason: str):
         self.node, self.reason = node, reason
 
 
 class _Actor:
-    """Lives on some machine of the cluster; Ray calls it with one block after the other.
+    """Transcribes blocks of recordings on one machine of the cluster; Ray calls it.
 
-    It works in a process of its own, by way of :class:`~asr_hlg.transcribe.Workers`: that one may
-    crash, and loads the graph once.
+    The work is done by one process of :class:`~asr_hlg.transcribe.Workers`, which may crash and
+    loads the graph once.
     """
 
     def __init__(self, folder: str, job: Job, timeout: float, max_memory: float):
         self._folder, self._arguments = folder, (job, 1, timeout, max_memory)
-        self._workers: Workers | _Unable | None = None
+        self._workers: Workers | _StartError | None = None
 
     def __call__(self, block: _Block) -> _Block:
         items = [pickle.loads(item) for item in block["item"]]
-        # Not in the constructor: where that fails, Ray tries again and again.
+        # Not in the constructor: if that fails, Ray calls it again without end.
         self._workers = self._workers or self._start()
-        if isinstance(self._workers, _Unable):
+        if isinstance(self._workers, _StartError):
             results: list[Any] = [(number, self._workers) for number, _ in items]
         else:
             numbers = {recording.id: number for number, recording in items}
@@ -170,20 +170,20 @@ class _Actor:
             results = [(numbers[recording.id], result) for recording, result in done]
         return {"item": np.array([pickle.dumps(result) for result in results], dtype=object)}
 
-    def _start(self) -> Workers | _Unable:
+    def _start(self) -> Workers | _StartError:
         try:
             os.chdir(self._folder)
             return Workers(*self._arguments)
         except (AsrHlgError, OSError) as error:
-            return _Unable(os.uname().nodename, str(error))
+            return _StartError(os.uname().nodename, str(error))
 
 
 def _connected(number: int | None) -> tuple[Any, bool]:
-    """Ray, connected to a cluster, and whether that has to be undone."""
+    """Ray, connected to a cluster, and whether it was connected here."""
     address = os.environ.get("RAY_ADDRESS", "local")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would call home
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage reports
     if address == "local":
-        # Ray's way to say, on any system: one machine only, so listen to no other.
+        # Despite its name this makes Ray listen to this machine only, on any system.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         import ray

@@ -1,14 +1,14 @@
-"""A record of a long transcription from which it goes on after whatever has stopped it.
+"""Journal of a long transcription, from which it is resumed after an interruption of any kind.
 
-    with Journal.open("out.jsonl.journal", settings, Mode(resume=True)) as journal:
+    with Journal.open("out.jsonl.journal", settings, resume=True) as journal:
         for recording in recordings:
             if recording.id not in journal:
                 journal.add(transcribe(recording))
         journal.finish()
 
-The file is only ever appended to: one JSON object a line, the settings first. What a kill, a full
-disk or a power cut leaves of it is whole lines and perhaps part of another, which is cut off when
-the file is opened again. Lines reach the disk within a second or so.
+One JSON object a line is appended to the file, the settings first. A kill, a full disk or a power
+cut leaves whole lines and perhaps part of another, which is cut off when the file is opened again.
+Lines are on the disk within about a second.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _FORMAT = 1
 
 
 class Journal:
-    """Transcripts and failures by recording's id, on disk.
+    """Transcripts and failures by the id of the recording, on disk.
 
-    A later entry for an id takes the place of an earlier one.
+    A later entry for an id replaces an earlier one. :meth:`open` makes journals.
     """
 
     def __init__(self, path: Path, descriptor: int, settings: Any, entries: BinaryIO):
         self.path = path
         self.settings = settings
         self._descriptor, self._entries = descriptor, entries
-        self._places: dict[str, int] = {}  # where the transcript of an id begins
+        self._offsets: dict[str, int] = {}  # of the line with the transcript of an id
         self._failures: dict[str, str] = {}
         self._synced = time.monotonic()
-        self._finished = False
+        self._is_finished = False
         self._size = self._read()
 
     @staticmethod
@@ -55,90 +55,90 @@ class Journal:
         resume: bool = False,
         overwrite: bool = False,
     ) -> Iterator[Journal]:
-        """Begin a journal, or go on with one.
+        """Start a journal, or continue one.
 
         Parameters
         ----------
         path : str or Path
         settings : mapping
-            What the results depend on; anything that JSON can say.
+            All that the results depend on, as values that JSON can hold.
         resume : bool
-            Go on with what is there, if it was begun with the same settings.
+            Continue the journal that exists, if it was begun with the same settings.
         overwrite : bool
-            Begin anew, even if the journal there is of a transcription that has not come to its
-            end.
+            Start over, even if the journal that exists is of an unfinished transcription.
 
         Raises
         ------
         OptionError
-            If there is an unfinished journal and neither is asked for, it was begun with other
+            If there is an unfinished journal and neither is True, it was begun with other
             settings, or another process is using it.
         AsrHlgError
-            If the file is no journal, or cannot be written.
+            If the file is not a journal, or cannot be written.
         """
         path = Path(path)
         with contextlib.ExitStack() as files:
-            with _named(path):
+            with _write_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if not path.exists():
                     _begin(path, settings)
                 journal = _opened(path, files)
-            worth_keeping = not journal.is_empty and not journal._finished
-            if worth_keeping and not resume and not overwrite:
+            is_unfinished = not journal.is_empty and not journal._is_finished
+            if is_unfinished and not resume and not overwrite:
                 raise OptionError(
                     "an earlier transcription has not come to its end",
                     path=path,
                     remedy="go on with --resume, or start over with --overwrite",
                 )
             if journal.is_empty or not resume:
-                with _named(path):
+                with _write_errors(path):
                     _begin(path, settings)
                     journal = _opened(path, files)
             _compare(journal.settings, settings, path)
             yield journal
 
     def __contains__(self, id: str) -> bool:
-        return id in self._places or id in self._failures
+        return id in self._offsets or id in self._failures
 
     @property
     def is_empty(self) -> bool:
-        return not self._places and not self._failures
+        """Whether it has neither transcripts nor failures."""
+        return not self._offsets and not self._failures
 
     @property
     def failures(self) -> Mapping[str, str]:
-        """Why recordings failed, by id."""
+        """Reasons of failed recordings by id."""
         return self._failures
 
     def add(self, transcript: Transcript) -> None:
-        """Record a transcript."""
-        self._places[transcript.id] = self._append({"transcript": asdict(transcript)})
+        """Append a transcript."""
+        self._offsets[transcript.id] = self._append({"transcript": asdict(transcript)})
         self._failures.pop(transcript.id, None)
 
     def add_failure(self, id: str, reason: str) -> None:
-        """Record that a recording cannot be transcribed."""
+        """Append the reason why a recording cannot be transcribed."""
         self._append({"failure": {"id": id, "reason": reason}})
         self._failures[id] = reason
 
     def transcript(self, id: str) -> Transcript:
-        """What was recorded of one recording."""
-        with _named(self.path):
-            self._entries.seek(self._places[id])
+        """Transcript of a recording, read from the file."""
+        with _write_errors(self.path):
+            self._entries.seek(self._offsets[id])
             line = self._entries.readline()
-        with _damage_named(self.path):
+        with _entry_errors(self.path):
             fields = json.loads(line)["transcript"]
             fields["words"] = [Word(**word) for word in fields["words"]]
             fields["alternatives"] = [Alternative(**one) for one in fields["alternatives"]]
             return Transcript(**fields)
 
     def sync(self) -> None:
-        """Make sure that all lines are on the disk."""
-        with _named(self.path):
+        """Flush all lines to the disk."""
+        with _write_errors(self.path):
             os.fsync(self._descriptor)
         self._synced = time.monotonic()
 
     def finish(self) -> None:
-        """All is done, and its results are kept elsewhere; failures alone are worth keeping."""
-        with _named(self.path):
+        """Mark the transcription as finished; delete the file unless recordings have failed."""
+        with _write_errors(self.path):
             os.sync()  # the results, which may be many files
             if self._failures:
                 self._append({"finished": True})
@@ -147,41 +147,42 @@ class Journal:
                 self.path.unlink()
 
     def _append(self, entry: dict[str, Any]) -> int:
-        """Write a line; returns where it begins."""
-        place, line = self._size, _line(entry)
-        with _named(self.path):
+        """Write a line; returns its offset in the file."""
+        offset, line = self._size, _line(entry)
+        with _write_errors(self.path):
             while line:
                 written = os.write(self._descriptor, line)
                 self._size, line = self._size + written, line[written:]
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self.sync()
-        return place
+        return offset
 
     def _read(self) -> int:
-        """Find all entries, and cut off what is none; returns the length of the file."""
-        place = self._entries.tell()
+        """Index all entries, and cut off an incomplete line; returns the size of the file."""
+        offset = self._entries.tell()
         for line in self._entries:
             entry = _parsed(line)
             if entry is None:
                 break
-            with _damage_named(self.path):
-                self._note(entry, place)
-            place += len(line)
-        os.truncate(self._descriptor, place)
-        return place
+            with _entry_errors(self.path):
+                self._index(entry, offset)
+            offset += len(line)
+        os.truncate(self._descriptor, offset)
+        return offset
 
-    def _note(self, entry: dict[str, Any], place: int) -> None:
-        self._finished = "finished" in entry
+    def _index(self, entry: dict[str, Any], offset: int) -> None:
+        """Add an entry that was read to the index."""
+        self._is_finished = "finished" in entry
         if "transcript" in entry:
             id = entry["transcript"]["id"]
-            self._places[id] = place
+            self._offsets[id] = offset
             self._failures.pop(id, None)
         elif "failure" in entry:
             self._failures[entry["failure"]["id"]] = entry["failure"]["reason"]
 
 
 def _opened(path: Path, files: contextlib.ExitStack) -> Journal:
-    """A journal that is there; its files are closed with ``files``."""
+    """Open an existing journal, whose files ``files`` closes."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
     files.callback(os.close, descriptor)
     try:
@@ -199,7 +200,7 @@ def _opened(path: Path, files: contextlib.ExitStack) -> Journal:
 
 
 def _begin(path: Path, settings: Mapping[str, Any]) -> None:
-    """A new file that has its first line from the moment on that it has its name."""
+    """Create a journal atomically, with the settings in its first line."""
     part = path.with_name(path.name + ".part")
     with open(part, "wb") as file:
         file.write(_line(_header(settings)))
@@ -209,7 +210,7 @@ def _begin(path: Path, settings: Mapping[str, Any]) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, folder)
-        os.fsync(folder)  # its name, too
+        os.fsync(folder)  # so that the name is on the disk, too
 
 
 def _header(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,7 +222,7 @@ def _line(entry: dict[str, Any]) -> bytes:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """The object of a line, None for half of one or what a power cut leaves."""
+    """Object of a line; None if the line is incomplete or damaged."""
     if not line.endswith(b"\n"):
         return None
     try:
@@ -231,20 +232,21 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
-def _compare(begun_with: dict[str, Any], settings: Mapping[str, Any], path: Path) -> None:
-    wanted = json.loads(json.dumps(dict(settings)))
-    for name in sorted(begun_with.keys() | wanted.keys()):
-        if begun_with.get(name) != wanted.get(name):
+def _compare(earlier: dict[str, Any], settings: Mapping[str, Any], path: Path) -> None:
+    """Refuse to continue a journal that was begun with other settings."""
+    present = json.loads(json.dumps(dict(settings)))
+    for name in sorted(earlier.keys() | present.keys()):
+        if earlier.get(name) != present.get(name):
             raise OptionError(
-                f"was begun with {name} {begun_with.get(name)}, not {wanted.get(name)}",
+                f"was begun with {name} {earlier.get(name)}, not {present.get(name)}",
                 path=path,
                 remedy="resume with the same options, or start over with --overwrite",
             )
 
 
 @contextlib.contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    """What an entry leads to that no journal has."""
+def _entry_errors(path: Path) -> Iterator[None]:
+    """Raise errors from a damaged entry as AsrHlgError with the path."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
@@ -257,13 +259,13 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Errors of the operating system as ours, with the file's name."""
+def _write_errors(path: Path) -> Iterator[None]:
+    """Raise errors of the operating system as AsrHlgError with the path."""
     try:
         yield
     except OSError as error:
         raise AsrHlgError(
             f"cannot be written: {error.strerror or error}",
             path=path,
-            remedy="once that is mended, go on with --resume",
+            remedy="once that is repaired, go on with --resume",
         ) from None

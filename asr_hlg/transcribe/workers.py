@@ -1,4 +1,4 @@
-"""Many recordings at a time: processes that share a graph, and outlive whatever they are fed."""
+"""Worker processes that transcribe recordings side by side and share the arrays of a graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from asr_hlg.audio import Recording, recordings
+from asr_hlg.audio import Recording
+from asr_hlg.audio import recordings as find_recordings
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.graph.adapt.runtime import open_graph
 from asr_hlg.output.transcript import Transcript
@@ -22,29 +23,29 @@ from asr_hlg.transcribe.supervisor import Supervisor, Work
 from asr_hlg.transcribe.transcriber import OnError, Transcriber
 
 TIMEOUT = 120.0
-"""Seconds that a minute of a recording may take by default."""
+"""Seconds that a minute of sound may take by default."""
 
 MAX_MEMORY = 4.0
-"""GB that a worker may use by default, on top of graph and model."""
+"""Memory in GB that a worker may use by default, on top of graph and model."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker process needs to build its own :class:`Transcriber`.
+    """Arguments from which each worker process makes its :class:`Transcriber`.
 
     Attributes
     ----------
     graph : str
         A graph folder.
     model : str, optional
-        Another acoustic model than the recipe's.
+        Acoustic model; by default the recipe's.
     options : TranscribeOptions
     search : mapping
         Fields of :class:`SearchOptions`, or of a transducer's
         :class:`~asr_hlg.transducer.GraphOptions`, that differ from the recipe's.
     grammar, hotwords : str, optional
         Files with changes to the graph, see :func:`asr_hlg.graph.adapt.runtime.open_graph`. Every
-        worker makes them in its own memory; an unchanged graph is mapped, and shared by all.
+        worker applies them in its own memory; an unchanged graph is mapped, and shared by all.
     device : str
     batch : float
         Seconds of sound that are transcribed together, see
@@ -61,7 +62,14 @@ class Job:
     batch: float = 0.0
 
     def transcriber(self) -> tuple[Transcriber, str]:
-        """The transcriber, warmed up; and a report on words whose pronunciation was guessed."""
+        """Load graph and model, and decode once.
+
+        Returns
+        -------
+        transcriber : Transcriber
+        report : str
+            On words whose pronunciation was guessed; empty if there are none.
+        """
         graph, guesses = open_graph(
             self.graph, self.device, grammar_file=self.grammar, hotword_file=self.hotwords
         )
@@ -73,32 +81,32 @@ class Job:
 
 
 class Workers:
-    """Processes that transcribe side by side; the graph's arrays are shared.
+    """Processes that transcribe side by side.
 
         with Workers(Job("graphs/en"), number=2) as workers:
             for transcript in workers.transcribe(recordings(["a.wav"])):
                 ...
 
-    A worker that dies, hangs or raises what is no AsrHlgError is replaced, and its recording tried
-    once more in the fresh one; then it counts as failed, and the others go on. (k2 holds Python's
-    interpreter lock while it searches, so threads would wait for each other.)
+    A worker that dies, hangs or raises anything but an AsrHlgError is replaced, and the new one
+    tries its recording once more; after a second time the recording has failed, and the others go
+    on. (Processes rather than threads, since k2 holds Python's global lock while it searches.)
 
     Parameters
     ----------
     job : Job
     number : int
-        Of processes.
+        Number of processes.
     timeout : float
-        Seconds without progress after which a worker is killed: a minute of a recording, or what
-        there is of it, must not take longer.
+        Seconds without progress after which a worker is killed. Progress is reported after every
+        minute of sound, and at the end of a recording.
     max_memory : float
-        GB that a worker may use on top of graph and model; where a search comes to that limit, its
-        beams are narrowed and the transcript says so. Not on CUDA.
+        GB that a worker may use on top of graph and model. A search that reaches that limit is
+        repeated with narrower beams, and the transcript has a note. Not on CUDA.
 
     Attributes
     ----------
     report : str
-        On words of a grammar or of hotwords whose pronunciation was guessed.
+        On words of a grammar or of hotwords whose pronunciation was guessed; or empty.
     """
 
     def __init__(
@@ -121,19 +129,19 @@ class Workers:
 
     @property
     def retried(self) -> int:
-        """Recordings that were tried a second time so far."""
+        """Number of recordings that were tried a second time so far."""
         return self._supervisor.retried
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that run now."""
+        """Ids of the processes that run now."""
         return self._supervisor.pids
 
     def transcribe(
         self, paths: Iterable[str | Path | Recording], on_error: OnError | None = None
     ) -> Iterator[Transcript]:
-        """As :meth:`Transcriber.transcribe`, in the same order."""
-        for recording, result in self.run(recordings(paths)):
+        """Transcribe recordings as :meth:`Transcriber.transcribe` does, in the same order."""
+        for recording, result in self.run(find_recordings(paths)):
             if isinstance(result, Transcript):
                 yield result
             elif on_error is None:
@@ -142,60 +150,61 @@ class Workers:
                 on_error(recording, result)
 
     def run(
-        self, found: Iterable[Recording], in_order: bool = True
+        self, recordings: Iterable[Recording], in_order: bool = True
     ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
-        """Every recording with its transcript or with what went wrong, in order or as done."""
+        """Pairs of a recording and its transcript or error, in order or as they are done."""
         if not self._batch:
-            return self._supervisor.run(found, in_order)
-        return self._in_order(found) if in_order else self._run_batches(found)
+            return self._supervisor.run(recordings, in_order)
+        return self._run_in_order(recordings) if in_order else self._run_batches(recordings)
 
     def _run_batches(
-        self, found: Iterable[Recording]
+        self, recordings: Iterable[Recording]
     ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
-        """As done; recordings whose batch failed twice are tried one by one in the end."""
-        alone: list[list[Recording]] = []
-        for tasks in batches(found, self._batch), alone:
+        """Results as they are done; recordings of a batch that failed are tried one by one."""
+        singles: list[list[Recording]] = []
+        for tasks in batches(recordings, self._batch), singles:
             for batch, results in self._supervisor.run(tasks, in_order=False):
                 if not isinstance(results, AsrHlgError):
                     yield from zip(batch, results, strict=True)
                 elif len(batch) > 1:
-                    alone += [[recording] for recording in batch]
+                    singles += [[recording] for recording in batch]
                 else:
                     yield batch[0], results
 
-    def _in_order(
-        self, found: Iterable[Recording]
+    def _run_in_order(
+        self, recordings: Iterable[Recording]
     ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
-        order: deque[str] = deque()
+        """Results of batches in the order of the recordings."""
+        pending_ids: deque[str] = deque()
         done: dict[str, tuple[Recording, Transcript | AsrHlgError]] = {}
 
-        def noted() -> Iterator[Recording]:
-            for recording in found:
-                order.append(recording.id)
+        def noting_ids() -> Iterator[Recording]:
+            for recording in recordings:
+                pending_ids.append(recording.id)
                 yield recording
 
-        for recording, result in self._run_batches(noted()):
+        for recording, result in self._run_batches(noting_ids()):
             done[recording.id] = recording, result
-            while order and order[0] in done:
-                yield done.pop(order.popleft())
+            while pending_ids and pending_ids[0] in done:
+                yield done.pop(pending_ids.popleft())
 
 
 def _start(job: Job, max_memory: float) -> tuple[Work, str]:
+    """Prepare a worker process: returns the function that does a task, and the job's report."""
     torch.set_num_threads(1)
     transcriber, report = job.transcriber()
     if torch.device(job.device).type == "cpu":
         _limit_memory(max_memory)
-
     return transcriber.transcribe_together if job.batch else transcriber.transcribe_one, report
 
 
 def _limit_memory(gigabytes: float) -> None:
-    """Let allocations fail that go so far beyond what is in use now; mapped files do not count."""
+    """Limit further allocations to so many GB; mapped files do not count."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[5])
     except OSError:
-        return  # not Linux, whose limit alone counts all allocations
-    wanted = pages * resource.getpagesize() + int(gigabytes * 1e9)
+        return  # not Linux; on other systems the limit does not count all allocations
+    limit = pages * resource.getpagesize() + int(gigabytes * 1e9)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if hard == resource.RLIM_INFINITY or wanted < hard:
-        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

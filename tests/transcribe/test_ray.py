@@ -99,12 +99,10 @@ def test_the_command_goes_on_from_a_journal_and_ends_in_the_same_bytes(
 
 
 def test_an_actor_that_cannot_start_ends_the_job_with_its_reason(ray, english, root, digits):
-    with (
-        RayWorkers(Job(str(root / "graphs" / "en"), model="absent.npz"), 1) as workers,
-        pytest.raises(WorkerError, match=r"cannot start.*absent\.npz"),
-    ):
+    with RayWorkers(Job(str(root / "graphs" / "en"), model="absent.npz"), 1) as workers:
         assert list(workers.run([])) == []
-        list(workers.run(recordings(digits)))
+        with pytest.raises(WorkerError, match=r"cannot start.*absent\.npz"):
+            list(workers.run(recordings(digits)))
 
 
 @pytest.mark.parametrize(("job", "number"), [(Job("no/such/graph"), 1), (Job("unread"), 0)])
@@ -132,7 +130,12 @@ def test_parquet_holds_what_was_written(tmp_path, monkeypatch):
         output.check("parquet", sys.stdout, 1)
     with pytest.raises(OptionError, match="--output"):
         output.check("parquet", tmp_path, 1)
-    with pytest.raises(ZeroDivisionError), output.writer("parquet", tmp_path / "none") as out:
-        out.write(full)
-        out.write(1 / 0)
+
+    def fail_while_writing():
+        with output.writer("parquet", tmp_path / "none") as out:
+            out.write(full)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_while_writing()
     assert not list(tmp_path.glob("none*"))

@@ -19,30 +19,39 @@ def start(folder: Path | None = None):
     return partial(work, folder), "hello"
 
 
-def work(folder, task, alive):
+def work(folder, task, report_progress):
     what = task[0]
     if folder is not None and what != "slow":
         marker = folder / str(task[1])
         if marker.exists():
             return f"done at last: {task[1]}"
         marker.touch()
-    if what == "segfault":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    elif what == "exit":
-        os._exit(3)
-    elif what == "hang":
-        time.sleep(600)
-    elif what == "raise":
-        raise ZeroDivisionError("what a model may raise")
-    elif what == "refuse":
-        raise AudioError("empty", path="a.wav")
-    elif what == "unpicklable":
-        return lambda: None
-    elif what == "slow":
+    if what == "slow":
         for _ in range(8):
             time.sleep(0.25)
-            alive()
+            report_progress()
+    elif what == "unpicklable":
+        return lambda: None
+    elif what != "ok":
+        fail_as[what]()
     return task[1], os.getpid()
+
+
+def divide_by_zero():
+    raise ZeroDivisionError("what a model may raise")
+
+
+def refuse_recording():
+    raise AudioError("empty", path="a.wav")
+
+
+fail_as = {
+    "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "exit": lambda: os._exit(3),
+    "hang": lambda: time.sleep(600),
+    "raise": divide_by_zero,
+    "refuse": refuse_recording,
+}
 
 
 def die():
@@ -149,8 +158,7 @@ def test_processes_do_not_hear_of_ctrl_c():
         assert [result[0] for _, result in found] == list(range(20))
         signal.signal(signal.SIGINT, signal.default_int_handler)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1)
+            signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
 
