@@ -1,4 +1,4 @@
-"""Alignments against enumeration, against posteriors drawn by hand, and on speech."""
+"""Alignments against enumeration, on posteriors of known labels, and on speech."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def random_posteriors(tokens, num_frames, seed) -> Posteriors:
 
 
 def best_reading(words, log_probs, ids, silence):
-    """The best score, its label of every frame, and the frames of its tokens; all tried out."""
+    """Score, labels and tokens of the best path, by enumeration."""
     best = (-math.inf, None, None)
     for tokens, score in readings(words, silence):
         labels = [ids[name] for name, _ in tokens]
@@ -53,21 +53,23 @@ def runs(path) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("text", ["cat at", "at kit", "at at cat"])
-def test_the_best_of_all_readings_is_found(text, seed):
+def test_the_best_of_all_pronunciations_is_found(text, seed):
     silence = seed % 2 == 0
     lexicon = make_lexicon("SIL" if silence else None)
     tokens = [lexicon.tokens[i] for i in range(lexicon.num_tokens)]
     posteriors = random_posteriors(tokens, 8, seed)
     log_probs = posteriors.log_probs[0].double().numpy()
     words = text.split()
-    score, path, said = best_reading(words, log_probs, lexicon.tokens, silence)
+    score, path, tokens_of_path = best_reading(words, log_probs, lexicon.tokens, silence)
 
     aligner = Aligner(topology.ctc(len(tokens)), lexicon)
     assert aligner.labels(posteriors, text).tolist() == list(path)
     found = aligner.align("x", posteriors, text)
     assert found.score == pytest.approx(score, abs=1e-4)
     assert (found.id, found.text, found.duration) == ("x", text, 4.0)
-    frames = [(name, word, span) for (name, word), span in zip(said, runs(path), strict=True)]
+    frames = [
+        (name, word, span) for (name, word), span in zip(tokens_of_path, runs(path), strict=True)
+    ]
     assert [(p.text, p.start, p.end) for p in found.phones] == [
         (name, 0.5 * begin, 0.5 * end) for name, word, (begin, end) in frames if word is not None
     ]
@@ -75,17 +77,17 @@ def test_the_best_of_all_readings_is_found(text, seed):
     assert [(w.text, w.start, w.end) for w in found.words] == [
         (word, 0.5 * mine[0][0], 0.5 * mine[-1][1]) for word, mine in zip(words, spans, strict=True)
     ]
-    # Confidences by their definition: what the frames between a word's neighbours lose.
-    loss = log_probs.max(axis=1) - log_probs[np.arange(len(path)), path]
+    # Confidences by their definition: the gaps of the frames between a word's neighbours.
+    gap = log_probs.max(axis=1) - log_probs[np.arange(len(path)), path]
     for number, word in enumerate(found.words):
         begin = spans[number - 1][-1][1] if number else 0
         end = spans[number + 1][0][0] if number + 1 < len(words) else len(path)
-        by_hand = math.exp(-loss[begin:end].sum() / len(spans[number]))
+        by_hand = math.exp(-gap[begin:end].sum() / len(spans[number]))
         assert word.confidence == pytest.approx(by_hand, abs=1e-5)
     for phone, (begin, end) in zip(
         found.phones, (s for _, w, s in frames if w is not None), strict=True
     ):
-        assert phone.confidence == pytest.approx(math.exp(-loss[begin:end].sum()), abs=1e-5)
+        assert phone.confidence == pytest.approx(math.exp(-gap[begin:end].sum()), abs=1e-5)
 
 
 def test_hidden_markov_models():
@@ -123,7 +125,7 @@ def test_labels_of_a_hybrid_model_are_those_of_its_likelihoods():
     assert labels.dtype == torch.int64
     assert torch.equal(labels, aligner.labels(likelihoods, "cat at"))
     assert not torch.equal(labels, aligner.labels(posteriors, "cat at"))
-    # A model's own order of columns does not matter.
+    # The order of the model's columns does not matter.
     backwards = list(range(len(columns)))[::-1]
     turned = Posteriors(
         hybrid.log_probs[:, :, backwards],
@@ -133,56 +135,58 @@ def test_labels_of_a_hybrid_model_are_those_of_its_likelihoods():
         priors[backwards],
     )
     assert torch.equal(labels, aligner.labels(turned, "cat at"))
-    assert set(aligner.labels(hybrid, "").tolist()) <= {1, 2, 3}  # only silence is left to say
+    assert set(aligner.labels(hybrid, "").tolist()) <= {1, 2, 3}  # only silence
 
 
-def drawn(frames: str, tokens, sure=0.97) -> Posteriors:
-    """Posteriors that say one token a frame: ``.`` for blank."""
-    rest = math.log((1 - sure) / (len(tokens) - 1))
-    log_probs = torch.full((1, len(frames), len(tokens)), rest)
+def posteriors_of(frames: str, tokens, sure=0.97) -> Posteriors:
+    """Posteriors with one nearly certain token a frame, ``.`` for blank."""
+    others = math.log((1 - sure) / (len(tokens) - 1))
+    log_probs = torch.full((1, len(frames), len(tokens)), others)
     for t, symbol in enumerate(frames):
         log_probs[0, t, 0 if symbol == "." else tokens.index(symbol)] = math.log(sure)
     return Posteriors(log_probs, torch.tensor([len(frames)], dtype=torch.int32), 0.5, tuple(tokens))
 
 
-def test_confidence_tells_words_that_were_not_said():
+def test_words_that_the_recording_lacks_have_low_confidence():
     lexicon = make_lexicon()
     tokens = [lexicon.tokens[i] for i in range(lexicon.num_tokens)]
     aligner = Aligner(topology.ctc(len(tokens)), lexicon)
-    heard = drawn(".k.t..t..k.i.t.", tokens)
+    posteriors = posteriors_of(".k.t..t..k.i.t.", tokens)
 
     def confidences(text):
-        return [word.confidence for word in aligner.align("x", heard, text).words]
+        return [word.confidence for word in aligner.align("x", posteriors, text).words]
 
     assert confidences("cat at kit") == pytest.approx([1, 1, 1])
     assert [c > 0.5 for c in confidences("cat at cat")] == [True, True, False]  # an i too many
     assert [c > 0.5 for c in confidences("kit at kit")] == [False, True, True]  # an i too few
-    # A word left out of the transcript makes its neighbours doubtful.
+    # A word that the transcript lacks lowers the confidence of its neighbours.
     assert max(confidences("cat kit")) < 0.5
 
 
-def test_what_cannot_be_aligned_says_why():
+def test_errors_of_transcripts_that_cannot_be_aligned():
     lexicon = make_lexicon()
     tokens = [lexicon.tokens[i] for i in range(lexicon.num_tokens)]
     aligner = Aligner(topology.ctc(len(tokens)), lexicon)
     with pytest.raises(AsrHlgError, match="3 frames are too few for 2 words of 4 phones or more"):
-        aligner.align("x", drawn("k.t", tokens), "cat cat")
+        aligner.align("x", posteriors_of("k.t", tokens), "cat cat")
     with pytest.raises(LexiconError, match="no pronunciation for dog, cow"):
-        aligner.align("x", drawn("k.t", tokens), "dog cat cow dog")
+        aligner.align("x", posteriors_of("k.t", tokens), "dog cat cow dog")
     with pytest.raises(AsrHlgError, match="3 frames are too few for 2 words of 4 phones or more"):
-        aligner.labels(drawn("k.t", tokens), "cat cat")
+        aligner.labels(posteriors_of("k.t", tokens), "cat cat")
     with pytest.raises(LexiconError, match="no pronunciation for dog"):
-        aligner.labels(drawn("k.t", tokens), "dog cat")
-    nothing = aligner.align("x", drawn("k.t", tokens), " ")
+        aligner.labels(posteriors_of("k.t", tokens), "dog cat")
+    nothing = aligner.align("x", posteriors_of("k.t", tokens), " ")
     assert (nothing.words, nothing.phones, nothing.text, nothing.duration) == ([], [], "", 1.5)
     # Two equal phones need a blank between them, which four frames leave room for.
-    assert len(aligner.align("x", drawn("t..t", tokens), "at at").words) == 2
+    assert len(aligner.align("x", posteriors_of("t..t", tokens), "at at").words) == 2
 
 
-def test_phones_in_the_place_of_words():
+def test_phones_as_words():
     lexicon = make_lexicon()
     tokens = [lexicon.tokens[i] for i in range(lexicon.num_tokens)]
-    found = Aligner(topology.ctc(len(tokens)), lexicon).align("x", drawn("k.t.", tokens), "cat")
+    found = Aligner(topology.ctc(len(tokens)), lexicon).align(
+        "x", posteriors_of("k.t.", tokens), "cat"
+    )
     phones = found.phone_transcript()
     assert (phones.id, phones.text, phones.duration) == ("x", "k t", 2.0)
     assert phones.words == found.phones
@@ -202,7 +206,7 @@ ARPA = "\\data\\\nngram 1=3\n\n\\1-grams:\n-9 <s>\n-0.3 </s>\n-0.3 cat\n\n\\end\
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A graph whose language model knows less than its lexicon."""
+    """A graph whose language model has fewer words than its lexicon."""
     path = tmp_path_factory.mktemp("align")
     (path / "lexicon.txt").write_text("cat k t\nkit k i t\ncat k i\n")
     (path / "lm.arpa").write_text(ARPA)
@@ -210,8 +214,8 @@ def folder(tmp_path_factory) -> Path:
     return build(Recipe.read(path / "mine.toml"))
 
 
-class Speller:
-    """Pronounces a word as it is spelt, and refuses digits."""
+class LettersAsPhones:
+    """Grapheme-to-phoneme model whose phones are the letters; it refuses digits."""
 
     def pronounce(self, word: str) -> tuple[str, ...]:
         if word.isdigit():
@@ -221,7 +225,7 @@ class Speller:
 
 def test_pronunciations_come_from_graph_then_recipe_then_guesses(folder):
     words = ["cat", "tik", "kit", "7", "tok", "cat"]
-    aligner, guesses = Aligner.from_graph(folder, words, Speller())
+    aligner, guesses = Aligner.from_graph(folder, words, LettersAsPhones())
     assert aligner.lexicon.pronunciations("cat") == [("k", "t"), ("k", "i")]
     assert (
         "kit" not in DecodingGraph.load(folder).words
@@ -230,17 +234,17 @@ def test_pronunciations_come_from_graph_then_recipe_then_guesses(folder):
     assert aligner.lexicon.pronunciations("kit") == [("k", "i", "t")]
     assert guesses.pronunciations == {"tik": ("t", "i", "k")}
     assert guesses.left_out == {"7": "a number", "tok": "the acoustic model has no 'o'"}
-    said = aligner.align("x", drawn("t.i.k..k.i", tokens), "tik cat")
-    assert [word.confidence > 0.9 for word in said.words] == [True, True]
+    alignment = aligner.align("x", posteriors_of("t.i.k..k.i", tokens), "tik cat")
+    assert [word.confidence > 0.9 for word in alignment.words] == [True, True]
     with pytest.raises(LexiconError, match="no pronunciation for tok"):
-        aligner.align("x", drawn("k.t", tokens), "cat tok")
+        aligner.align("x", posteriors_of("k.t", tokens), "cat tok")
 
     _, guesses = Aligner.from_graph(folder, words, NoGuesses())
     assert set(guesses.left_out) == {"tik", "7", "tok"}
-    nothing, guesses = Aligner.from_graph(folder, ["7"], Speller())
+    nothing, guesses = Aligner.from_graph(folder, ["7"], LettersAsPhones())
     assert set(guesses.left_out) == {"7"}
     with pytest.raises(LexiconError, match="no pronunciation for 7"):
-        nothing.align("x", drawn("k.t", tokens), "7")
+        nothing.align("x", posteriors_of("k.t", tokens), "7")
 
 
 def test_a_graph_without_a_recipe_has_no_known_topology(tmp_path):
@@ -250,8 +254,8 @@ def test_a_graph_without_a_recipe_has_no_known_topology(tmp_path):
         Aligner.from_graph(tmp_path, ["cat"])
 
 
-class Drawn:
-    """An acoustic model that hears what a recording's length tells it to."""
+class ByLength:
+    """Acoustic model with fixed posteriors for each length of a recording."""
 
     sample_rate = 16000
 
@@ -260,8 +264,8 @@ class Drawn:
 
     def posteriors(self, waveforms, sample_rate):
         (samples,) = waveforms
-        heard = {16000: ".k.t..k.i.", 8000: "k"}[len(samples)]
-        return drawn(heard, self.tokens)
+        frames = {16000: ".k.t..k.i.", 8000: "k"}[len(samples)]
+        return posteriors_of(frames, self.tokens)
 
 
 @pytest.fixture
@@ -280,7 +284,7 @@ def test_recordings_that_fail_do_not_stop_the_others(folder, sounds):
     failed = {}
     alignments = align_recordings(
         aligner,
-        Drawn(list(aligner.columns)),
+        ByLength(list(aligner.columns)),
         recordings(sorted(sounds.glob("*.wav"))),
         {"two": "cat cat", "short": "cat cat", "odd": "cat 7"},
         on_error=lambda recording, error: failed.update({recording.id: str(error)}),
@@ -294,15 +298,18 @@ def test_recordings_that_fail_do_not_stop_the_others(folder, sounds):
     with pytest.raises(LexiconError):
         list(
             align_recordings(
-                aligner, Drawn(list(aligner.columns)), recordings(sounds / "odd.wav"), {"odd": "7"}
+                aligner,
+                ByLength(list(aligner.columns)),
+                recordings(sounds / "odd.wav"),
+                {"odd": "7"},
             )
         )
 
 
 def test_command_line(folder, sounds, monkeypatch, capsys):
     tokens = list(Aligner.from_graph(folder, ["cat"], NoGuesses())[0].columns)
-    monkeypatch.setattr("asr_hlg.acoustic.load", lambda spec, device: Drawn(tokens))
-    monkeypatch.setattr("asr_hlg.lexicon.g2p.HamaG2P", Speller)
+    monkeypatch.setattr("asr_hlg.acoustic.load", lambda spec, device: ByLength(tokens))
+    monkeypatch.setattr("asr_hlg.lexicon.g2p.HamaG2P", LettersAsPhones)
     given = ["align", str(sounds), "--text", str(sounds / "text"), "--graph", str(folder)]
     status = cli.main([*given, "--normalise", "--output", str(sounds / "out.ctm")])
     assert status == 1
@@ -331,8 +338,8 @@ def test_command_line(folder, sounds, monkeypatch, capsys):
 
 
 @pytest.mark.real
-def test_words_of_joined_recordings_lie_in_their_own_parts(english, root):
-    """An outside clock: three recordings end to end, with pauses of known length between."""
+def test_words_of_joined_recordings_are_aligned_within_their_parts(english, root):
+    """Three recordings one after the other, with pauses of known length between them."""
     from asr_hlg import acoustic
     from asr_hlg.output import text
 
@@ -356,7 +363,7 @@ def test_words_of_joined_recordings_lie_in_their_own_parts(english, root):
 
 
 @pytest.mark.real
-def test_decoding_puts_words_where_alignment_does(english, root, speech):
+def test_decoding_and_alignment_give_the_same_times(english, root, speech):
     """Of words that are recognised, 95 % start within 60 ms of the forced alignment."""
     import kaldialign
 

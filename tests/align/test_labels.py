@@ -1,4 +1,4 @@
-"""From an even division to the true states of a hidden Markov model, by turns."""
+"""Frame labels: flat start, realignment, and their convergence to the true HMM states."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_flat_start_gives_every_state_its_share():
     assert len(uneven) == 11
 
 
-def test_flat_start_leaves_silence_out_where_there_is_none_or_no_room():
+def test_flat_start_without_silence_or_with_too_few_frames_for_it():
     assert flat_start(make_lexicon(None), "at", 4, NUM_STATES).tolist() == [3, 4, 7, 8]
     assert flat_start(make_lexicon(), "at", 5, NUM_STATES).tolist() == [3, 3, 4, 7, 8]
     assert flat_start(make_lexicon(), "", 5, NUM_STATES).tolist() == [1, 1, 1, 2, 2]
@@ -49,11 +49,11 @@ def test_flat_start_is_a_path_of_the_topology():
     lexicon = make_lexicon()
     prior = np.tile(topology.left_to_right(NUM_STATES), (4, 1, 1))
     labels = [flat_start(lexicon, text, 230, NUM_STATES) for text in ("cat at", "tack")]
-    counted = estimate_transitions(labels, prior)  # which refuses what is none
+    counted = estimate_transitions(labels, prior)  # refuses labels that are no path
     assert (counted[:, :, :NUM_STATES].sum(axis=2) > 0.9).all()
 
 
-def test_what_cannot_be_divided_says_why():
+def test_errors_of_flat_start():
     with pytest.raises(DataError, match=r"3 frames cannot be divided among the 4 states of 'at'"):
         flat_start(make_lexicon(), "at", 3, NUM_STATES)
     with pytest.raises(DataError, match="0 states of"):
@@ -70,7 +70,7 @@ def test_share_changed():
 
 
 class Recordings:
-    """Utterances that a hidden Markov model spoke, with the states that it was in.
+    """Utterances sampled from a hidden Markov model, with their states.
 
     Every state emits its own symbol with probability 0.7 and any other one otherwise.
     """
@@ -84,18 +84,18 @@ class Recordings:
         for state in range(NUM_STATES):
             self.transitions[:, state, state] = stay[:, state]
             self.transitions[:, state, state + 1] = 1 - stay[:, state]
-        self.texts, self.states, self.heard = {}, {}, {}
+        self.texts, self.states, self.observed = {}, {}, {}
         words = [entry.word for entry in self.lexicon.entries]
         for index in range(number):
-            said = self.random.choice(words, size=self.random.integers(1, 3))
+            sampled = self.random.choice(words, size=self.random.integers(1, 3))
             id = f"u{index}"
-            self.texts[id] = " ".join(said)
-            self.states[id] = torch.tensor(self._speak(said))
+            self.texts[id] = " ".join(sampled)
+            self.states[id] = torch.tensor(self._sample(sampled))
             noise = self.random.integers(1, self.num_pdfs + 1, size=len(self.states[id]))
-            own = self.random.random(len(noise)) < 0.7
-            self.heard[id] = np.where(own, self.states[id].numpy(), noise)
+            correct = self.random.random(len(noise)) < 0.7
+            self.observed[id] = np.where(correct, self.states[id].numpy(), noise)
 
-    def _speak(self, words) -> list[int]:
+    def _sample(self, words) -> list[int]:
         tokens = [1] * int(self.random.random() < 0.5)
         for word in words:
             tokens += [self.lexicon.tokens[phone] for phone in self.lexicon.spellings(word)[0]]
@@ -109,8 +109,8 @@ class Recordings:
         return states
 
     def posteriors(self, id: str, table: np.ndarray, priors: torch.Tensor) -> Posteriors:
-        """What a network with p(pdf | symbol) in the columns of a table hears."""
-        log_probs = torch.from_numpy(np.log(table[:, self.heard[id]].T)).float()[None]
+        """Posteriors of a network whose p(pdf | symbol) are the columns of a table."""
+        log_probs = torch.from_numpy(np.log(table[:, self.observed[id]].T)).float()[None]
         lengths = torch.tensor([log_probs.shape[1]], dtype=torch.int32)
         names = [self.lexicon.tokens[i] for i in range(5)]
         columns = topology.column_names(topology.hmm(4, NUM_STATES), names)
@@ -120,14 +120,14 @@ class Recordings:
         return 1 - share_changed(self.states, labels)
 
     def best_network(self, labels: dict[str, torch.Tensor]) -> np.ndarray:
-        """p(pdf | symbol) that minimises the cross-entropy on labels: counts, smoothed."""
+        """The p(pdf | symbol) with the least cross-entropy on labels: smoothed counts."""
         counts = np.full((self.num_pdfs + 1, self.num_pdfs + 1), 0.1)
         for id, states in labels.items():
-            np.add.at(counts, (states.numpy(), self.heard[id]), 1)
+            np.add.at(counts, (states.numpy(), self.observed[id]), 1)
         return counts / counts.sum(axis=0)
 
 
-def test_the_true_states_are_found_by_a_network_that_knows_them():
+def test_realignment_with_the_true_emissions_finds_the_states():
     speech = Recordings(seed=0, number=60)
     table = speech.best_network(speech.states)
     priors = likelihoods.count_priors(speech.states.values(), speech.num_pdfs + 1)
@@ -143,7 +143,7 @@ def test_the_true_states_are_found_by_a_network_that_knows_them():
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_turns_of_training_and_alignment_find_the_states(seed):
+def test_alternating_training_and_alignment_finds_the_states(seed):
     speech = Recordings(seed, number=150)
     prior = np.tile(topology.left_to_right(NUM_STATES, 0.7), (4, 1, 1))
     labels, failed = {}, {}
@@ -156,8 +156,10 @@ def test_turns_of_training_and_alignment_find_the_states(seed):
         priors = likelihoods.count_priors(labels.values(), speech.num_pdfs + 1)
         transitions = estimate_transitions(labels.values(), prior)
         aligner = Aligner(topology.hmm(4, NUM_STATES, transitions=transitions), speech.lexicon)
-        heard = ((i, speech.posteriors(i, table, priors), text) for i, text in speech.texts.items())
-        after = realign(aligner, heard, lambda id, error: failed.update({id: error}))
+        utterances = (
+            (i, speech.posteriors(i, table, priors), text) for i, text in speech.texts.items()
+        )
+        after = realign(aligner, utterances, lambda id, error: failed.update({id: error}))
         changes.append(share_changed(labels, after))
         labels = after
     assert not failed
@@ -168,13 +170,13 @@ def test_turns_of_training_and_alignment_find_the_states(seed):
 
 @pytest.mark.parametrize("follow", [True, False])
 def test_the_full_sum_finds_the_states_if_priors_follow_the_network(follow):
-    """Without them it collapses into one state; both are what the theory says."""
+    """With fixed uniform priors the network collapses to one state."""
     speech = Recordings(seed=1, number=60)
     ids = list(speech.texts)
-    lengths = torch.tensor([len(speech.heard[id]) for id in ids])
+    lengths = torch.tensor([len(speech.observed[id]) for id in ids])
     inputs = torch.zeros(len(ids), int(lengths.max()), speech.num_pdfs + 1)
     for row, id in enumerate(ids):
-        inputs[row, torch.arange(lengths[row]), torch.from_numpy(speech.heard[id])] = 1
+        inputs[row, torch.arange(lengths[row]), torch.from_numpy(speech.observed[id])] = 1
     H = topology.hmm(4, NUM_STATES, self_loop=0.7)
     loss = HmmFullSum(H, speech.lexicon, prior_momentum=0.9 if follow else None)
     torch.manual_seed(0)
@@ -204,8 +206,8 @@ def test_the_full_sum_finds_the_states_if_priors_follow_the_network(follow):
         )
         for row, id in enumerate(ids)
     }
-    spoken = torch.cat([frames[row, :length] for row, length in enumerate(lengths)])
-    share_of_one_state = spoken.exp().mean(dim=0).max()
+    all_frames = torch.cat([frames[row, :length] for row, length in enumerate(lengths)])
+    share_of_one_state = all_frames.exp().mean(dim=0).max()
     if follow:
         assert speech.agreement(labels) > 0.6
         assert share_of_one_state < 0.4

@@ -1,4 +1,4 @@
-"""Losses against enumeration of every reading and alignment, against torch and k2."""
+"""Losses against enumeration of pronunciations and alignments, against torch and k2."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TEXTS = ["", "at", "cat", "at at", "kit", "at kit"]
 
 @pytest.mark.parametrize("silence", [None, "SIL"])
 @pytest.mark.parametrize("text", TEXTS)
-def test_ctc_sums_over_every_reading_and_alignment(text, silence):
+def test_ctc_sums_over_all_pronunciations_and_alignments(text, silence):
     lexicon = make_lexicon(silence)
     loss = Ctc(topology.ctc(lexicon.num_tokens), lexicon)
     log_probs = random_log_probs(5, lexicon.num_tokens)
@@ -88,18 +88,18 @@ def test_lf_mmi_is_the_transcripts_share_of_all_phone_sequences(kind, text):
     loss = LfMmi(H, lexicon, bigram)
     num_columns = int(H.labels.max()) + 1
     log_probs = random_log_probs(4, num_columns)
-    own = {tokens for tokens, _ in token_readings(text, lexicon)}
-    machine, weigher = Machine.of(H), Machine.of(bigram)
-    everything, numerator = [], []
+    readings = {tokens for tokens, _ in token_readings(text, lexicon)}
+    machine, phone_grammar = Machine.of(H), Machine.of(bigram)
+    denominator, numerator = [], []
     for labels in itertools.product(range(num_columns), repeat=4):
         acoustic = path_scores(log_probs[0].numpy(), [labels])[0]
         for tokens, scores in transductions(machine, labels).items():
-            prior = [p for ps in transductions(weigher, tokens).values() for p in ps]
+            prior = [p for ps in transductions(phone_grammar, tokens).values() for p in ps]
             total = acoustic + log_sum(scores) + log_sum(prior)
-            everything.append(total)
-            if tokens in own:
+            denominator.append(total)
+            if tokens in readings:
                 numerator.append(total)
-    expected = log_sum(everything) - log_sum(numerator)
+    expected = log_sum(denominator) - log_sum(numerator)
     assert one(loss, log_probs, text) == pytest.approx(expected, abs=1e-5)
 
 
@@ -112,7 +112,7 @@ def test_the_bigram_is_a_distribution_over_phone_sequences():
         assert leaving + ending == pytest.approx(1, abs=1e-5)
 
 
-def test_the_bigram_counts_pronunciations_as_often_as_they_are_said():
+def test_the_bigram_counts_pronunciations_by_their_probabilities():
     lexicon = Lexicon([("a", ("x",), 0.9), ("a", ("y",), 0.1)])
     bigram = phone_bigram(lexicon, ["a"] * 2000)
     starts = {lexicon.tokens[arc[1]]: math.exp(arc[3]) for arc in Machine.of(bigram).leaving[0]}
@@ -174,8 +174,8 @@ def test_ctc_equals_k2(text):
     torch.testing.assert_close(gradient, expected, atol=1e-4, rtol=1e-3)
 
 
-def test_an_ambiguous_reading_counts_each_way_in_ctc_and_once_in_lf_mmi():
-    """``a b`` is x y z by two divisions."""
+def test_two_spellings_of_the_same_tokens_count_twice_in_ctc_and_once_in_lf_mmi():
+    """``a b`` is spelled x y z in two ways."""
     lexicon = Lexicon([("a", "xy"), ("a", "x"), ("b", "z"), ("b", "yz")])
     H = topology.ctc(lexicon.num_tokens)
     certain = torch.full((1, 3, 4), -math.inf, dtype=torch.float64)
@@ -189,7 +189,7 @@ def test_certain_posteriors_of_a_long_text_do_not_underflow():
     lexicon = make_lexicon(None)
     loss = Ctc(topology.ctc(lexicon.num_tokens), lexicon)
     log_probs = torch.full((1, 500, lexicon.num_tokens), -40.0, dtype=torch.float64)
-    log_probs[:, :, 0] = 0.0  # all blank, as a network that has just begun to learn
+    log_probs[:, :, 0] = 0.0  # all blank, as at the start of training
     log_probs.requires_grad_()
     found = loss(log_probs, torch.tensor([500]), [" ".join(["cat"] * 100)])
     # 200 tokens of one frame each, placed anywhere; longer ones are e^-40 as probable.

@@ -1,4 +1,4 @@
-"""Definitions to test against: automata walked path by path, and the sums of the theory.
+"""Definitions to test against: enumeration of the paths of automata, and sums over alignments.
 
 Plain Python in double precision, written from the definitions; no k2 algorithm is used here.
 """
@@ -26,7 +26,7 @@ def log_sum(values) -> float:
 
 
 class Machine(NamedTuple):
-    """An automaton to walk: arcs ``(dst, label, output, score)`` by state, and final scores."""
+    """An automaton as arcs ``(dst, label, output, score)`` by source state, and final scores."""
 
     leaving: dict[int, list[tuple[int, int, tuple[int, ...], float]]]
     final: dict[int, list[tuple[tuple[int, ...], float]]]
@@ -58,7 +58,7 @@ class Machine(NamedTuple):
 
 
 def transductions(automaton, labels: Sequence[int], epsilon: int | None = None) -> dict:
-    """Every output that an automaton gives for an input, with the score of each path to it.
+    """Every output of an automaton for an input, with the scores of all paths to it.
 
     ``epsilon`` is the input label that reads nothing; None where every arc reads one, as in H.
     Output label 0 is dropped. An epsilon cycle would not end.
@@ -80,16 +80,16 @@ def transductions(automaton, labels: Sequence[int], epsilon: int | None = None) 
 
 
 def random_string(automaton, random: np.random.Generator, longest: int) -> list[int] | None:
-    """The labels of a random walk to a final state; None if it is not there in time."""
+    """Labels of a random path to a final state; None if it becomes longer than ``longest``."""
     machine = Machine.of(automaton)
     state, labels = 0, []
     while len(labels) <= longest:
-        ways = machine.leaving.get(state, [])
-        stop = len(ways) if state in machine.final else -1
-        choice = int(random.integers(len(ways) + (stop >= 0))) if ways or stop >= 0 else -1
+        arcs = machine.leaving.get(state, [])
+        stop = len(arcs) if state in machine.final else -1
+        choice = int(random.integers(len(arcs) + (stop >= 0))) if arcs or stop >= 0 else -1
         if choice == stop:
             return labels if stop >= 0 else None
-        state, label = ways[choice][0], ways[choice][1]
+        state, label = arcs[choice][0], arcs[choice][1]
         labels.append(label)
     return None
 
@@ -101,13 +101,13 @@ def collapse(labels: Sequence, blank=0) -> tuple:
 
 
 def compositions(total: int, least: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """All ways to share ``total`` frames among slots of which each needs at least so many."""
+    """All divisions of ``total`` frames among slots with the given least numbers of frames."""
     spare = total - sum(least)
     if spare < 0 or not least:
         if spare == 0:
             yield ()
         return
-    # Stars and bars: the bars that part the spare frames.
+    # Stars and bars: positions of the bars among the spare frames.
     for bars in itertools.combinations(range(spare + len(least) - 1), len(least) - 1):
         ends = [*bars, spare + len(least) - 1]
         extra = [b - a - 1 for a, b in itertools.pairwise([-1, *ends])]
@@ -115,7 +115,7 @@ def compositions(total: int, least: Sequence[int]) -> Iterator[tuple[int, ...]]:
 
 
 def hmm_alignments(phones: Sequence[int], num_frames: int, num_states: int = 1) -> list[tuple]:
-    """All pdf sequences of a composite left-to-right HMM, with how long each state lasts.
+    """All pdf sequences of a composite left-to-right HMM, with the duration of each state.
 
     ``[(pdfs, durations), …]``; phone p (from 1) has pdfs ``1 + (p - 1) * num_states + state``.
     """
@@ -127,7 +127,7 @@ def hmm_alignments(phones: Sequence[int], num_frames: int, num_states: int = 1) 
 
 
 def ctc_alignments(phones: Sequence[int], num_frames: int) -> list[tuple[int, ...]]:
-    """All CTC label strings of a phone sequence: tokens last, blanks stand between at will."""
+    """All CTC label strings of a phone sequence: repeated labels, optional blanks between them."""
     slots, least = [0], [0]
     for before, phone in zip([None, *phones], phones, strict=False):
         if before is not None:
@@ -151,7 +151,7 @@ def path_scores(log_probs: np.ndarray, paths: Sequence[Sequence[int]]) -> np.nda
 
 
 def occupancies(log_probs: np.ndarray, paths, scores: Sequence[float]) -> np.ndarray:
-    """γ_t(s): the share of all paths' probability that passes through label s in frame t."""
+    """Occupancies γ_t(s): posterior of label s in frame t."""
     gamma = np.zeros(log_probs.shape)
     weights = np.exp(np.asarray(scores) - log_sum(scores))
     for path, weight in zip(paths, weights, strict=True):

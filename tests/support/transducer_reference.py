@@ -1,4 +1,4 @@
-"""The transducer's definitions, written down as they stand: for small cases only."""
+"""Loss and sequence scores of transducers, computed from their definitions; for small cases."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-NOTHING = 0
+BLANK = 0
 """∅."""
 
 
 def alignments(num_frames: int, tokens: Sequence[int], lattice: str) -> Iterator[tuple[int, ...]]:
-    """All ways to say ``tokens`` within ``num_frames``, as sequences of tokens and ∅."""
-    if lattice == "modified":  # every frame says one token or ∅
+    """All alignments of ``tokens`` with ``num_frames``, as sequences of tokens and ∅."""
+    if lattice == "modified":  # every frame emits one token or ∅
         for frames in itertools.combinations(range(num_frames), len(tokens)):
-            path = [NOTHING] * num_frames
+            path = [BLANK] * num_frames
             for frame, token in zip(frames, tokens, strict=True):
                 path[frame] = token
             yield tuple(path)
         return
-    # every frame says any number of tokens and then ∅
+    # every frame emits any number of tokens and then ∅
     for frames in itertools.combinations_with_replacement(range(num_frames), len(tokens)):
         path = []
         for frame in range(num_frames):
             path += [token for f, token in zip(frames, tokens, strict=True) if f == frame]
-            path.append(NOTHING)
+            path.append(BLANK)
         yield tuple(path)
 
 
@@ -36,9 +36,9 @@ def alignment_score(log_probs: np.ndarray, path: Sequence[int], lattice: str) ->
     score = 0.0
     for symbol in path:
         score += log_probs[t, u, symbol]
-        if symbol != NOTHING:
+        if symbol != BLANK:
             u += 1
-        if symbol == NOTHING or lattice == "modified":
+        if symbol == BLANK or lattice == "modified":
             t += 1
     assert t == len(log_probs)
     return score
@@ -52,25 +52,25 @@ def loss(log_probs: np.ndarray, tokens: Sequence[int], lattice: str) -> float:
     for t in range(num_frames + 1):
         for u in range(most + 1):
             if t:
-                silent = alpha[t - 1, u] + log_probs[t - 1, u, NOTHING]
-                alpha[t, u] = np.logaddexp(alpha[t, u], silent)
+                blank = alpha[t - 1, u] + log_probs[t - 1, u, BLANK]
+                alpha[t, u] = np.logaddexp(alpha[t, u], blank)
             if u and lattice == "modified" and t:
-                said = alpha[t - 1, u - 1] + log_probs[t - 1, u - 1, tokens[u - 1]]
-                alpha[t, u] = np.logaddexp(alpha[t, u], said)
+                emitted = alpha[t - 1, u - 1] + log_probs[t - 1, u - 1, tokens[u - 1]]
+                alpha[t, u] = np.logaddexp(alpha[t, u], emitted)
             if u and lattice == "regular" and t < num_frames:
-                said = alpha[t, u - 1] + log_probs[t, u - 1, tokens[u - 1]]
-                alpha[t, u] = np.logaddexp(alpha[t, u], said)
+                emitted = alpha[t, u - 1] + log_probs[t, u - 1, tokens[u - 1]]
+                alpha[t, u] = np.logaddexp(alpha[t, u], emitted)
     return -alpha[num_frames, most]
 
 
 def sequence_scores(
     num_frames: int, num_tokens: int, log_probs: Callable[[tuple[int, ...]], np.ndarray]
 ) -> dict[tuple[int, ...], tuple[float, float]]:
-    """Every token sequence of the modified lattice: sum over alignments, and the best of them.
+    """Sum over alignments and best alignment of every token sequence, in the modified lattice.
 
     ``log_probs(tokens)`` gives the table ``(T, len(tokens) + 1, V)`` of a sequence.
     """
-    found = {}
+    scores_of = {}
     for length in range(num_frames + 1):
         for tokens in itertools.product(range(1, num_tokens), repeat=length):
             table = log_probs(tokens)
@@ -78,12 +78,12 @@ def sequence_scores(
                 alignment_score(table, path, "modified")
                 for path in alignments(num_frames, tokens, "modified")
             ]
-            found[tokens] = float(np.logaddexp.reduce(scores)), max(scores)
-    return found
+            scores_of[tokens] = float(np.logaddexp.reduce(scores)), max(scores)
+    return scores_of
 
 
 def table_of(network, features: torch.Tensor, tokens: Sequence[int]) -> np.ndarray:
-    """What a network says of one utterance's features ``(T, dim)``: ``(T, U + 1, V)``."""
+    """Log-probabilities ``(T, U + 1, V)`` of a network for features ``(T, dim)`` and tokens."""
     with torch.no_grad():
         encoded = network.encoded(features[None])
         predicted = network.predicted(torch.tensor([list(tokens)], dtype=torch.int64))

@@ -35,13 +35,13 @@ def simple(am, lm, targets, am_scale=0.0, lm_scale=0.0):
 
 
 @lattices
-def test_the_lecture_enumerated(lattice):
+def test_losses_are_sums_over_enumerated_alignments(lattice):
     """``_hell o _the re`` over nine frames: all alignments together are exp(−loss)."""
     pieces = ("<blk>", "_hell", "o", "_the", "re")
     tokens = [pieces.index(piece) for piece in ("_hell", "o", "_the", "re")]
     log_probs = random_scores(9, 5, len(pieces)).log_softmax(-1).numpy()
     paths = set(reference.alignments(9, tokens, lattice))
-    # Four tokens in four of nine frames, or spread over nine frames as one likes.
+    # Four tokens in four different frames of nine, or any number of them in a frame.
     assert len(paths) == (math.comb(9, 4) if lattice == "modified" else math.comb(12, 4))
     total = sum(math.exp(reference.alignment_score(log_probs, path, lattice)) for path in paths)
     assert math.exp(-reference.loss(log_probs, tokens, lattice)) == pytest.approx(total, rel=1e-12)
@@ -58,7 +58,7 @@ cases = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(cases, st.sampled_from(LATTICES), st.integers(0, 1000))
 def test_full_is_the_recursion(batch, lattice, seed):
-    """Also without tokens, without frames, with more tokens than frames, in one batch."""
+    """Also without tokens, without frames, and with more tokens than frames, in one batch."""
     rows, num_frames = zip(*batch, strict=True)
     targets = targets_of(rows, list(num_frames), lattice)
     frames, most = max(num_frames), targets.shape[1]
@@ -71,7 +71,7 @@ def test_full_is_the_recursion(batch, lattice, seed):
         for k, row in enumerate(rows)
     ]
     np.testing.assert_allclose(losses.detach().numpy(), expected, rtol=1e-9, atol=1e-12)
-    # A sum over all alignments is certain to be there, or there is none.
+    # The loss is finite exactly where there is an alignment.
     assert torch.equal(torch.isfinite(losses), targets.alignable())
     if bool(targets.alignable().any()):
         losses[targets.alignable()].sum().backward()
@@ -134,7 +134,7 @@ def test_pruned_is_that_of_k2(lattice):
 @settings(max_examples=60, deadline=None)
 @given(cases, st.sampled_from(LATTICES), st.integers(0, 1000), st.integers(2, 4))
 def test_pruning_leaves_an_alignment(batch, lattice, seed, prune_range):
-    """Whatever can be aligned still can, and the loss is never below the full one."""
+    """Pruning keeps an alignment of every transcript, and the loss is never below the full one."""
     rows, num_frames = zip(*batch, strict=True)
     targets = targets_of(rows, list(num_frames), lattice)
     am = random_scores(len(rows), max(num_frames), 4, seed=seed)
@@ -146,8 +146,8 @@ def test_pruning_leaves_an_alignment(batch, lattice, seed, prune_range):
 
 
 @lattices
-def test_pieces_change_nothing(lattice, monkeypatch):
-    """The pruned table in one piece, or frame by frame and twice: the same loss and gradients."""
+def test_chunks_do_not_change_the_loss(lattice, monkeypatch):
+    """The pruned table in one chunk, or frame by frame with recomputation."""
 
     def run():
         parts = random_scores(2, 12, 8), random_scores(2, 7, 8, seed=1), random_scores(8, 8, seed=2)

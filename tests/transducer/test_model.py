@@ -1,4 +1,4 @@
-"""The transducer's network: its parts agree, in batches, steps and files."""
+"""Transducer networks: the parts agree in batches, in steps and after saving."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def small(kind="tdnn", seed=0, encoder=None, **fields):
     shape = {"prediction_dim": 8, "joiner_dim": 16, **fields}
     network = Transducer(TransducerConfig(TOKENS, kind, encoder_fields, **shape)).eval()
     with torch.no_grad():
-        network.output.weight *= 8  # otherwise every frame says much the same
+        network.output.weight *= 8  # otherwise the outputs of all frames are similar
     return network
 
 
@@ -51,7 +51,7 @@ def test_states_are_rows(network):
         torch.testing.assert_close(network.output(mixed)[1:], network.output(one)[1:])
 
 
-def test_a_stateless_network_forgets():
+def test_a_stateless_network_depends_on_its_context_only():
     network = Stateless(6, 8, 2)
     with torch.no_grad():
         vectors = network(torch.tensor([[1, 2, 3, 4], [5, 5, 3, 4]]))
@@ -111,7 +111,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
 
 
 def test_on_a_trained_encoder():
-    """The encoder's weights come along, its own output layer does not."""
+    """The encoder's weights are copied, without its output layer."""
     torch.manual_seed(0)
     shape = {"num_blocks": 1, "dim": 16, "num_heads": 2, "ffn_dim": 16, "kernel": 3}
     encoder = Conformer(ConformerConfig(("<blk>", "x"), **shape)).eval()
@@ -140,7 +140,7 @@ def test_on_a_trained_encoder():
         ({"encoder": {"dims": 3}}, r"unknown key \[encoder\] dims"),
     ],
 )
-def test_configs_that_make_no_sense(fields, message):
+def test_invalid_configs(fields, message):
     with pytest.raises(ModelError, match=message):
         small(**fields)
     with pytest.raises(ModelError, match="needs ∅ and a token"):
@@ -153,6 +153,6 @@ def test_a_causal_encoder_has_no_right_context():
     assert small("cnn").encoder.right_context > 0
 
 
-def test_a_transducer_is_no_single_network_to_export(tmp_path):
+def test_a_transducer_cannot_be_exported(tmp_path):
     with pytest.raises(ModelError, match="a transducer cannot be exported"):
         nets.export(small(), tmp_path / "model.onnx")

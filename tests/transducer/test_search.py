@@ -1,4 +1,4 @@
-"""The transducer's searches against enumeration of everything that could be said."""
+"""Searches of transducers against enumeration of all token sequences and alignments."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ import torch
 from asr_hlg import grammar, lm
 from asr_hlg.errors import GraphError, ModelError, OptionError
 from asr_hlg.graph import DecodingGraph, compile_hlg, topology
-from asr_hlg.lexicon import Lexicon
-from asr_hlg.transducer import (
-    Transducer,
-    TransducerConfig,
-    TransducerOptions,
-    make_decoder,
-    token_graph,
-    token_lexicon,
-    transcripts,
-)
-from asr_hlg.transducer.words import Speller
+from asr_hlg.transducer import TransducerOptions, make_decoder, token_graph, token_lexicon
 from tests.support import transducer_reference as reference
+from tests.support.transducer_toys import (
+    BIGRAMS,
+    LEXICON,
+    TOKENS,
+    bigram_graph,
+    features_of,
+    lattice_of,
+    network_of,
+)
 
-TOKENS = ("<blk>", "a", "b", "c")
 NO_BEAM = {"search_beam": 1000.0, "max_active": 100_000, "max_contexts": 10_000}
 SEARCHES = [
     TransducerOptions("greedy"),
@@ -34,31 +32,8 @@ SEARCHES = [
 ]
 
 
-def network_of(prediction="stateless", tokens=TOKENS, seed=0):
-    """Twelve features a frame, whatever they mean, to very decided opinions."""
-    torch.manual_seed(seed)
-    encoder = {"dim": 12, "dilations": [1], "fbank": {"num_filters": 4}}
-    shape = {"prediction_dim": 8, "joiner_dim": 12, "prediction": prediction}
-    network = Transducer(TransducerConfig(tokens, "tdnn", encoder, **shape)).eval()
-    with torch.no_grad():
-        network.output.weight *= 6
-        network.prediction_joiner.weight *= 3
-    return network
-
-
-def lattice_of(network, features, lengths, graph=None, options=None):
-    """The lattice of encoder frames."""
-    return make_decoder(network, graph, options).decode(network.posteriors(features, lengths))
-
-
-def features_of(*lengths, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    features = 2 * torch.randn(len(lengths), max(lengths), 12, generator=generator)
-    return features, torch.tensor(lengths)
-
-
-def everything(network, features):
-    """Sum and best alignment of every token sequence for one utterance ``(T, 12)``."""
+def sequence_scores_of(network, features):
+    """Sum over alignments and best alignment of every token sequence, for features ``(T, 12)``."""
     return reference.sequence_scores(
         len(features),
         len(network.config.tokens),
@@ -70,7 +45,7 @@ def ids_of(network, path):
     return tuple(network.config.tokens.index(token) for token in path.words)
 
 
-def test_the_topology_is_one_token_or_nothing_a_frame():
+def test_the_topology_has_one_token_or_blank_a_frame():
     graph = token_graph(TOKENS)
     assert graph.columns == TOKENS
     assert graph.fsa.shape[0] == 2
@@ -83,16 +58,16 @@ def test_the_topology_is_one_token_or_nothing_a_frame():
 def test_greedy_takes_the_most_probable_of_every_frame(prediction):
     network = network_of(prediction)
     features, lengths = features_of(30)
-    said, score = [], 0.0
+    tokens, score = [], 0.0
     for t in range(30):
-        frame = reference.table_of(network, features[0, t : t + 1], said)[0, -1]
+        frame = reference.table_of(network, features[0, t : t + 1], tokens)[0, -1]
         score += frame.max()
         if frame.argmax():
-            said.append(int(frame.argmax()))
-    assert len(said) > 5
-    assert len(set(said)) > 1
+            tokens.append(int(frame.argmax()))
+    assert len(tokens) > 5
+    assert len(set(tokens)) > 1
     [best] = lattice_of(network, features, lengths, options=TransducerOptions("greedy")).best_path()
-    assert ids_of(network, best) == tuple(said)
+    assert ids_of(network, best) == tuple(tokens)
     assert best.score == pytest.approx(score, abs=1e-4)
     [narrow] = lattice_of(
         network, features, lengths, options=TransducerOptions("beam", beam_size=1)
@@ -103,10 +78,10 @@ def test_greedy_takes_the_most_probable_of_every_frame(prediction):
 
 @pytest.mark.parametrize("prediction", ["stateless", "lstm"])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_beam_without_limit_adds_up_all_alignments(prediction, seed):
+def test_a_beam_without_limit_sums_over_all_alignments(prediction, seed):
     network = network_of(prediction, TOKENS[:3], seed)
     features, lengths = features_of(4, seed=seed)
-    expected = everything(network, features[0])
+    expected = sequence_scores_of(network, features[0])
     assert len(expected) == 31
     options = TransducerOptions("beam", beam_size=31)
     lattice = lattice_of(network, features, lengths, options=options)
@@ -117,16 +92,16 @@ def test_a_beam_without_limit_adds_up_all_alignments(prediction, seed):
         assert path.score == pytest.approx(total, abs=1e-4)
         assert path.acoustic_score == pytest.approx(best, abs=1e-4)
     assert ranked[0].score == max(path.score for path in ranked)
-    # Something is said for certain, if only nothing.
+    # All token sequences together have probability 1.
     assert lattice.forward_score().item() == pytest.approx(0.0, abs=1e-4)
 
 
-def test_a_beam_merges_what_says_the_same():
-    """Where alignments compete, the sum decides, not the best of them."""
+def test_a_beam_merges_alignments_of_the_same_tokens():
+    """The best sum over alignments is found where the best alignment has other tokens."""
     network = network_of(tokens=TOKENS[:3])
     for seed in range(200):
         features, lengths = features_of(4, seed=seed)
-        expected = everything(network, features[0])
+        expected = sequence_scores_of(network, features[0])
         by_sum = max(expected, key=lambda tokens: expected[tokens][0])
         by_best = max(expected, key=lambda tokens: expected[tokens][1])
         if by_sum != by_best:
@@ -139,10 +114,10 @@ def test_a_beam_merges_what_says_the_same():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_trivial_graph_finds_everything(seed):
+def test_the_token_graph_allows_all_sequences(seed):
     network = network_of(tokens=TOKENS[:3], seed=seed)
     features, lengths = features_of(4, seed=seed)
-    expected = everything(network, features[0])
+    expected = sequence_scores_of(network, features[0])
     lattice = lattice_of(network, features, lengths, options=TransducerOptions("graph", **NO_BEAM))
     [ranked] = lattice.nbest(31)
     assert {ids_of(network, path) for path in ranked} == set(expected)
@@ -152,48 +127,6 @@ def test_the_trivial_graph_finds_everything(seed):
     for path in summed:
         assert path.score == pytest.approx(expected[ids_of(network, path)][0], abs=1e-4)
     assert lattice.forward_score().item() == pytest.approx(0.0, abs=1e-4)
-
-
-LEXICON = Lexicon(
-    [("ab", ("a", "b")), ("ab", ("a", "c")), ("b", ("b",)), ("cab", ("c", "a", "b"))],
-    tokens=TOKENS,
-)
-BIGRAMS = """\\data\\
-ngram 1=5
-ngram 2=15
-
-\\1-grams:
--99 <s> -9
--0.5 </s>
--0.6 ab -9
--0.4 b -9
--1.1 cab -9
-
-\\2-grams:
--0.30 <s> ab
--0.50 <s> b
--0.80 <s> cab
--1.50 <s> </s>
--0.90 ab ab
--0.40 ab b
--0.70 ab cab
--0.60 ab </s>
--0.20 b ab
--1.00 b b
--0.90 b cab
--0.80 b </s>
--0.50 cab ab
--0.60 cab b
--0.40 cab </s>
-
-\\end\\
-"""
-
-
-def bigram_graph(tmp_path):
-    (tmp_path / "bigram.arpa").write_text(BIGRAMS)
-    G = lm.read_arpa(tmp_path / "bigram.arpa", LEXICON.words)
-    return compile_hlg(topology.transducer(len(TOKENS)), LEXICON, G)
 
 
 def bigram_score(words):
@@ -211,7 +144,7 @@ def test_a_graph_gives_words_by_lexicon_and_ngram(tmp_path, scale):
     """All word sequences that fit into five frames, by definition and by search."""
     network, graph = network_of(), bigram_graph(tmp_path)
     features, lengths = features_of(5)
-    by_tokens = everything(network, features[0])
+    by_tokens = sequence_scores_of(network, features[0])
     expected: dict[tuple[str, ...], tuple[float, float]] = {}
     for count in range(6):
         for words in itertools.product(("ab", "b", "cab"), repeat=count):
@@ -240,7 +173,7 @@ def test_a_graph_gives_words_by_lexicon_and_ngram(tmp_path, scale):
             assert path.graph_score == pytest.approx(scale * bigram_score(path.words), abs=2e-3)
 
 
-def test_the_ngram_changes_what_is_heard(tmp_path):
+def test_the_ngram_changes_the_result(tmp_path):
     network, graph = network_of(), bigram_graph(tmp_path)
     features, lengths = features_of(9)
     texts = {
@@ -255,7 +188,7 @@ def test_the_ngram_changes_what_is_heard(tmp_path):
 
 
 def test_an_ngram_over_tokens_is_fused(tmp_path):
-    """The same with tokens as words: shallow fusion without a lexicon."""
+    """With tokens as words: shallow fusion without a lexicon."""
     network = network_of(tokens=TOKENS[:3])
     features, lengths = features_of(4)
     lexicon = token_lexicon(TOKENS[:3])
@@ -269,7 +202,7 @@ def test_an_ngram_over_tokens_is_fused(tmp_path):
     }
     expected = {
         tokens: best + 0.5 * (sum(unigram[TOKENS[k]] for k in tokens) + unigram["</s>"])
-        for tokens, (_, best) in everything(network, features[0]).items()
+        for tokens, (_, best) in sequence_scores_of(network, features[0]).items()
     }
     options = TransducerOptions("graph", graph_scale=0.5, **NO_BEAM)
     for path in lattice_of(network, features, lengths, graph, options).nbest(31)[0]:
@@ -291,7 +224,7 @@ def test_a_grammar_is_respected():
 
 
 @pytest.mark.parametrize("options", SEARCHES, ids=lambda options: options.search)
-def test_a_batch_gives_what_its_utterances_give(options, tmp_path):
+def test_a_batch_gives_the_lattices_of_its_utterances(options, tmp_path):
     network = network_of(seed=3)
     graph = bigram_graph(tmp_path) if options.search == "graph" else None
     decoder = make_decoder(network, graph, options)
@@ -311,23 +244,23 @@ def test_a_batch_gives_what_its_utterances_give(options, tmp_path):
             assert alone.forward_score().item() == pytest.approx(total, abs=1e-3)
 
 
-def test_tokens_have_the_frames_in_which_they_are_said():
+def test_tokens_have_the_frames_that_emit_them():
     network = network_of()
     features, lengths = features_of(20)
     for options in SEARCHES:
         lattice = lattice_of(network, features, lengths, options=options)
         [path], [words] = lattice.best_path(), lattice.words()
         table = reference.table_of(network, features[0], ids_of(network, path))
-        said = {begin: name for name, begin, end in path.tokens if end == begin + 1}
-        assert len(said) == len(path.words)
-        labels = [TOKENS.index(said.get(t, "<blk>")) for t in range(20)]
+        emitted = {begin: name for name, begin, end in path.tokens if end == begin + 1}
+        assert len(emitted) == len(path.words)
+        labels = [TOKENS.index(emitted.get(t, "<blk>")) for t in range(20)]
         score = reference.alignment_score(table, labels, "modified")
         assert path.score == pytest.approx(score, abs=1e-3)
-        assert [word.start for word in words] == pytest.approx([0.03 * t for t in sorted(said)])
+        assert [word.start for word in words] == pytest.approx([0.03 * t for t in sorted(emitted)])
 
 
 @pytest.mark.parametrize("options", SEARCHES, ids=lambda options: options.search)
-def test_a_blank_penalty_brings_more_words(options):
+def test_a_blank_penalty_gives_more_words(options):
     network = network_of()
     features, lengths = features_of(40)
     counts = []
@@ -339,7 +272,7 @@ def test_a_blank_penalty_brings_more_words(options):
 
 
 def test_tokens_are_matched_by_name(tmp_path):
-    """A graph that has only some of the network's tokens, and in another order."""
+    """A graph with some of the network's tokens, in another order."""
     network = network_of(tokens=("<blk>", "x", "c", "b", "a", "y"))
     features, lengths = features_of(6)
     graph = bigram_graph(tmp_path)
@@ -390,52 +323,3 @@ def test_a_saved_graph_searches_alike(tmp_path):
         for g in (graph, DecodingGraph.load(tmp_path / "graph"))
     ]
     assert paths[0] == paths[1]
-
-
-def all_readings(tokens, spellings):
-    """Every way to take words out of a token sequence: words and tokens left out."""
-    if not tokens:
-        yield (), 0
-        return
-    for words, left_out in all_readings(tokens[1:], spellings):
-        yield words, left_out + 1
-    for word, spelling in spellings:
-        if tokens[: len(spelling)] == spelling:
-            for words, left_out in all_readings(tokens[len(spelling) :], spellings):
-                yield (word, *words), left_out
-
-
-def test_words_are_read_off_tokens_with_the_fewest_left_out():
-    speller = Speller(LEXICON)
-    spellings = [(entry.word, entry.phones) for entry in LEXICON.entries]
-    for length in range(7):
-        for tokens in itertools.product("abc", repeat=length):
-            found = speller.words(tokens)
-            words, left_out = min(
-                all_readings(tokens, spellings), key=lambda reading: (reading[1], len(reading[0]))
-            )
-            covered = sum(end - begin for _, begin, end in found)
-            assert length - covered == left_out
-            assert len(found) == len(words)
-            for word, begin, end in found:
-                assert tokens[begin:end] in LEXICON.pronunciations(word)
-
-
-def test_transcripts_of_tokens_and_of_words(tmp_path):
-    network = network_of()
-    features, lengths = features_of(25, 0)
-    ids, durations = ["first", "second"], [0.75, 0.0]
-    greedy = lattice_of(network, features, lengths, options=TransducerOptions("greedy"))
-    [spelled, nothing] = transcripts(greedy, ids, durations, LEXICON)
-    names = [name for name, _, _ in greedy.best_path()[0].tokens]
-    assert spelled.text == " ".join(word for word, _, _ in Speller(LEXICON).words(names))
-    assert (spelled.id, spelled.duration) == ("first", 0.75)
-    assert (nothing.text, nothing.words) == ("", [])
-    starts = [word.start for word in spelled.words]
-    assert starts == sorted(starts)
-    with_graph = lattice_of(network, features, lengths, bigram_graph(tmp_path))
-    [heard, _] = transcripts(with_graph, ids, durations)
-    assert heard.text == with_graph.best_path()[0].text
-    assert [word.text for word in heard.words] == heard.text.split()
-    [summed, _] = transcripts(with_graph, ids, durations, forward=True)
-    assert summed.score >= heard.score

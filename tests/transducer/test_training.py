@@ -1,4 +1,4 @@
-"""The transducer's objective: two passes weighed by step, in the loop that trains everything."""
+"""The training objective of transducers: weights of the two passes, checks, and training."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def objective_of(lattice="modified", prediction="stateless", **options):
 
 
 def batch_of(*texts, seed=0):
-    """Filter banks in which every token lights up a filter of its own for nine frames."""
+    """Filter banks in which every token has high energy in one filter for nine frames."""
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for text in texts:
@@ -56,7 +56,7 @@ def batch_of(*texts, seed=0):
 
 
 @pytest.mark.parametrize("lattice", LATTICES)
-def test_losses_are_two_passes_weighed(lattice):
+def test_the_objective_is_the_weighted_sum_of_two_passes(lattice):
     objective = objective_of(lattice, warm_up=10, prune_range=3, am_scale=0.1).eval()
     batch = batch_of("hi ho oh", "ho")
     network = objective.network
@@ -83,7 +83,7 @@ def test_the_warm_up_goes_on_from_a_checkpoint():
     objective.train()(batch_of("hi"))
     again.load_state_dict(objective.state_dict())
     assert int(again.steps) == 1
-    # Looking is not learning.
+    # Evaluation does not count as a step.
     again.eval()(batch_of("hi"))
     assert int(again.steps) == 1
 
@@ -107,7 +107,7 @@ def test_words_are_their_first_pronunciation():
     assert targets.num_tokens.tolist() == [2, 0]
 
 
-def test_what_cannot_be_trained_on_is_found_before():
+def test_the_check_before_training():
     objective = objective_of()
     objective.check(["a", "b"], ["hi ho", ""], [4, 0])
     with pytest.raises(LexiconError, match=r"b: .*'hey'"):
@@ -142,7 +142,7 @@ class Batches(list):
     ("lattice", "prediction"),
     [("modified", "stateless"), ("modified", "lstm"), ("regular", "stateless")],
 )
-def test_trained_in_the_loop_it_recognises(tmp_path, lattice, prediction):
+def test_a_trained_transducer_recognises(tmp_path, lattice, prediction):
     """Marks in filter banks are learnt within seconds, and every search then reads them."""
     objective = objective_of(lattice, prediction, warm_up=20)
     words = ("hi ho oh", "oh oh hi", "ho", "hi hi ho oh", "oh ho hi", "ho ho oh")
@@ -183,7 +183,7 @@ def test_the_pruned_loss_needs_a_tenth_of_the_memory(root):
     assert memory["pruned"] < memory["full"] / 10
 
 
-def test_the_documentation_prints_what_it_says(root, monkeypatch):
+def test_the_examples_of_the_documentation(root, monkeypatch):
     monkeypatch.chdir(root)
     script = runpy.run_path(str(root / "scripts" / "draw_lecture.py"))
     text = (root / "docs" / "transducer.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Transducers in the pipeline: what the searches in test_transducer_search say, from sound on."""
+"""Transducers in `Transcriber` and the command line, from recordings to transcripts."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ UNIGRAMS = {
 
 
 def network_of(prediction="stateless", tokens=TOKENS) -> Transducer:
-    """An untrained transducer of very decided opinions, which sees 9 filter-bank frames."""
+    """An untrained transducer with low-entropy outputs and a context of 9 filter-bank frames."""
     torch.manual_seed(3)
     encoder = {"dim": 16, "dilations": [1], "fbank": {"num_filters": 8}, "dropout": 0.0}
     shape = {"stack": 2, "prediction_dim": 8, "joiner_dim": 16, "prediction": prediction}
@@ -73,7 +73,7 @@ def network_of(prediction="stateless", tokens=TOKENS) -> Transducer:
 
 
 def sound(seconds: float, seed: int = 0) -> np.ndarray:
-    """Tones that change, and now and then fall silent."""
+    """Tones of changing frequency and level, with silences."""
     random = np.random.default_rng(seed)
     size = int(0.06 * RATE)
     time = np.arange(size) / RATE
@@ -85,7 +85,7 @@ def sound(seconds: float, seed: int = 0) -> np.ndarray:
 
 
 def recipe(folder: Path, name: str, kind: str, *more: str, order: str = "first") -> Path:
-    """A graph of cats and hats, compiled."""
+    """Compile a graph of three words."""
     (folder / "lexicon.txt").write_text("cat k ae t\nand ae n d\nhat h ae t\n")
     (folder / f"{order}.arpa").write_text(ARPA.format(UNIGRAMS[order]))
     path = folder / f"{name}.toml"
@@ -97,7 +97,7 @@ def recipe(folder: Path, name: str, kind: str, *more: str, order: str = "first")
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory) -> Path:
-    """A graph for transducers, whose recipe names a model beside it."""
+    """A graph for transducers whose recipe names a model in a folder next to it."""
     folder = tmp_path_factory.mktemp("graphs")
     (folder / "models").mkdir()
     network_of().save(folder / "models" / "model.npz")
@@ -113,7 +113,7 @@ def wavs(tmp_path_factory) -> Path:
 
 
 def by_definition(graph: Path, samples: np.ndarray):
-    """The lattice of a recording that is heard and searched in one go."""
+    """The lattice of a recording, encoded and searched as a whole."""
     network = network_of()
     [inputs] = fbank([torch.from_numpy(samples)], RATE, network.config.fbank)
     options = TransducerOptions("graph", graph_scale=SCALE, search_beam=15.0)
