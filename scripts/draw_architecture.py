@@ -27,7 +27,7 @@ def room_imports() -> dict[str, set[str]]:
     return {
         room.removeprefix("asr_hlg."): {
             name.removeprefix("asr_hlg.")
-            for name in graph.find_modules_directly_imported_by(room) & rooms
+            for name in graph.find_modules_directly_imported_by(room) & rooms - {room}
         }
         for room in rooms
     }
