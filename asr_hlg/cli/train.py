@@ -5,36 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_hlg.train.config import TrainingConfig
+from asr_hlg.train import config
 from asr_hlg.train.run import train
 
-EPILOG = """\
-A config is a TOML file. This one trains a BLSTM with CTC on the lexicon, the topology and, for the
-error rate on the dev set, the graph of a recipe (see `asr-hlg graph --help`):
-
-  graph = "../graphs/digits.toml"
-  [data]
-  train = ["train.jsonl.gz"]         Lhotse cuts, a Kaldi data folder, or a folder of recordings
-  dev = ["dev.jsonl.gz"]             with a file `text`; the dev set may be left out
-  [network]
-  kind = "blstm"                     cnn, cnn_lstm, blstm, tdnn, conformer, with their fields;
-                                     or  init = "hama"  or a model's file, to adapt it;
-                                     or transducer, new or with  init  on a trained encoder
-  [loss]
-  kind = "ctc"                       ctc, hmm, lf_mmi; cross_entropy for cuts with alignments;
-                                     transducer, with [pruned_loss] prune_range, warm_up, …
-  regularise = 0.2                   for adaptation: stay close to the initial network
-  [augment]                          speeds, volumes, noise, snr, join, join_most
-  [spec_augment]                     frequency_masks, time_masks, …
-  [loader]                           max_duration: seconds of sound in a batch; workers
-  [optimiser]                        learning_rate, warm_up, weight_decay, clip
-  [hybrid]                           with cross_entropy, to start from transcripts alone:
-  rounds = [2, 3, 15]                epochs before each new alignment
-  [[stage]]                          trainings in turn, each from the model before: other values
-  training.epochs = 5                of any keys
-  [training]                         epochs, patience, average, seed, checkpoint_seconds
-  [[test]]                           name, cuts, graph: what the final model is tested on
-
+EPILOG = f"""\
+{config.__doc__}
 Everything is checked before training: words that the lexicon lacks, utterances too short for their
 transcript, unknown keys. Checkpoints are written every minute. After an interruption, the same
 command continues from the last checkpoint and ends with the same model.
@@ -69,7 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, or continue an interrupted training."""
-    config = TrainingConfig.read(options.config, options.set)
     folder = options.output or options.config.with_suffix("")
-    train(config, folder, options.device)
+    train(config.TrainingConfig.read(options.config, options.set), folder, options.device)
     return 0

@@ -1,57 +1,59 @@
 """Training configs: one TOML file with the data, the network, the loss and all options.
 
-    task = "digits"                       # the table in which the result is listed
-    graph = "../graphs/digits.toml"       # recipe of L and H, and of the graph for the dev set
+    task = "digits"                       # name of the table in which the result is listed
+    graph = "../graphs/digits.toml"       # recipe of L, H and the graph; see asr-hlg graph --help
 
     [data]
-    train = ["data/train.jsonl.gz"]       # Lhotse manifests, Kaldi data folders, folders of sounds
-    dev = ["data/dev.jsonl.gz"]           # for early stop; may be left out
+    train = ["data/train.jsonl.gz"]       # Lhotse manifests, Kaldi data folders, or folders of
+    dev = ["data/dev.jsonl.gz"]           # recordings with a file `text`; dev is optional
 
-    [augment]                             # of recordings: asr_hlg.data.Augmentation
+    [augment]                             # asr_hlg.data.Augmentation; also volumes, noise, snr, join
     speeds = [0.9, 1.0, 1.1]
 
-    [spec_augment]                        # of features: asr_hlg.data.SpecAugmentOptions
+    [spec_augment]                        # asr_hlg.data.SpecAugmentOptions; also frequency_masks, …
     time_masks = 2
 
     [network]
-    kind = "blstm"                        # with fields of its configuration; or
-    # init = "hama"                       # a trained network to start from: hama, or a file
-                                          # kind = "transducer" with init: on a trained encoder
+    kind = "blstm"                        # cnn, cnn_lstm, blstm, tdnn, conformer, transducer, with
+                                          # the fields of its configuration; or
+    # init = "hama"                       # a trained network: hama, or the file of a model (with
+                                          # kind = "transducer", a new one on this encoder)
 
     [loss]
-    kind = "ctc"                          # ctc, hmm, lf_mmi, cross_entropy, transducer
-    regularise = 0.0                      # keep close to the initial network: 0.2 for adaptation
+    kind = "ctc"                          # ctc, hmm, lf_mmi, transducer; cross_entropy for cuts
+                                          # with alignments, or with [hybrid]
+    regularise = 0.0                      # for adaptation, 0.2: stay close to the initial network
 
-    [pruned_loss]                         # of a transducer: asr_hlg.transducer.PrunedLossOptions
+    [pruned_loss]                         # asr_hlg.transducer.PrunedLossOptions; also warm_up, …
     prune_range = 5
 
-    [loader]                              # asr_hlg.data.LoaderOptions
+    [loader]                              # asr_hlg.data.LoaderOptions; also workers, memory, …
     max_duration = 60.0                   # seconds of sound in a batch
 
-    [optimiser]                           # asr_hlg.train.OptimiserOptions
+    [optimiser]                           # asr_hlg.train.OptimiserOptions; also warm_up, clip, …
     learning_rate = 1e-3
 
-    [training]                            # asr_hlg.train.TrainingOptions
+    [training]                            # asr_hlg.train.TrainingOptions; also average, seed, …
     epochs = 20
     patience = 5
 
     [hybrid]                              # cross_entropy from transcripts: asr_hlg.train.hybrid
     start = "full_sum"
-    rounds = [5, 15]
+    rounds = [5, 15]                      # epochs before each new alignment
 
-    [[stage]]                             # trainings in turn: asr_hlg.train.stages
-    network.trainable = ["norm"]          # keys that differ from those above
+    [[stage]]                             # trainings in turn, each from the model of the one
+    network.trainable = ["norm"]          # before; keys that differ from those of the file
 
     [[stage]]
     training.epochs = 5
 
-    [search]                              # for dev and test sets; default: the recipe's own
+    [search]                              # for dev and test sets, if not as in the recipe
     acoustic_scale = 1.0
 
-    [[test]]                              # any number of test sets, for the final model
+    [[test]]                              # any number of test sets for the final model
     name = "theo"
     cuts = ["data/theo.jsonl.gz"]
-    graph = "../graphs/digit-loop.toml"   # default: the one above
+    graph = "../graphs/digit-loop.toml"   # if not the one above
 
 Paths are relative to the config.
 """
@@ -179,8 +181,10 @@ class NetworkSection:
         if not isinstance(values, Mapping):
             raise OptionError("[network] must be a table", path=path)
         fields = dict(values)
-        own = {name: fields.pop(name) for name in ("kind", "init", "trainable") if name in fields}
-        network = section(NetworkSection, own, "network", path)
+        common = {
+            name: fields.pop(name) for name in ("kind", "init", "trainable") if name in fields
+        }
+        network = section(NetworkSection, common, "network", path)
         if network.kind is None and network.init is None:
             raise OptionError("[network] needs either kind or init", path=path)
         if network.init is not None and network.kind not in (None, "transducer"):
@@ -278,8 +282,8 @@ class TrainingConfig:
                 )
         top = section(_Top, {n: content[n] for n in ("graph", "task") if n in content}, "", path)
         sections: dict[str, Any] = {
-            name: section(kind, content[name], name, path)
-            for name, kind in _SECTIONS.items()
+            name: section(options, content[name], name, path)
+            for name, options in _SECTIONS.items()
             if name in content
         }
         for name, loss in (("hybrid", "cross_entropy"), ("pruned_loss", "transducer")):

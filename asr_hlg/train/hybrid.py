@@ -150,6 +150,6 @@ def _one_by_one(network: Network, cuts: Iterable[Cut]) -> Iterator[tuple[str, Po
     """Id, posteriors and transcript of every cut."""
     ordered = sorted(cuts, key=lambda cut: (cut.duration, cut.id))
     bar = tqdm(ordered, desc="align", unit="cut", disable=None)
-    for batch, together in posteriors_of(acoustic_model(network), bar):
+    for batch, posteriors in posteriors_of(acoustic_model(network), bar):
         for row, cut in enumerate(batch):
-            yield cut.id, together.utterance(row), data.text_of(cut)
+            yield cut.id, posteriors.utterance(row), data.text_of(cut)

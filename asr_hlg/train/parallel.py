@@ -22,17 +22,17 @@ def processes(device: str) -> Iterator[torch.device]:
     """
     local = int(os.environ.get("LOCAL_RANK", 0))
     several = under_torchrun()
-    own = torch.device(f"cuda:{local}" if device == "cuda" and several else device)
-    if own.type == "cuda" and not torch.cuda.is_available():
+    process_device = torch.device(f"cuda:{local}" if device == "cuda" and several else device)
+    if process_device.type == "cuda" and not torch.cuda.is_available():
         raise OptionError("there is no CUDA device here", remedy="cpu always works")
     if not several:
-        yield own
+        yield process_device
         return
-    if own.type == "cuda":
-        torch.cuda.set_device(own)
-    dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+    if process_device.type == "cuda":
+        torch.cuda.set_device(process_device)
+    dist.init_process_group("nccl" if process_device.type == "cuda" else "gloo")
     try:
-        yield own
+        yield process_device
     finally:
         dist.destroy_process_group()
 

@@ -1,4 +1,4 @@
-"""From a training config to what a training needs: network, loss, batches and test sets."""
+"""Preparation of a training: network, loss, batches and test sets of a config."""
 
 from __future__ import annotations
 
@@ -283,8 +283,8 @@ def normalise(network: FbankNetwork, batches: Loader) -> None:
         remaining -= int(batch.lengths.sum())
         if remaining <= 0:
             break
-    together = torch.cat(frames).double()
-    network.normalise_with(together.mean(0).float(), together.std(0).float())
+    features = torch.cat(frames).double()
+    network.normalise_with(features.mean(0).float(), features.std(0).float())
 
 
 def _evaluation(

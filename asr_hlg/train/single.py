@@ -23,7 +23,7 @@ def train_single(
 ) -> Result:
     """Train a config without rounds or stages; see :func:`asr_hlg.train.run.train`."""
     report = report or to_stderr
-    with parallel.processes(device) as own_device:
+    with parallel.processes(device) as process_device:
         if parallel.world()[0] > 0:
             report = lambda line: None  # noqa: E731
         parts = prepare(config, report)
@@ -35,13 +35,13 @@ def train_single(
             folder,
             config.training,
             config.optimiser,
-            evaluate=None if dev is None else lambda _: dev(parts.network, own_device),
-            device=own_device,
+            evaluate=None if dev is None else lambda _: dev(parts.network, process_device),
+            device=process_device,
             config={**config.identity(), "cuts": parts.summary},
             report=report,
         )
         outcome = trainer.run()
-        return _finish(config, folder, parts, outcome, own_device, report)
+        return _finish(config, folder, parts, outcome, process_device, report)
 
 
 def _finish(

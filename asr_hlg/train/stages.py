@@ -9,7 +9,7 @@ A transducer on a trained encoder, for instance, first trains what is new::
     [[stage]]
     training.epochs = 8
 
-A stage has the keys of the whole config, in which its own replace those of the file.
+A stage may set any key of the config; other keys are as in the rest of the file.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ def train_stages(
     folders = [folder / f"stage-{number + 1}" for number in range(len(config.stages))]
 
     def stage(number: int) -> TrainingConfig:
-        own = config.stages[number]
-        return own if number == 0 else own.starting_from(folders[number - 1] / MODEL)
+        stage_config = config.stages[number]
+        if number == 0:
+            return stage_config
+        return stage_config.starting_from(folders[number - 1] / MODEL)
 
     return train_in_turn(config, folder, folders, stage, device, report)
 
@@ -82,16 +84,16 @@ def train_in_turn(
             remedy="train without torchrun",
         )
     results = []
-    for number, place in enumerate(parts):
-        if (place / NAME).is_file():
-            results.append(Result.read(place / NAME))
+    for number, part in enumerate(parts):
+        if (part / NAME).is_file():
+            results.append(Result.read(part / NAME))
             continue
-        own = part_config(number)
-        # Its own task keeps its result apart from finished models in tables.
-        own = replace(own, task=f"{config.task} {place.name.replace('-', ' ')}")
+        current = part_config(number)
+        # With another task, tables of results do not list a part as a model.
+        current = replace(current, task=f"{config.task} {part.name.replace('-', ' ')}")
         if number < len(parts) - 1:
-            own = replace(own, test=())
-        results.append(train_single(own, place, device, report))
+            current = replace(current, test=())
+        results.append(train_single(current, part, device, report))
     shutil.copyfile(parts[-1] / MODEL, folder / MODEL)
     result = replace(
         results[-1],
