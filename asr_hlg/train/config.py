@@ -7,7 +7,7 @@
     train = ["data/train.jsonl.gz"]       # Lhotse manifests, Kaldi data folders, or folders of
     dev = ["data/dev.jsonl.gz"]           # recordings with a file `text`; dev is optional
 
-    [augment]                             # asr_hlg.data.Augmentation; also volumes, noise, snr, join
+    [augment]                             # asr_hlg.data.Augmentation; also volumes, noise, join
     speeds = [0.9, 1.0, 1.1]
 
     [spec_augment]                        # asr_hlg.data.SpecAugmentOptions; also frequency_masks, …
