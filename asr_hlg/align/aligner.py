@@ -23,12 +23,11 @@ from asr_hlg.align.alignment import (
     phone_confidences,
     word_confidences,
 )
-from asr_hlg.errors import AsrHlgError, GraphError, LexiconError
+from asr_hlg.errors import AsrHlgError, LexiconError
 from asr_hlg.fst import symbols
-from asr_hlg.graph import DecodingGraph, compile_hlg, store, topology
+from asr_hlg.graph import DecodingGraph, compile_hlg, topology
 from asr_hlg.graph.adapt import runtime
-from asr_hlg.graph.recipe import TopologySection
-from asr_hlg.graph.topology import make_topology
+from asr_hlg.graph.store import GraphFolder
 from asr_hlg.lattice.path import word_spans
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
@@ -87,19 +86,14 @@ class Aligner:
             Words whose pronunciation was guessed, and words without one; a transcript that
             contains such a word cannot be aligned.
         """
-        folder = Path(folder)
-        meta = store.read_meta(folder)
-        if "recipe" not in meta:
-            raise GraphError(
-                "was not compiled from a recipe, so its topology is unknown", path=folder
-            )
+        opened = GraphFolder(Path(folder))
+        H = opened.recipe_topology()
         # A lexicon cannot be empty: one word of the graph is in it if none of these has a
         # pronunciation.
-        graph_word = symbols.read(folder / "words.txt")[1]
+        graph_word = opened.words[1]
         vocabulary = list(dict.fromkeys([graph_word, *words]))
-        lexicon, guesses = runtime.part_of_lexicon(folder, meta, vocabulary, model)
-        H = make_topology(TopologySection(**meta["recipe"]["topology"]), lexicon.num_tokens)
-        return cls(H, lexicon, tuple(meta["columns"])), guesses
+        lexicon, guesses = runtime.part_of_lexicon(opened, vocabulary, model)
+        return cls(H, lexicon, tuple(opened.meta["columns"])), guesses
 
     def align(self, id: str, posteriors: Posteriors, text: str) -> Alignment:
         """Find the best path of a transcript, with the times of its words and phones.

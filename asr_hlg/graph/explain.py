@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import kaldifst
 import numpy as np
@@ -88,13 +88,12 @@ def explain(lg: Arcs, lexicon: Lexicon, sentence: str | Sequence[str]) -> Explan
     lg, states = _part_for(lg.sorted(), [lexicon.words[word] for word in words])
     number = np.cumsum(states) - 1
     # Arc numbers are the input labels, so that the best path names its arcs.
-    numbered = Arcs(
-        number[lg.src],
-        number[lg.dst],
-        np.arange(1, lg.num_arcs + 1, dtype=np.int32),
-        lg.olabel,
-        lg.score,
-        lg.final[states],
+    numbered = replace(
+        lg,
+        src=number[lg.src],
+        dst=number[lg.dst],
+        ilabel=np.arange(1, lg.num_arcs + 1, dtype=np.int32),
+        final=lg.final[states],
     )
     fst = numbered.to_openfst()
     kaldifst.arcsort(fst, "olabel")
@@ -102,14 +101,7 @@ def explain(lg: Arcs, lexicon: Lexicon, sentence: str | Sequence[str]) -> Explan
     if best is not None:
         arcs, score = best
         return Explanation(words, tuple(_step(lg, lexicon, arc) for arc in arcs), score)
-    ending_anywhere = Arcs(
-        numbered.src,
-        numbered.dst,
-        numbered.ilabel,
-        lg.olabel,
-        lg.score,
-        np.zeros_like(numbered.final),
-    ).to_openfst()
+    ending_anywhere = replace(numbered, final=np.zeros_like(numbered.final)).to_openfst()
     kaldifst.arcsort(ending_anywhere, "olabel")
     accepted = len(words)
     while accepted and _best_path(ending_anywhere, lexicon, words[:accepted]) is None:

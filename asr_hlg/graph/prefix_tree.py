@@ -27,7 +27,17 @@ from numba import njit
 
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.indexing import Bools, Ints, expand_ranges, reachable, row_splits
-from asr_hlg.graph.tree_kernels import DELTA, Columns, Floats, Trees, build_trees, new_columns
+from asr_hlg.graph.tree_kernels import (
+    DELTA,
+    Columns,
+    Floats,
+    GArcs,
+    Pronunciations,
+    Trees,
+    build_trees,
+    new_columns,
+    set_arc,
+)
 from asr_hlg.lexicon import Lexicon
 
 __all__ = ["DELTA", "compose", "is_back_off_acceptor"]
@@ -59,17 +69,16 @@ def compose(lexicon: Lexicon, G: Arcs) -> Arcs:
         Connected; its paths are those of L composed with G, each with the same score. Without
         arcs if no sentence of G consists of words of L.
     """
-    pronunciations = _Pronunciations.of(lexicon)
+    pronunciations = _sorted_pronunciations(lexicon)
     back_off = lexicon.words["#0"]
     G = _connect(_without_unknown(G, np.diff(pronunciations.word_first) > 0, back_off))
-    first = row_splits(G.src, G.num_states)
-    trees = Trees(*build_trees(first, G.dst, G.ilabel, G.score, *pronunciations))
+    g_arcs = GArcs(row_splits(G.src, G.num_states), G.dst, G.ilabel, G.score)
+    trees = build_trees(g_arcs, pronunciations)
     silence = _Silence(-1, 0.0, -np.inf)
     if lexicon.silence is not None:
         token, probability = lexicon.tokens[lexicon.silence], lexicon.silence_prob
         silence = _Silence(token, float(np.log1p(-probability)), float(np.log(probability)))
-    g_arcs = first, G.dst, G.ilabel, G.score, G.final
-    return Arcs(*_join(g_arcs, trees, back_off, silence))
+    return Arcs(*_join(g_arcs, G.final, trees, back_off, silence))
 
 
 class _Silence(NamedTuple):
@@ -80,37 +89,23 @@ class _Silence(NamedTuple):
     with_it: float
 
 
-class _Pronunciations(NamedTuple):
-    """All pronunciations in lexicographic order of their tokens; a prefix comes first.
-
-    Pronunciation p reads ``tokens[begin[p]:begin[p + 1]]``; word w has the pronunciations
-    ``of_word[word_first[w]:word_first[w + 1]]``.
-    """
-
-    tokens: Ints
-    begin: Ints
-    log_prob: Floats
-    of_word: Ints
-    word_first: Ints
-
-    @staticmethod
-    def of(lexicon: Lexicon) -> _Pronunciations:
-        """Sort the pronunciations of a lexicon."""
-        flat, lengths = lexicon.token_ids()
-        begin = np.append(0, np.cumsum(lengths))
-        longest = int(lengths.max())
-        padded = np.zeros((longest, len(lengths)), dtype=flat.dtype)
-        column = np.repeat(np.arange(len(lengths)), lengths)
-        padded[np.arange(len(flat)) - begin[column], column] = flat
-        order = np.lexsort(padded[::-1])
-        word = np.array([lexicon.words[entry.word] for entry in lexicon.entries])[order]
-        log_prob = np.log([entry.probability for entry in lexicon.entries])[order]
-        tokens = flat[expand_ranges(begin[order], begin[order + 1])[0]]
-        by_word = np.argsort(word, kind="stable")
-        word_first = np.searchsorted(word[by_word], np.arange(len(lexicon.words) + 1))
-        return _Pronunciations(
-            tokens, np.append(0, np.cumsum(lengths[order])), log_prob, by_word, word_first
-        )
+def _sorted_pronunciations(lexicon: Lexicon) -> Pronunciations:
+    """Sort the pronunciations of a lexicon by their tokens."""
+    flat, lengths = lexicon.token_ids()
+    begin = np.append(0, np.cumsum(lengths))
+    longest = int(lengths.max())
+    padded = np.zeros((longest, len(lengths)), dtype=flat.dtype)
+    column = np.repeat(np.arange(len(lengths)), lengths)
+    padded[np.arange(len(flat)) - begin[column], column] = flat
+    order = np.lexsort(padded[::-1])
+    word = np.array([lexicon.words[entry.word] for entry in lexicon.entries])[order]
+    log_prob = np.log([entry.probability for entry in lexicon.entries])[order]
+    tokens = flat[expand_ranges(begin[order], begin[order + 1])[0]]
+    by_word = np.argsort(word, kind="stable")
+    word_first = np.searchsorted(word[by_word], np.arange(len(lexicon.words) + 1))
+    return Pronunciations(
+        tokens, np.append(0, np.cumsum(lengths[order])), log_prob, by_word, word_first
+    )
 
 
 def _without_unknown(G: Arcs, is_known: Bools, back_off: int) -> Arcs:
@@ -134,22 +129,16 @@ def _connect(G: Arcs) -> Arcs:
 
 
 @njit(nogil=True, cache=True)
-def _join(
-    g_arcs: tuple[Ints, Ints, Ints, Floats, Floats],
-    trees: Trees,
-    back_off: int,
-    silence: _Silence,
-) -> Any:
+def _join(g_arcs: GArcs, g_final: Floats, trees: Trees, back_off: int, silence: _Silence) -> Any:
     """Join trees, back-offs and optional silence into the columns of `Arcs`.
 
     Word ends come first, the start being one of them, then the inner states of trees, then roots.
     Without silence, root(g) and word_end(g) are one state.
     """
-    g_first, _, _, _, g_final = g_arcs
     num_g, num_inner = len(g_final), len(trees.first) - 1
     word_end, root = _used_states(g_arcs, trees, back_off, silence.token)
     first_inner, num_states, num_arcs = _number_states(
-        word_end, root, g_first, trees, silence.token
+        word_end, root, g_arcs.first, trees, silence.token
     )
     src, arcs = np.empty(num_arcs, np.int32), new_columns(num_arcs)
     final = np.full(num_states, -np.inf, np.float32)
@@ -160,8 +149,7 @@ def _join(
             final[word_end[g]] = g_final[g] + silence.without
             at = _write_back_offs(arcs, at, g, g_arcs, root, back_off, silence.without)
             if silence.token >= 0:
-                arcs.dst[at], arcs.label[at], arcs.word[at] = root[g], silence.token, 0
-                arcs.score[at] = silence.with_it
+                set_arc(arcs, at, root[g], silence.token, 0, silence.with_it)
                 at += 1
             row = trees.root_first[g], trees.root_first[g + 1]
             at = _write_tree(arcs, at, trees.root, row, word_end, first_inner, silence.without)
@@ -181,12 +169,9 @@ def _join(
 
 
 @njit(nogil=True, cache=True)
-def _used_states(
-    g_arcs: tuple[Ints, Ints, Ints, Floats, Floats], trees: Trees, back_off: int, silence: int
-) -> tuple[Ints, Ints]:
+def _used_states(g_arcs: GArcs, trees: Trees, back_off: int, silence: int) -> tuple[Ints, Ints]:
     """For every state of G 0 if its word end is used, else -1; and the same for its root."""
-    _, g_dst, g_label, _, g_final = g_arcs
-    num_g = len(g_final)
+    num_g = len(g_arcs.first) - 1
     word_end = np.full(num_g, -1, np.int32)
     root = np.full(num_g, -1, np.int32)
     word_end[0] = 0
@@ -194,9 +179,9 @@ def _used_states(
         for state in dst:
             if state < num_g:
                 word_end[state] = 0
-    for arc in range(len(g_dst)):
-        if g_label[arc] == back_off:
-            (root if silence >= 0 else word_end)[g_dst[arc]] = 0
+    for arc in range(len(g_arcs.dst)):
+        if g_arcs.word[arc] == back_off:
+            (root if silence >= 0 else word_end)[g_arcs.dst[arc]] = 0
     return word_end, root
 
 
@@ -240,17 +225,15 @@ def _write_back_offs(
     arcs: Columns,
     at: int,
     g: int,
-    g_arcs: tuple[Ints, Ints, Ints, Floats, Floats],
+    g_arcs: GArcs,
     root: Ints,
     back_off: int,
     score: float,
 ) -> int:
     """Write the back-offs of g as ε-arcs to roots, with a score added; returns the next index."""
-    g_first, g_dst, g_label, g_score, _ = g_arcs
-    for arc in range(g_first[g], g_first[g + 1]):
-        if g_label[arc] == back_off:
-            arcs.dst[at], arcs.label[at], arcs.word[at] = root[g_dst[arc]], 0, 0
-            arcs.score[at] = g_score[arc] + score
+    for arc in range(g_arcs.first[g], g_arcs.first[g + 1]):
+        if g_arcs.word[arc] == back_off:
+            set_arc(arcs, at, root[g_arcs.dst[arc]], 0, 0, g_arcs.score[arc] + score)
             at += 1
     return at
 
@@ -269,8 +252,7 @@ def _write_tree(
     num_g = len(word_end)
     for arc in range(row[0], row[1]):
         dst = tree.dst[arc]
-        arcs.dst[at] = word_end[dst] if dst < num_g else first_inner + dst - num_g
-        arcs.label[at], arcs.word[at] = tree.label[arc], tree.word[arc]
-        arcs.score[at] = tree.score[arc] + score
+        dst = word_end[dst] if dst < num_g else first_inner + dst - num_g
+        set_arc(arcs, at, dst, tree.label[arc], tree.word[arc], tree.score[arc] + score)
         at += 1
     return at

@@ -101,49 +101,70 @@ class GraphFolder:
     path : Path
     meta : dict
         The content of ``graph.json``.
-    words, tokens : k2.SymbolTable
+    tokens : k2.SymbolTable
+    token_names : list of str
+        Without disambiguation symbols.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self.meta = read_meta(path)
         check_files(path, self.meta, _TABLES)
-        self.words = symbols.read(path / "words.txt")
         self.tokens = symbols.read(path / "tokens.txt")
-        self._num_tokens = symbols.first_disambig(self.tokens)
+        self.token_names = symbols.names(self.tokens)[: symbols.first_disambig(self.tokens)]
         self._spellings: dict[str, list[tuple[str, ...]]] = {}
+
+    @cached_property
+    def words(self) -> k2.SymbolTable:
+        """Word table."""
+        return symbols.read(self.path / "words.txt")
 
     def lg(self) -> Arcs:
         """Map L∘G into memory."""
-        return self._arcs("lg", self._num_tokens, len(self.words))
+        return self._arcs("lg", len(self.token_names), len(self.words))
 
     def topology(self) -> k2.Fsa:
         """H, from its description or its arrays."""
         if self.meta["topology"] is not None:
-            return make_topology(TopologySection(**self.meta["topology"]), self._num_tokens)
-        return self._arcs("h", len(self.meta["columns"]), self._num_tokens).to_k2()
+            return make_topology(TopologySection(**self.meta["topology"]), len(self.token_names))
+        return self._arcs("h", len(self.meta["columns"]), len(self.token_names)).to_k2()
+
+    def recipe_topology(self) -> k2.Fsa:
+        """H of a graph that was compiled from a recipe; raises a GraphError for other graphs."""
+        if "recipe" not in self.meta:
+            reason = "was not compiled from a recipe, so its topology is unknown"
+            raise GraphError(reason, path=self.path)
+        return self.topology()
 
     def lexicon(self) -> Lexicon:
         """Read the lexicon over the tokens of the graph."""
-        plain = symbols.names(self.tokens)[: self._num_tokens]
-        return Lexicon.read(self.path / "lexiconp.txt", tokens=plain, **self.meta["lexicon"])
+        path = self.path / "lexiconp.txt"
+        return Lexicon.read(path, tokens=self.token_names, **self.meta["lexicon"])
 
     def spellings(self, word: str) -> list[tuple[str, ...]]:
-        """Pronunciations of one word as tokens of L, found in the text of the lexicon.
+        """Pronunciations of one word as tokens of L.
 
         A transcript needs the pronunciations of its own words only, and making a Lexicon of
         80,000 words would take longer than decoding a sentence.
         """
         if word not in self._spellings:
             with checks.damage_named(self.path / "lexiconp.txt"):
-                entries = [_entry(line) for line in self._lines.get(word, ())]
-                lexicon = Lexicon(entries, **self.meta["lexicon"])
+                lexicon = Lexicon(self.pronunciations([word]), **self.meta["lexicon"])
                 self._spellings[word] = lexicon.spellings(word)
         return self._spellings[word]
 
+    def pronunciations(self, words: Iterable[str]) -> list[Pronunciation]:
+        """Find pronunciations of some words in the text of the lexicon."""
+        with checks.damage_named(self.path / "lexiconp.txt"):
+            return [_entry(line) for word in words for line in self._lines.get(word, ())]
+
     @cached_property
     def _lines(self) -> dict[str, list[str]]:
-        return _lines_by_word(self.path / "lexiconp.txt")
+        """Lines of the lexicon by word."""
+        lines = defaultdict(list)
+        for line in (self.path / "lexiconp.txt").read_text(encoding="utf-8").splitlines():
+            lines[line.partition(" ")[0]].append(line)
+        return lines
 
     def _arcs(self, name: str, num_inputs: int, num_outputs: int) -> Arcs:
         with checks.damage_named(self.path / name):
@@ -252,20 +273,6 @@ def _hashes(folder: Path, pattern: str = "**/*") -> dict[str, dict[str, Any]]:
 def write_manifest(folder: Path, meta: Meta) -> None:
     """Write ``graph.json`` with the hashes of all files that are there now."""
     write_meta(folder, {**meta, "files": _hashes(folder)})
-
-
-def read_entries(folder: Path, words: Iterable[str]) -> list[Pronunciation]:
-    """Pronunciations of some words in the lexicon of a graph folder."""
-    with checks.damage_named(folder / "lexiconp.txt"):
-        lines = _lines_by_word(folder / "lexiconp.txt")
-        return [_entry(line) for word in words for line in lines.get(word, ())]
-
-
-def _lines_by_word(path: Path) -> dict[str, list[str]]:
-    lines = defaultdict(list)
-    for line in path.read_text(encoding="utf-8").splitlines():
-        lines[line.partition(" ")[0]].append(line)
-    return lines
 
 
 def _entry(line: str) -> Pronunciation:

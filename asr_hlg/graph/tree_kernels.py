@@ -29,6 +29,29 @@ class Columns(NamedTuple):
     score: Floats
 
 
+class GArcs(NamedTuple):
+    """Arcs of G by source: those of state g begin at ``first[g]``."""
+
+    first: Ints
+    dst: Ints
+    word: Ints
+    score: Floats
+
+
+class Pronunciations(NamedTuple):
+    """All pronunciations in lexicographic order of their tokens; a prefix comes first.
+
+    Pronunciation p reads ``tokens[begin[p]:begin[p + 1]]``; word w has the pronunciations
+    ``of_word[word_first[w]:word_first[w + 1]]``.
+    """
+
+    tokens: Ints
+    begin: Ints
+    log_prob: Floats
+    of_word: Ints
+    word_first: Ints
+
+
 class Trees(NamedTuple):
     """Prefix trees of all states of G, their equal parts shared.
 
@@ -44,20 +67,10 @@ class Trees(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def build_trees(
-    first: Ints,
-    dst: Ints,
-    word: Ints,
-    score: Floats,
-    tokens: Ints,
-    begin: Ints,
-    log_prob: Floats,
-    of_word: Ints,
-    word_first: Ints,
-) -> Any:
-    """Build the fields of `Trees` from G's arcs and the fields of `_Pronunciations`."""
-    num_g = len(first) - 1
-    widest, longest, num_ends, room = _tree_sizes(first, word, begin, of_word, word_first)
+def build_trees(g_arcs: GArcs, lexicon: Pronunciations) -> Trees:
+    """Build the prefix trees of all states of G."""
+    num_g = len(g_arcs.first) - 1
+    widest, longest, num_ends, room = _tree_sizes(g_arcs, lexicon)
     root_first = np.zeros(num_g + 1, np.int64)
     root = new_columns(num_ends)
     # Without sharing there would be an arc for every token; what is not written costs no memory.
@@ -67,27 +80,26 @@ def build_trees(
     num_trees = num_roots = 0
 
     ends = np.empty(widest, np.int64)
-    columns = new_columns(widest + longest)
-    stack = (columns.dst, columns.label, columns.word, np.empty(widest + longest, np.float64))
+    dst, label, word, _ = new_columns(widest + longest)
+    stack = Columns(dst, label, word, np.empty(widest + longest, np.float64))
     opened = np.zeros(longest + 1, np.int64)
     for g in range(num_g):
         num = 0
-        for arc in range(first[g], first[g + 1]):
-            for i in range(word_first[word[arc]], word_first[word[arc] + 1]):
-                ends[num] = (of_word[i] << 32) + arc
+        for arc in range(g_arcs.first[g], g_arcs.first[g + 1]):
+            word_id = g_arcs.word[arc]
+            for i in range(lexicon.word_first[word_id], lexicon.word_first[word_id + 1]):
+                ends[num] = (lexicon.of_word[i] << 32) + arc
                 num += 1
         ends[:num].sort()
-        g_arcs, lexicon = (dst, word, score), (tokens, begin, log_prob)
         table, num_trees, top = _build_tree(
-            ends[:num], g_arcs, lexicon, num_g, table, tree_first, tree, num_trees, stack, opened
+            ends[:num], g_arcs, lexicon, table, tree_first, tree, num_trees, stack, opened
         )
         for k in range(top):
-            root.dst[num_roots], root.label[num_roots] = stack[0][k], stack[1][k]
-            root.word[num_roots], root.score[num_roots] = stack[2][k], stack[3][k]
+            set_arc(root, num_roots, stack.dst[k], stack.label[k], stack.word[k], stack.score[k])
             num_roots += 1
         root_first[g + 1] = num_roots
     used = tree_first[num_trees]
-    return (
+    return Trees(
         root_first,
         _shortened(root, num_roots),
         tree_first[: num_trees + 1],
@@ -96,16 +108,16 @@ def build_trees(
 
 
 @njit(nogil=True, cache=True)
-def _tree_sizes(
-    first: Ints, word: Ints, begin: Ints, of_word: Ints, word_first: Ints
-) -> tuple[int, int, int, int]:
+def _tree_sizes(g_arcs: GArcs, lexicon: Pronunciations) -> tuple[int, int, int, int]:
     """Most pronunciations of a state, longest pronunciation, all pronunciations, all tokens."""
     widest = longest = num_ends = room = 0
-    for g in range(len(first) - 1):
+    for g in range(len(g_arcs.first) - 1):
         width = 0
-        for arc in range(first[g], first[g + 1]):
-            for i in range(word_first[word[arc]], word_first[word[arc] + 1]):
-                length = begin[of_word[i] + 1] - begin[of_word[i]]
+        for arc in range(g_arcs.first[g], g_arcs.first[g + 1]):
+            word = g_arcs.word[arc]
+            for i in range(lexicon.word_first[word], lexicon.word_first[word + 1]):
+                p = lexicon.of_word[i]
+                length = lexicon.begin[p + 1] - lexicon.begin[p]
                 longest = max(longest, length)
                 room += length
                 width += 1
@@ -117,14 +129,13 @@ def _tree_sizes(
 @njit(nogil=True, cache=True)
 def _build_tree(
     ends: Ints,
-    g_arcs: tuple[Ints, Ints, Floats],
-    lexicon: tuple[Ints, Ints, Floats],
-    num_g: int,
+    g_arcs: GArcs,
+    lexicon: Pronunciations,
     table: Ints,
     tree_first: Ints,
     tree: Columns,
     num_trees: int,
-    stack: tuple[Ints, Ints, Ints, Floats],
+    stack: Columns,
     opened: Ints,
 ) -> Any:
     """Build the tree of one state of G; the arcs of its root are left on the stack.
@@ -134,7 +145,7 @@ def _build_tree(
     ends
         Its pronunciations in lexicographic order: ``pronunciation << 32 | arc of G``.
     stack
-        Destination, label, word and score of the arcs of open nodes, from the root down.
+        The arcs of open nodes, from the root down; scores are float64.
     opened
         Where on the stack the arcs of the open node of each depth begin.
 
@@ -145,8 +156,7 @@ def _build_tree(
     top
         Number of arcs on the stack.
     """
-    dst, word, score = g_arcs
-    tokens, begin, log_prob = lexicon
+    num_g, tokens, begin = len(g_arcs.first) - 1, lexicon.tokens, lexicon.begin
     top = shared = 0
     for i in range(len(ends)):
         p, arc = ends[i] >> 32, ends[i] & 0xFFFFFFFF
@@ -156,24 +166,21 @@ def _build_tree(
         depth = max(shared, shared_with_next)
         opened[shared + 1 : depth + 1] = top
         # Below this depth the pronunciation shares no prefix: its last arcs are a chain.
-        target = dst[arc]
+        target = g_arcs.dst[arc]
         for position in range(begin[p + 1] - 1, begin[p] + depth, -1):
-            at = tree_first[num_trees]
-            tree.dst[at], tree.label[at], tree.word[at] = target, tokens[position], 0
-            tree.score[at] = 0
+            set_arc(tree, tree_first[num_trees], target, tokens[position], 0, 0.0)
             table, num_trees, state = _share_state(table, tree_first, tree, num_trees, 1)
             target = num_g + state
-        stack[0][top], stack[1][top] = target, tokens[begin[p] + depth]
-        stack[2][top], stack[3][top] = word[arc], score[arc] + log_prob[p]
+        score = g_arcs.score[arc] + lexicon.log_prob[p]
+        set_arc(stack, top, target, tokens[begin[p] + depth], g_arcs.word[arc], score)
         top += 1
         for d in range(depth, shared_with_next, -1):
-            total, only_word = _sum_scores(stack[2], stack[3], opened[d], top)
+            total, only_word = _sum_scores(stack.word, stack.score, opened[d], top)
             _write_node(stack, opened[d], top, total, only_word, tree, tree_first[num_trees])
             count = top - opened[d]
             table, num_trees, state = _share_state(table, tree_first, tree, num_trees, count)
             top = opened[d]
-            stack[0][top], stack[1][top] = num_g + state, tokens[begin[p] + d - 1]
-            stack[2][top], stack[3][top] = only_word, total
+            set_arc(stack, top, num_g + state, tokens[begin[p] + d - 1], only_word, total)
             top += 1
         shared = shared_with_next
     return table, num_trees, top
@@ -181,23 +188,22 @@ def _build_tree(
 
 @njit(nogil=True, cache=True)
 def _write_node(
-    stack: tuple[Ints, Ints, Ints, Floats],
-    begin: int,
-    end: int,
-    total: float,
-    only_word: int,
-    tree: Columns,
-    at: int,
+    stack: Columns, begin: int, end: int, total: float, only_word: int, tree: Columns, at: int
 ) -> None:
     """Copy a node's arcs from the stack; scores become relative to their sum.
 
     Words stay on the arcs if there are several below the node, else one arc above has the word.
     """
     for k in range(begin, end):
-        tree.dst[at], tree.label[at] = stack[0][k], stack[1][k]
-        tree.word[at] = stack[2][k] if only_word == _MIXED else 0
-        tree.score[at] = stack[3][k] - total
+        word = stack.word[k] if only_word == _MIXED else 0
+        set_arc(tree, at, stack.dst[k], stack.label[k], word, stack.score[k] - total)
         at += 1
+
+
+@njit(nogil=True, cache=True)
+def set_arc(arcs: Columns, at: int, dst: int, label: int, word: int, score: float) -> None:
+    """Write one arc into its columns."""
+    arcs.dst[at], arcs.label[at], arcs.word[at], arcs.score[at] = dst, label, word, score
 
 
 @njit(nogil=True, cache=True)
@@ -294,10 +300,9 @@ def _equal(tree: Columns, one: int, other: int, count: int) -> bool:
 @njit(nogil=True, cache=True)
 def _hash(tree: Columns, begin: int, count: int) -> int:
     """Hash of a range of arcs, equal for arcs that `_equal` finds equal (FNV-1a, 64-bit words)."""
-    dst, label, word, score = tree
     value = np.uint64(14695981039346656037)
     for k in range(begin, begin + count):
-        cost = np.int64(np.rint(score[k] / DELTA))
-        for part in (np.int64(dst[k]), np.int64(label[k]), np.int64(word[k]), cost):
+        cost = np.int64(np.rint(tree.score[k] / DELTA))
+        for part in (np.int64(tree.dst[k]), np.int64(tree.label[k]), np.int64(tree.word[k]), cost):
             value = (value ^ np.uint64(part)) * np.uint64(1099511628211)
     return int((value ^ (value >> np.uint64(29))) & np.uint64(0x7FFFFFFFFFFFFFFF))

@@ -12,12 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from asr_hlg import grammar
-from asr_hlg.errors import GrammarError, GraphError
-from asr_hlg.fst import symbols
-from asr_hlg.graph import store
+from asr_hlg.errors import GrammarError
 from asr_hlg.graph.adapt import hotwords
 from asr_hlg.graph.adapt.pronounce import pronounce
 from asr_hlg.graph.build import read_text
@@ -25,7 +22,7 @@ from asr_hlg.graph.compile import assemble, compile_lg
 from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.recipe import TopologySection
-from asr_hlg.graph.topology import make_topology
+from asr_hlg.graph.store import GraphFolder
 from asr_hlg.lexicon import Lexicon, Pronunciation
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
 
@@ -107,12 +104,10 @@ def with_grammar(
     GrammarError
         For a grammar that cannot be compiled, or a word that cannot be pronounced.
     """
-    folder = Path(folder)
-    meta = store.read_meta(folder)
-    if "recipe" not in meta:
-        raise GraphError("was not compiled from a recipe, so its topology is unknown", path=folder)
+    opened = GraphFolder(Path(folder))
+    meta, H = opened.meta, opened.recipe_topology()
     lines = grammar.vocabulary(text, path)
-    entries, tokens, guesses = _look_up(folder, meta, lines, model)
+    entries, guesses = _look_up(opened, lines, model)
     for word, reason in guesses.left_out.items():
         raise GrammarError(
             f"{word!r} is not in the lexicon and cannot be pronounced: {reason}",
@@ -120,31 +115,25 @@ def with_grammar(
             line=lines[word],
             remedy="write it as it is spoken",
         )
-    lexicon = Lexicon(entries, tokens=tokens, **meta["lexicon"])
+    lexicon = Lexicon(entries, tokens=opened.token_names, **meta["lexicon"])
     G = grammar.to_arcs(text, lexicon.words, path)
     meter = Meter()
     lg = compile_lg(lexicon, G, meter)
-    section = TopologySection(**meta["recipe"]["topology"])
-    H = make_topology(section, lexicon.num_tokens)
-    graph = assemble(H, lexicon, lg, meter, tuple(meta["columns"]), section)
+    description = TopologySection(**meta["topology"])
+    graph = assemble(H, lexicon, lg, meter, tuple(meta["columns"]), description)
     grammar_section = {"file": None if path is None else str(path)}
     graph.meta["recipe"] = {**meta["recipe"], "lm": None, "grammar": grammar_section}
     return graph, guesses
 
 
 def part_of_lexicon(
-    folder: Path,
-    meta: dict[str, Any],
-    words: Collection[str],
-    model: GraphemeToPhoneme | None = None,
+    folder: GraphFolder, words: Collection[str], model: GraphemeToPhoneme | None = None
 ) -> tuple[Lexicon, Guesses]:
     """Make a lexicon of some words over the tokens of a graph folder.
 
     Parameters
     ----------
-    folder : Path
-    meta : dict
-        The folder's ``graph.json``.
+    folder : GraphFolder
     words : collection of str
     model : GraphemeToPhoneme, optional
         Pronounces what neither the graph's lexicon nor the files of its recipe have.
@@ -155,19 +144,16 @@ def part_of_lexicon(
         Without the words that ``guesses`` leaves out.
     guesses : Guesses
     """
-    entries, tokens, guesses = _look_up(folder, meta, words, model)
-    return Lexicon(entries, tokens=tokens, **meta["lexicon"]), guesses
+    entries, guesses = _look_up(folder, words, model)
+    return Lexicon(entries, tokens=folder.token_names, **folder.meta["lexicon"]), guesses
 
 
 def _look_up(
-    folder: Path, meta: dict[str, Any], words: Collection[str], model: GraphemeToPhoneme | None
-) -> tuple[list[Pronunciation], list[str], Guesses]:
-    """Pronunciations of some words, the graph's tokens, and guesses."""
-    store.check_files(folder, meta, ["lexiconp.txt", "tokens.txt"])
-    table = symbols.read(folder / "tokens.txt")
-    tokens = symbols.names(table)[: symbols.first_disambig(table)]
-    entries = store.read_entries(folder, words)
+    folder: GraphFolder, words: Collection[str], model: GraphemeToPhoneme | None
+) -> tuple[list[Pronunciation], Guesses]:
+    """Pronunciations of some words from the graph, its sources or the model, and the guesses."""
+    entries = folder.pronunciations(words)
     known = {entry.word for entry in entries}
     missing = [word for word in words if word not in known]
-    more, guesses = pronounce(missing, tokens, meta, folder, model)
-    return entries + more, tokens, guesses
+    more, guesses = pronounce(missing, folder.token_names, folder.meta, folder.path, model)
+    return entries + more, guesses
