@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import nn
 
-from asr_hlg.errors import DataError, OptionError
+from asr_hlg.errors import OptionError
 
 UNALIGNED = -1
 """Label of a frame without an alignment; such a frame adds nothing to the loss."""
@@ -29,24 +29,6 @@ class CrossEntropy(nn.Module):
     """
 
     targets: Literal["alignments"] = "alignments"
-
-    def check(
-        self, ids: Iterable[str], alignments: Iterable[torch.Tensor], num_frames: Iterable[int]
-    ) -> None:
-        """Check that every alignment is as long as its utterance, before training.
-
-        Raises
-        ------
-        DataError
-            Naming the first utterance whose alignment is more than two frames longer or shorter
-            than the network's output.
-        """
-        for id, alignment, frames in zip(ids, alignments, num_frames, strict=True):
-            if abs(len(alignment) - frames) > _TOLERANCE:
-                raise DataError(
-                    f"{id}: the alignment has {len(alignment)} frames, the network gives {frames}",
-                    remedy="align again with a model of the same frame shift",
-                )
 
     def forward(
         self, log_probs: torch.Tensor, lengths: torch.Tensor, alignments: Sequence[torch.Tensor]

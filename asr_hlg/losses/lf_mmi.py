@@ -106,8 +106,8 @@ def phone_bigram(lexicon: Lexicon, texts: Iterable[str], seed: int = 0) -> k2.Fs
         np.tile(np.arange(1, num + 1), num + 1),
         np.tile(ids, num + 1),
         np.tile(ids, num + 1),
-        model.log_prob(pairs),
-        model.log_prob(ends),
+        model.log_prob(pairs).astype(np.float32),
+        model.log_prob(ends).astype(np.float32),
     ).to_k2()
 
 

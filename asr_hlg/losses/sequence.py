@@ -163,16 +163,11 @@ class HmmFullSum(SequenceLoss):
         self.prior_scale = prior_scale
         self.prior_momentum = prior_momentum
         num_columns = self.graphs.num_columns
-        uniform = torch.full((num_columns,), 1 / num_columns)
-        self.register_buffer("priors", uniform)
-        if priors is not None:
-            self.set_priors(priors)
-
-    def set_priors(self, priors: torch.Tensor) -> None:
-        """Replace the priors, for example by `likelihoods.count_priors` of new alignments."""
-        if priors.shape != self.priors.shape or not bool(priors.gt(0).all()):
-            raise OptionError(f"priors must be {len(self.priors)} positive numbers")
-        self.priors.copy_(priors)
+        if priors is None:
+            priors = torch.full((num_columns,), 1 / num_columns)
+        if priors.shape != (num_columns,) or not bool(priors.gt(0).all()):
+            raise OptionError(f"priors must be {num_columns} positive numbers")
+        self.register_buffer("priors", priors.detach().float().clone())
 
     def forward(
         self, log_probs: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]
