@@ -22,7 +22,7 @@ from tests.support.corpora import RATE, assert_equal, make_cuts, sound, write_wa
 VARIED = Augmentation((0.9, 1.0, 1.1), volumes=(0.3, 2.0), noise=0.5, join=0.3)
 
 
-def said(cuts: CutSet) -> dict[str, str]:
+def transcripts_of(cuts: CutSet) -> dict[str, str]:
     return {cut.id: data.text_of(cut) for cut in cuts}
 
 
@@ -35,7 +35,7 @@ def test_a_folder_with_transcripts(tmp_path, beside):
     text = tmp_path / "corpus" / "text"
     text.write_text("b two  words\na one\nc unused\n")
     cuts = data.cuts(tmp_path / "corpus" / "wav" if beside else tmp_path / "corpus")
-    assert said(cuts) == {"a": "one", "b": "two words"}
+    assert transcripts_of(cuts) == {"a": "one", "b": "two words"}
     assert [cut.duration for cut in cuts] == pytest.approx([0.3, 0.4])
 
 
@@ -45,7 +45,7 @@ def test_a_kaldi_folder_with_segments(tmp_path):
     (tmp_path / "segments").write_text("u1 rec 0.05 0.15\nu2 rec 0.15 0.3005\n")
     (tmp_path / "text").write_text("u1 yes\nu2 no\n")
     cuts = data.cuts(tmp_path)
-    assert said(cuts) == {"u1": "yes", "u2": "no"}
+    assert transcripts_of(cuts) == {"u1": "yes", "u2": "no"}
     whole, _ = soundfile.read(tmp_path / "long.wav", dtype="float32")
     batch = next(iter(data.loader(cuts, None, LoaderOptions(shuffle=False))))
     for name, row, length in zip(batch.ids, batch.inputs, batch.lengths, strict=True):
@@ -182,8 +182,8 @@ def test_no_cut_is_lost_or_doubled(durations, max_duration, buckets, world_size,
         parts.append(list(loader))
     assert len({len(part) for part in parts}) == 1
     assert all(batch.ids for part in parts for batch in part)
-    heard = Counter(name for part in parts for batch in part for name in batch.ids)
-    assert heard == Counter(cut.id for cut in cuts)
+    counts = Counter(name for part in parts for batch in part for name in batch.ids)
+    assert counts == Counter(cut.id for cut in cuts)
     if world_size == 1:
         for batch in parts[0]:
             longest = [int(max(batch.lengths[: n + 1])) / RATE for n in range(len(batch.ids))]

@@ -90,14 +90,14 @@ def test_strings_are_one_speakers_recordings_with_pauses(recordings, prepare_fsd
                     assert 0.05 * 16000 - 1 <= pause <= 0.5 * 16000 + 1
                     assert not samples[place : place + pause].any()
                     place += pause
-                heard = [
+                lengths_found = [
                     len(sound)
-                    for who, said, sound in digits.values()
-                    if (who, said) == (speaker, word)
+                    for who, text, sound in digits.values()
+                    if (who, text) == (speaker, word)
                     and np.array_equal(sound, samples[place : place + len(sound)])
                 ]
-                assert len(heard) == 1
-                place += heard[0]
+                assert len(lengths_found) == 1
+                place += lengths_found[0]
             assert place == len(samples)
         assert len(set(speakers.values())) == 1  # an equal share each
         assert set(lengths) <= {3, 4, 5, 6, 7}
@@ -131,11 +131,11 @@ def test_sentences_are_parted_by_their_order(prepare_ljspeech, tmp_path):
         lines.append(f"LJ-{number} “Caxton’s wood-blocks”, {number}.\n")
     (folder / "text").write_text("".join(lines), encoding="utf-8")
     prepare_ljspeech(folder, tmp_path / "out", 2)
-    said = {
+    transcripts = {
         part: [(c.id, data.text_of(c)) for c in data.cuts(tmp_path / "out" / f"{part}.jsonl.gz")]
         for part in ("train", "dev")
     }
-    assert said == {
+    assert transcripts == {
         "train": [(f"LJ-{n}", f"caxton's wood blocks {n}") for n in (1, 2, 3)],
         "dev": [(f"LJ-{n}", f"caxton's wood blocks {n}") for n in (4, 5)],
     }

@@ -44,11 +44,11 @@ def test_from_recordings_to_words(tones, tmp_path, capsys):
     output = tmp_path / "out"
     arguments = ["train", str(tones / "config.toml"), "--output", str(output)]
     assert main([*arguments, "--set", "training.epochs=12"]) == 0
-    said = capsys.readouterr().err
-    assert "cnn: " in said
-    assert " parameters, 4 tokens, a frame every 20 ms" in said
-    assert "training data: 60 utterances" in said
-    assert f"the model is {output / 'model.npz'}" in said
+    shown = capsys.readouterr().err
+    assert "cnn: " in shown
+    assert " parameters, 4 tokens, a frame every 20 ms" in shown
+    assert "training data: 60 utterances" in shown
+    assert f"the model is {output / 'model.npz'}" in shown
 
     result = Result.read(output / "result.json")
     assert result.tests["dev"].rate < 0.1
@@ -61,9 +61,11 @@ def test_from_recordings_to_words(tones, tmp_path, capsys):
     assert model.tokens == ("<blk>", "F", "H", "L")
     dev = [str(tones / "dev"), "--graph", str(tones / "tones"), "--model", str(output)]
     assert main(["transcribe", *dev, "--ref", str(tones / "dev" / "text"), "--quiet"]) == 0
-    heard = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
-    spoken = dict(line.split(" ", 1) for line in (tones / "dev" / "text").read_text().splitlines())
-    errors = sum(heard[id].split() != text.split() for id, text in spoken.items())
+    recognised = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
+    references = dict(
+        line.split(" ", 1) for line in (tones / "dev" / "text").read_text().splitlines()
+    )
+    errors = sum(recognised[id].split() != text.split() for id, text in references.items())
     assert errors <= result.tests["dev"].total
 
     # Once more: nothing is left to train, and the same comes out.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 from asr_hlg.errors import OptionError
+from asr_hlg.train import config
 from asr_hlg.train.config import TrainingConfig
 
 CONFIG = """
@@ -110,3 +113,25 @@ def test_changes_that_cannot_be_made(tmp_path, change):
 def test_no_such_config(tmp_path):
     with pytest.raises(OptionError, match="there is no such training config"):
         TrainingConfig.read(tmp_path / "none.toml")
+
+
+def test_the_configs_of_the_recipes_are_valid(root):
+    paths = sorted((root / "scripts").glob("*/*.toml"))
+    assert len(paths) >= 6
+    for path in paths:
+        assert TrainingConfig.read(path).graph.is_file()
+
+
+def test_the_example_of_the_documentation_is_valid(tmp_path):
+    example = textwrap.dedent(
+        config.__doc__.partition("\n")[2].replace("Paths are", "    # Paths are")
+    )
+    # These belong to other losses than that of the example.
+    other = ("[pruned_loss]", "prune_range", "[hybrid]", "start", "rounds")
+    lines = [line for line in example.splitlines() if not line.startswith(other)]
+    path = tmp_path / "example.toml"
+    path.write_text("\n".join(lines))
+    example = TrainingConfig.read(path)
+    assert (example.task, example.training.epochs, len(example.stages)) == ("digits", 20, 2)
+    assert [stage.training.epochs for stage in example.stages] == [20, 5]
+    assert example.stages[0].network.trainable == ("norm",)

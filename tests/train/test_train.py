@@ -224,9 +224,9 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
         doomed = _program(tmp_path / "killed", doomed_after=moments.uniform(0, 0.1), **settings)
         assert doomed.wait(_PATIENCE) == -signal.SIGKILL
     last = _program(tmp_path / "killed", **settings)
-    said = last.communicate(timeout=_PATIENCE)[0]
+    printed = last.communicate(timeout=_PATIENCE)[0]
     assert last.returncode == 0
-    assert "continuing from checkpoint-" in said
+    assert "continuing from checkpoint-" in printed
     expected = (tmp_path / "whole" / "weights.npy").read_bytes()
     assert (tmp_path / "killed" / "weights.npy").read_bytes() == expected
     steps = [
