@@ -96,10 +96,10 @@ class TrainingError(AsrHlgError):
     """Training that cannot start or continue, or a checkpoint of another training."""
 
 
-def listed(faulty: Sequence[str], most: int = 5) -> str:
+def listed(faulty: Sequence[str], limit: int = 5) -> str:
     """First few faulty utterances, and the number of the others, for a message."""
-    more = len(faulty) - most
-    shown = "; ".join(faulty[:most])
+    more = len(faulty) - limit
+    shown = "; ".join(faulty[:limit])
     return f"{shown}; and {more} more utterances" if more > 0 else shown
 
 

@@ -131,10 +131,10 @@ def section(
             name
         ]
         return converted
-    except TypeError as reason:
-        raise table.failure(f"{table}{reason}", [], values) from None
     except ValidationError as reasons:
         raise _failure(table, target, values, reasons) from None
+    except (TypeError, ValueError, RecursionError) as reason:  # of json.dumps
+        raise table.failure(f"{table}{reason}", [], values) from None
     except AsrHlgError as reason:
         # The dataclass refused a value: it is out of its range, or contradicts another.
         for key, inner in _tables_of(target).items():
@@ -193,6 +193,8 @@ def _failure(
     """Error for the first of pydantic's reasons; an unknown key goes before a missing one."""
     order = {"unexpected_keyword_argument": 0, "missing": 2}
     reason = min(reasons.errors(), key=lambda each: order.get(each["type"], 1))
+    if not reason["loc"]:  # what JSON cannot hold, such as half a surrogate pair
+        return table.failure(f"{table}{reason['msg']}", [], values)
     key, *inner = map(str, reason["loc"][1:])
     while inner and key in (tables := _tables_of(target)):
         table = dataclasses.replace(table, keys=(*table.keys, key))

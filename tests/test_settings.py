@@ -122,6 +122,30 @@ def test_a_value_that_is_not_in_the_file_has_no_line(tmp_path):
         read(TOML, tmp_path, rate="x")
 
 
+DEEP: Any = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "\ud800"},
+        {"name": "n", "free": {"deep": DEEP}},
+        {"name": "n", "rate": 10**5000},
+        {"name": "n", "sizes": [10**5000]},
+        {"name": b"n"},
+        {"name": "n", "sizes": {1, 2}},
+        {"name": "n", "inner": [{}]},
+        {"name": "n", "inner": None},
+        {"name": "n", "maybe": "x"},
+    ],
+)
+def test_values_that_no_file_should_hold(values):
+    with pytest.raises(OptionError):
+        section(Outer, values, "table")
+
+
 def test_unknown_tables(tmp_path):
     path = tmp_path / "file.toml"
     path.write_text(TOML)

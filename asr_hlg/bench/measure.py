@@ -104,9 +104,9 @@ def machine() -> dict[str, str]:
     lines = _text(Path("/proc/cpuinfo")).splitlines()
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     memory = kilobytes("/proc/meminfo").get("MemTotal")
-    found = {
+    about = {
         "date": time.strftime("%Y-%m-%d"),
         "cpu": f"{os.cpu_count()} × {models[0] if models else platform.machine()}",
         "memory": f"{memory * 1024 / 1e9:.0f} GB" if memory else "unknown",
     }
-    return found | installed(_PACKAGES, missing="not installed")
+    return about | installed(_PACKAGES, missing="not installed")
