@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -85,6 +86,7 @@ class TransducerConfig:
         check(min(sizes) > 0, "sizes are positive")
         check(0 <= self.dropout < 1, f"dropout is a probability below 1, not {self.dropout}")
 
+    @cached_property
     def encoder_config(self) -> Any:
         """Configuration of the encoder."""
         fields = {**self.encoder_fields, "tokens": self.encoder_fields.get("tokens", self.tokens)}
@@ -95,19 +97,19 @@ class TransducerConfig:
     @property
     def sample_rate(self) -> int:
         """Sample rate in Hz."""
-        rate: int = self.encoder_config().sample_rate
+        rate: int = self.encoder_config.sample_rate
         return rate
 
     @property
     def fbank(self) -> FbankOptions | None:
         """Filter banks that are the encoder's input; None if it takes waveforms."""
-        options: FbankOptions | None = self.encoder_config().fbank
+        options: FbankOptions | None = self.encoder_config.fbank
         return options
 
     @property
     def frame_shift(self) -> float:
         """Seconds from one frame of the transducer to the next."""
-        return self.stack * float(self.encoder_config().frame_shift)
+        return self.stack * float(self.encoder_config.frame_shift)
 
 
 class Transducer(Network):
@@ -123,7 +125,7 @@ class Transducer(Network):
     def __init__(self, config: TransducerConfig) -> None:
         super().__init__(config)
         num_tokens = len(config.tokens)
-        self.encoder = network_class(config.encoder)(config.encoder_config())
+        self.encoder = network_class(config.encoder)(config.encoder_config)
         # The joiner replaces the encoder's output layer.
         for name in ("output", "projection"):
             if hasattr(self.encoder, name):
