@@ -63,7 +63,7 @@ class Parts:
 
     @property
     def network(self) -> Network:
-        """The network as it is now, with the priors that its loss estimated, if any."""
+        """The network in its current state, with the priors that its loss estimated, if any."""
         if isinstance(self.objective, FrameObjective):
             return self.objective.for_decoding()
         return self.objective.network
@@ -75,7 +75,7 @@ def prepare(config: TrainingConfig, report: ReportLine) -> Parts:
     Raises
     ------
     AsrHlgError
-        If data, network, loss and graph do not go together.
+        If data, network, loss and graph do not fit each other.
     """
     torch.manual_seed(config.training.seed)
     recipe = Recipe.read(config.graph)
@@ -138,12 +138,12 @@ def make_loss(
     Raises
     ------
     OptionError
-        If the loss does not go with the topology or the network.
+        If the loss does not fit the topology or the network.
     """
     loss = config.loss
     if isinstance(network, Transducer) != (loss.kind == "transducer"):
         raise OptionError(
-            f"the loss {loss.kind} does not go with the network {network.kind}",
+            f"the loss {loss.kind} does not fit the network {network.kind}",
             path=config.path,
             remedy="the network transducer needs the loss transducer, and the other way round",
         )
@@ -196,7 +196,7 @@ def _check_topology(config: TrainingConfig, topology_kind: str, is_ctc: bool) ->
     fits = (topology_kind == "transducer") == (loss == "transducer")
     if not fits or (loss == "ctc" and not is_ctc) or (loss == "hmm" and is_ctc):
         raise OptionError(
-            f"the loss {loss} does not go with the topology of {config.graph}",
+            f"the loss {loss} does not fit the topology of {config.graph}",
             path=config.path,
             remedy=f"give the recipe [topology] kind = {required.get(loss, 'ctc, hmm or chain')}, "
             "or choose another loss",

@@ -32,7 +32,7 @@ def train(
     Raises
     ------
     AsrHlgError
-        Before training if data, network, loss and graph do not go together; for errors later on
+        Before training if data, network, loss and graph do not fit each other; for errors later on
         see :class:`asr_hlg.train.Trainer`.
     """
     if config.hybrid is not None:

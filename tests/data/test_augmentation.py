@@ -1,4 +1,4 @@
-"""Augmentation does what it says, to the share of cuts that it says, and to nothing else."""
+"""Augmentation changes cuts as its options state, in the share of cuts that they state."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def sound(seconds: float, seed: int = 0, rate: int = RATE) -> npt.NDArray[np.flo
 
 
 def make_cuts(durations: Sequence[float], rate: int = RATE) -> CutSet:
-    """Cuts c0, c1, … of noise, held in memory; cut n says "word n"."""
+    """Cuts c0, c1, … of noise, held in memory; the transcript of cut n is "word n"."""
     found = []
     for number, duration in enumerate(durations):
         name = f"c{number}"

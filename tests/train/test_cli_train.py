@@ -258,7 +258,7 @@ def test_an_empty_set_and_ids_that_occur_twice(tones, tmp_path):
 
 
 def test_losses_and_topologies_that_do_not_go_together(tones):
-    with pytest.raises(OptionError, match="the loss hmm does not go with the topology"):
+    with pytest.raises(OptionError, match="the loss hmm does not fit the topology"):
         _objective(tones, "loss.kind=hmm")
 
 

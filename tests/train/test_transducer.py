@@ -142,8 +142,8 @@ def test_utterances_too_short_for_their_tokens(tones, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["graph=ctc.toml"], "the loss transducer does not go with the topology"),
-        (["network={kind='cnn'}"], "the loss transducer does not go with the network cnn"),
+        (["graph=ctc.toml"], "the loss transducer does not fit the topology"),
+        (["network={kind='cnn'}"], "the loss transducer does not fit the network cnn"),
         (["network.kind=cnn", "network.init=hama"], "needs either kind or init, not both"),
         (["loss.regularise=0.5"], "regularise is for losses of frames"),
         (["loss.kind=ctc"], r"\[pruned_loss\] is for the loss transducer"),
