@@ -126,11 +126,8 @@ def section(
         raise table.failure(f"[{name}] must be a table", [], values)
     try:
         content = json.dumps({name: values}, default=_plain)
-        context = path.parent if path else Path()
-        converted: T = _adapter(typing.cast("Any", target)).validate_json(content, context=context)[
-            name
-        ]
-        return converted
+        adapter: TypeAdapter[dict[str, T]] = _adapter(typing.cast("Any", target))
+        return adapter.validate_json(content, context=path.parent if path else Path())[name]
     except ValidationError as reasons:
         raise _failure(table, target, values, reasons) from None
     except (TypeError, ValueError, RecursionError) as reason:  # of json.dumps
@@ -198,7 +195,8 @@ def _failure(
     key, *inner = map(str, reason["loc"][1:])
     while inner and key in (tables := _tables_of(target)):
         table = dataclasses.replace(table, keys=(*table.keys, key))
-        target, values = tables[key], values[key]
+        target, inner_values = tables[key], values[key]
+        values = inner_values if isinstance(inner_values, Mapping) else _plain(inner_values)
         key, *inner = inner
     if reason["type"] == "unexpected_keyword_argument":
         known = [field.name for field in dataclasses.fields(target)]

@@ -139,6 +139,7 @@ for _ in range(100_000):
         {"name": "n", "inner": [{}]},
         {"name": "n", "inner": None},
         {"name": "n", "maybe": "x"},
+        {"name": "n", "maybe": Inner(2.5)},
     ],
 )
 def test_values_that_no_file_should_hold(values):

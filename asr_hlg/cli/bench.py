@@ -64,20 +64,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="min_active of the part search (default: the graph's own)",
     )
-    parser.add_argument(
-        "--engine",
-        nargs="+",
-        choices=search.ENGINES,
-        default=search.ENGINES,
-        help="engines of the part search (default: all)",
-    )
-    parser.add_argument(
-        "--system",
-        nargs="+",
-        choices=systems.SYSTEMS,
-        default=systems.SYSTEMS,
-        help="systems of the part systems (default: all)",
-    )
+    for name, choices, part in (
+        ("engine", search.ENGINES, "search"),
+        ("system", systems.SYSTEMS, "systems"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            nargs="+",
+            choices=choices,
+            default=choices,
+            help=f"{name}s of the part {part} (default: all)",
+        )
     parser.add_argument(
         "--rounds",
         type=int,
