@@ -1,7 +1,7 @@
-"""One utterance's lattice as numpy arrays: frame by frame, and word by word.
+"""One utterance's lattice as numpy arrays: over frames, and over words.
 
-k2 searches and sums over whole batches. What follows (unique word sequences, times, posteriors
-of words) concerns one utterance's few thousand arcs, and runs on the CPU.
+k2 searches and sums over whole batches. Unique word sequences, times and posteriors of words are
+computed here, from the few thousand arcs of one utterance, on the CPU.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ from functools import cached_property
 
 import k2
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from asr_hlg.fst.arcs import k2_fsa
 from asr_hlg.lattice import kernels
 
+Ints = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
 MAX_HISTORIES = 50_000
-"""Word histories that a ranking looks at before it settles for candidates."""
+"""Word histories that a summed ranking expands before it ranks candidates only."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +49,24 @@ class FrameArcs:
     """
 
     num_states: int
-    src: np.ndarray
-    dst: np.ndarray
-    label: np.ndarray
-    phone: np.ndarray
-    frame: np.ndarray
-    score: np.ndarray
-    graph_score: np.ndarray
-    words: np.ndarray
-    word_splits: np.ndarray
+    src: Ints
+    dst: Ints
+    label: Ints
+    phone: Ints
+    frame: Ints
+    score: Floats
+    graph_score: Floats
+    words: Ints
+    word_splits: Indices
 
     @property
     def num_arcs(self) -> int:
+        """The number of arcs."""
         return len(self.src)
 
     @staticmethod
     def unpack(fsas: k2.Fsa) -> list[FrameArcs]:
-        """Split an FsaVec into its utterances."""
+        """The utterances of an FsaVec."""
         states = fsas.arcs.shape().row_splits(1).cpu().numpy()
         arc_splits = fsas.arcs.shape().row_splits(2).cpu().numpy()
         packed = fsas.arcs.values().cpu().numpy()
@@ -92,13 +98,13 @@ class FrameArcs:
 
     @staticmethod
     def pack(utterances: Sequence[FrameArcs]) -> k2.Fsa:
-        """Join utterances to an FsaVec, from which :meth:`unpack` makes the same again."""
+        """Utterances as an FsaVec; the inverse of :meth:`unpack`."""
         fsas = []
         for arcs in utterances:
             splits = torch.from_numpy(arcs.word_splits.astype(np.int32))
             shape = k2.ragged.create_ragged_shape2(splits, None, len(arcs.words))
             words = k2.RaggedTensor(shape, torch.from_numpy(arcs.words.astype(np.int32)))
-            fsa = k2_fsa(arcs.src, arcs.dst, arcs.label, arcs.score, words)
+            fsa = k2_fsa(arcs.src, arcs.dst, arcs.label, arcs.score.astype(np.float32), words)
             fsa.phones = torch.from_numpy(arcs.phone)
             fsa.frames = torch.from_numpy(arcs.frame)
             fsa.graph_scores = torch.from_numpy(arcs.graph_score.astype(np.float32))
@@ -107,7 +113,7 @@ class FrameArcs:
 
     @cached_property
     def word_lattice(self) -> WordLattice:
-        """The same lattice with at most one word an arc; arcs remember where they come from."""
+        """The same lattice with at most one word per arc, and the frame arc of every arc."""
         count = np.diff(self.word_splits)
         pieces = np.maximum(count, 1)
         arc = np.repeat(np.arange(self.num_arcs), pieces)
@@ -141,16 +147,17 @@ class FrameArcs:
             np.where(piece == 0, arc, -1)[by_src],
         )
 
-    def best_path(self) -> np.ndarray:
+    def best_path(self) -> Indices:
         """Indices of the arcs on the path with the largest score, first frame first."""
-        return kernels.best_path(self.src, self.dst, self.score, self.num_states)
+        path: Indices = kernels.best_path(self.src, self.dst, self.score, self.num_states)
+        return path
 
     def forward_score(self) -> float:
         """Log Σ over all paths."""
         return float(kernels.forward(self.src, self.dst, self.score, self.num_states, True)[-1])
 
-    def closest(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The path that comes closest to a word sequence, and spells it where one does.
+    def closest(self, words: Ints) -> tuple[Indices, Indices]:
+        """The path with the smallest edit distance to a word sequence.
 
         Parameters
         ----------
@@ -161,35 +168,35 @@ class FrameArcs:
         -------
         arcs : np.ndarray
             Indices of arcs, from the first frame to the last.
-        carrier : np.ndarray
-            int64: for every word, which of the path's own words says it or stands in its place;
-            -1 for a word that the path lacks.
+        aligned : np.ndarray
+            int64: for every word, the position of the path's word that is equal to it or replaced
+            by it; -1 for a word that the path lacks.
         """
         lattice = self.word_lattice
-        path, carrier, _ = kernels.closest_path(
+        path, aligned, _ = kernels.closest_path(
             lattice.src, lattice.dst, lattice.word, lattice.score, lattice.num_states, words
         )
         arcs = lattice.arc[path]
-        spoken = np.cumsum(lattice.word[path] > 0) - 1
-        return arcs[arcs >= 0], np.where(carrier < 0, -1, spoken[carrier])
+        position = np.cumsum(lattice.word[path] > 0) - 1
+        return arcs[arcs >= 0], np.where(aligned < 0, -1, position[aligned])
 
 
 @dataclass(frozen=True)
 class WordLattice:
-    """A lattice over words; state 0 is the start, the last state the only final one.
+    """A lattice with at most one word per arc; state 0 is the start, the last state is final.
 
-    ``word`` is 0 on arcs without one; ``arc`` is the :class:`FrameArcs` index behind an arc, -1
+    ``word`` is 0 on arcs without one; ``arc`` is the index of an arc in :class:`FrameArcs`, -1
     for none. Arcs are sorted by ``src``, states topologically; scores are float64 natural logs.
     """
 
     num_states: int
-    src: np.ndarray
-    dst: np.ndarray
-    word: np.ndarray
-    score: np.ndarray
-    arc: np.ndarray
+    src: Ints
+    dst: Ints
+    word: Ints
+    score: Floats
+    arc: Indices
 
-    def best_sequences(self, n: int, log: bool) -> list[tuple[np.ndarray, float]]:
+    def best_sequences(self, n: int, log: bool) -> list[tuple[Ints, float]]:
         """The n best different word sequences with their scores, best first.
 
         Parameters
@@ -202,9 +209,9 @@ class WordLattice:
 
         Notes
         -----
-        Summed ranking must look at every history that is as probable as the answer, which in a
-        long and unclear recording can be too many. Then the candidates are the sequences with
-        the best single alignments, ranked by their exact sums.
+        Summed ranking must expand every history that is as probable as the best sequence. In a
+        long recording with many alternatives these can be too many. Then the candidates are the
+        sequences with the best single alignments, ranked by their exact sums.
         """
         arrays = self.src, self.dst, self.word, self.score, self.num_states
         words, scores, exact = kernels.best_sequences(*arrays, n, log, MAX_HISTORIES)
@@ -217,12 +224,13 @@ class WordLattice:
 
 
 def arc_counts(fsas: k2.Fsa) -> list[int]:
-    """The number of arcs of every automaton in an FsaVec; 0 where no path is left."""
+    """The number of arcs of every automaton in an FsaVec; 0 for one without a path."""
     shape = fsas.arcs.shape()
-    return shape.row_splits(2)[shape.row_splits(1).long()].diff().tolist()
+    counts: list[int] = shape.row_splits(2)[shape.row_splits(1).long()].diff().tolist()
+    return counts
 
 
-def _aux_words(fsas: k2.Fsa) -> tuple[np.ndarray, np.ndarray]:
+def _aux_words(fsas: k2.Fsa) -> tuple[Ints, Indices]:
     """Word ids of all arcs as (values, row_splits), without epsilons and final -1s."""
     aux = fsas.aux_labels
     if isinstance(aux, torch.Tensor):

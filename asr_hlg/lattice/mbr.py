@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+from numba import njit
 
 from asr_hlg.lattice import kernels
 from asr_hlg.lattice.arrays import WordLattice
+from asr_hlg.lattice.kernels import Floats, Ints
 
 MAX_ROUNDS = 20
 
 
 @dataclass(frozen=True)
 class ConfusionNetwork:
-    """Competing words, slot by slot.
+    """Competing words with posteriors, one slot after another (Mangu et al. 2000).
 
     Attributes
     ----------
@@ -41,8 +44,8 @@ class ConfusionNetwork:
         return [slot.get(word, 0.0) for slot, word in pairs if word]
 
 
-def confusion_network(lattice: WordLattice, words: np.ndarray) -> ConfusionNetwork:
-    """Align all paths of a lattice with a word sequence.
+def confusion_network(lattice: WordLattice, words: npt.NDArray[np.int32]) -> ConfusionNetwork:
+    """The confusion network that results from aligning all paths with a word sequence.
 
     Parameters
     ----------
@@ -54,7 +57,7 @@ def confusion_network(lattice: WordLattice, words: np.ndarray) -> ConfusionNetwo
     ids, local = np.unique(np.concatenate([[0], lattice.word, words]), return_inverse=True)
     reference = np.zeros(2 * len(words) + 1, dtype=np.int64)
     reference[1::2] = local[1 + len(lattice.word) :]
-    risk, stats = kernels.slot_posteriors(
+    risk, stats = _slot_posteriors(
         lattice.src,
         lattice.dst,
         local[1 : 1 + len(lattice.word)],
@@ -72,8 +75,8 @@ def confusion_network(lattice: WordLattice, words: np.ndarray) -> ConfusionNetwo
     return ConfusionNetwork(tuple(slots), tuple(ids[reference].tolist()), float(risk))
 
 
-def minimum_bayes_risk(lattice: WordLattice, words: np.ndarray) -> ConfusionNetwork:
-    """Improve a word sequence until its expected word errors no longer fall.
+def minimum_bayes_risk(lattice: WordLattice, words: npt.NDArray[np.int32]) -> ConfusionNetwork:
+    """The confusion network of the hypothesis with the fewest expected word errors.
 
     Starts from ``words`` (the best path) and replaces every slot by its most probable word; each
     round lowers the risk or is the last (Xu et al. 2011, section 4). The network that is
@@ -88,3 +91,95 @@ def minimum_bayes_risk(lattice: WordLattice, words: np.ndarray) -> ConfusionNetw
             return network
         network = candidate
     return network
+
+
+@njit(cache=True)
+def _slot_posteriors(
+    src: Ints,
+    dst: Ints,
+    word: Ints,
+    score: Floats,
+    num_states: int,
+    reference: Ints,
+    num_words: int,
+) -> tuple[float, Floats]:
+    """Posteriors of words in the slots of a reference, when all paths are aligned with it.
+
+    Xu, Povey, Mangu, Zhu 2011, "Minimum Bayes Risk decoding and system combination based on a
+    recursion for edit distance", Algorithm 2 and 4, with their small preference against
+    insertions, so that ties are resolved in one way.
+
+    Parameters
+    ----------
+    word : np.ndarray
+        int ``(num_arcs,)``: word ids from 1, below ``num_words``; 0 for none.
+    reference : np.ndarray
+        int32 ``(num_slots,)``: word ids, 0 for an empty slot.
+
+    Returns
+    -------
+    risk : float
+        Expected edit distance between the reference and a path drawn from the lattice.
+    stats : np.ndarray
+        float64 ``(num_words, num_slots)``: probability that a path has the word, aligned with the
+        slot.
+    """
+    num_arcs, slots = len(src), len(reference)
+    alpha = kernels.forward(src, dst, score, num_states, True)
+    share = np.empty(num_arcs)
+    for arc in range(num_arcs):
+        share[arc] = np.exp(alpha[src[arc]] + score[arc] - alpha[dst[arc]])
+    risk, move = _expected_distance(src, dst, word, share, num_states, reference)
+    stats = np.zeros((num_words, slots))
+    mass = np.zeros((num_states, slots + 1))
+    mass[num_states - 1, slots] = 1.0
+    for arc in range(num_arcs - 1, -1, -1):
+        skipped = 0.0
+        for q in range(slots, -1, -1):
+            here = share[arc] * mass[dst[arc], q] + skipped
+            skipped = 0.0
+            if here == 0.0:
+                continue
+            if move[arc, q] == 0:
+                if word[arc] != 0:
+                    stats[word[arc], q - 1] += here
+                mass[src[arc], q - 1] += here
+            elif move[arc, q] == 1:
+                mass[src[arc], q] += here
+            else:
+                skipped = here
+    return risk, stats
+
+
+@njit(cache=True)
+def _expected_distance(
+    src: Ints, dst: Ints, word: Ints, share: Floats, num_states: int, reference: Ints
+) -> tuple[float, npt.NDArray[np.int8]]:
+    """The expected edit distance, and the best move of each arc at each slot.
+
+    ``share`` are the posteriors of arcs among those that enter the same state. Moves are 0 for an
+    arc aligned with the slot before, 1 for an insertion, 2 for a slot that is skipped.
+    """
+    insertion = 1.0 + 1e-5
+    slots = len(reference)
+    distance = np.zeros((num_states, slots + 1))
+    for q in range(1, slots + 1):
+        distance[0, q] = distance[0, q - 1] + (reference[q - 1] != 0)
+    row = np.empty(slots + 1)
+    move = np.empty((len(src), slots + 1), dtype=np.int8)
+    for arc in range(len(src)):
+        for q in range(slots + 1):
+            best = distance[src[arc], q] + (insertion if word[arc] != 0 else 0.0)
+            move[arc, q] = 1
+            if q > 0:
+                match = distance[src[arc], q - 1] + (word[arc] != reference[q - 1])
+                if match <= best:
+                    best = match
+                    move[arc, q] = 0
+                skip = row[q - 1] + (reference[q - 1] != 0)
+                if skip < best:
+                    best = skip
+                    move[arc, q] = 2
+            row[q] = best
+            distance[dst[arc], q] += share[arc] * best
+    return distance[num_states - 1, slots], move

@@ -1,14 +1,18 @@
-"""One way through a lattice: its words, when each was said, and what it scored."""
+"""Paths of a lattice: words with times, alignment and score."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from asr_hlg.errors import LatticeError
 
-# A token of the lexicon and the frames [start, end) in which it was seen.
 Segment = tuple[str, int, int]
+"""A token of the lexicon and the frames [start, end) that it spans."""
+
+
+_Trail = tuple[Any, int, int]  # the trail before, and a word's tokens [begin, end)
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,9 @@ class Path:
     graph_score, acoustic_score : float
         Shares of the best alignment: transitions, lexicon and language model; scaled acoustics.
     tokens : tuple of (str, int, int)
-        Phones (or subwords) with the frames [start, end) in which each is seen.
+        Phones (or subwords) with the frames [start, end) that each spans.
     spans : tuple of (int, int), optional
-        Frames [start, end) of every word, where they do not follow from ``tokens``.
+        Frames [start, end) of every word, if they do not follow from ``tokens``.
     """
 
     words: tuple[str, ...]
@@ -39,10 +43,11 @@ class Path:
 
     @property
     def text(self) -> str:
+        """The words, separated by blanks."""
         return " ".join(self.words)
 
 
-NOTHING = Path((), float("-inf"), float("-inf"), float("-inf"))
+NO_PATH = Path((), float("-inf"), float("-inf"), float("-inf"))
 """The path of an utterance whose lattice is empty."""
 
 
@@ -52,11 +57,11 @@ def word_spans(
     pronunciations: Callable[[str], Sequence[Sequence[str]]],
     fillers: frozenset[str] = frozenset(),
 ) -> list[tuple[int, int]]:
-    """Split a path's tokens into its words: the frames [start, end) of each.
+    """The frames [start, end) of each word of a path, from the frames of its tokens.
 
     The tokens are a pronunciation of every word in turn, with fillers (optional silence)
-    anywhere between them. On a path through H∘L∘G there is always such a split; the first
-    found is taken.
+    anywhere between them. A path through H∘L∘G always has such a segmentation; the first one
+    that the search finds is returned.
 
     Raises
     ------
@@ -65,8 +70,9 @@ def word_spans(
     """
     names = [token for token, _, _ in tokens]
     dead: set[tuple[int, int]] = set()
-    # Depth first with an explicit stack: a long recording has more words than Python has frames.
-    stack: list[tuple[int, int, tuple | None]] = [(0, 0, None)]
+    # Depth first, with an explicit stack: a long recording has more words than Python's recursion
+    # limit.
+    stack: list[tuple[int, int, _Trail | None]] = [(0, 0, None)]
     while stack:
         word, at, trail = stack.pop()
         if word == len(words) and all(name in fillers for name in names[at:]):
@@ -84,8 +90,8 @@ def word_spans(
     raise LatticeError(f"tokens {' '.join(names)} do not spell {' '.join(words)}")
 
 
-def _spans(trail: tuple | None, tokens: Sequence[Segment]) -> list[tuple[int, int]]:
-    spans = []
+def _spans(trail: _Trail | None, tokens: Sequence[Segment]) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
     while trail is not None:
         trail, begin, end = trail
         spans.append((tokens[begin][1], tokens[end - 1][2]))

@@ -339,10 +339,6 @@ def _kaldi_lattices(folder: Path) -> Sequence[bytes]:
     return [lattice_io._binary(item), lattice_io._binary(item) * 2]
 
 
-def _text_lattices(folder: Path) -> Sequence[bytes]:
-    return [lattice_io._archive_text(_stored_lattice())]
-
-
 def _stored_lattice() -> lattice_io.StoredLattice:
     src, dst = np.array([0, 0, 1, 1, 2], np.int32), np.array([1, 2, 2, 3, 3], np.int32)
     label, word = np.array([1, 2, 1, 3, 1], np.int32), np.array([1, 0, 2, 3, 0], np.int32)
@@ -353,12 +349,6 @@ def _stored_lattice() -> lattice_io.StoredLattice:
 def _read_lattices(path: Path) -> None:
     for stored in islice(lattice_io.read(path), 20):
         stored.nbest(3, [str(number) for number in range(10)])
-
-
-def _read_lattice_folder(data: bytes, folder: Path) -> None:
-    (folder / "fsts").mkdir(exist_ok=True)
-    (folder / "fsts" / "utt.fst.txt").write_bytes(data)
-    _read_lattices(folder / "fsts")
 
 
 # ---------------------------------------------------------------- models
@@ -586,13 +576,7 @@ READERS = {
         Reader("w64", _sounds("W64", "PCM_16"), _file("x.w64", _hear)),
         Reader("caf", _sounds("CAF", "PCM_16"), _file("x.caf", _hear)),
         Reader("sph", _sounds("NIST", "PCM_16"), _file("x.sph", _hear)),
-        Reader("lattice-kaldi", _kaldi_lattices, _file("lattices.ark", _read_lattices)),
-        Reader("lattice-text", _text_lattices, _file("lattices.txt", _read_lattices)),
-        Reader(
-            "lattice-openfst",
-            _texts("0\t1\t1\t1\t0.5\n1\t2\t2\t0\t1.5\n2\t0.1\n"),
-            _read_lattice_folder,
-        ),
+        Reader("lattice", _kaldi_lattices, _file("lattices.ark", _read_lattices)),
         Reader("posteriors-npz", _npz_matrices, _file("model.npz", _look_up), _zip),
         Reader("posteriors-ark", _ark, _file("model.ark", _look_up)),
         Reader("posteriors-scp", _ark_scp, _file("model.scp", _look_up)),
