@@ -37,15 +37,15 @@ class TokenPassing(PosteriorDecoder):
     Raises
     ------
     OptionError
-        If the graph has another topology, was changed after compiling, or is not on the CPU.
+        If the graph has another topology or is not on the CPU.
     """
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         super().__init__(graph, options)
         if graph.packed is None:
             raise OptionError(
-                "token passing needs an unchanged graph of the CTC topology, on the CPU",
-                remedy="leave the engine to be chosen, or compile the graph again",
+                "token passing needs a graph of the CTC topology, on the CPU",
+                remedy="leave the engine to be chosen",
             )
         self._arrays = GraphArrays(**graph.packed.arrays)
 
