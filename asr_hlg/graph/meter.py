@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from asr_hlg.errors import GraphError
 
@@ -99,11 +101,20 @@ def _data_limit(gigabytes: float | None) -> Iterator[None]:
         return
     budget = max(gigabytes * 1e9 - _status_kb("VmRSS") * 1024, 0)
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    report = sys.unraisablehook
+
+    def report_others(unraisable: Any) -> None:
+        """Ignore that a generator cannot be closed for lack of memory, which Python prints."""
+        if unraisable.exc_type is not MemoryError:
+            report(unraisable)
+
+    sys.unraisablehook = report_others
     resource.setrlimit(resource.RLIMIT_DATA, (_status_kb("VmData") * 1024 + int(budget), hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+        sys.unraisablehook = report
 
 
 def _is_out_of_memory(error: Exception) -> bool:
