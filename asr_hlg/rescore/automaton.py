@@ -99,6 +99,28 @@ def sentence_score(model: Automaton, words: Ints) -> float:
     return total + final_score(model, state)
 
 
+@njit(cache=True)
+def _step_both(
+    old: Automaton,
+    new: Automaton,
+    old_state: np.int64,
+    new_state: np.int64,
+    words: Ints,
+    is_final: bool,
+    scales: tuple[float, float, float],
+) -> tuple[np.int64, np.int64, float]:
+    """States of both models after the words of an arc, and the change of the arc's score."""
+    change = 0.0
+    for word in words:
+        old_state, old_score = step(old, old_state, word)
+        new_state, new_score = step(new, new_state, word)
+        change += scales[1] * new_score - scales[0] * old_score + scales[2]
+    if is_final:
+        change += scales[1] * final_score(new, new_state) - scales[0] * final_score(old, old_state)
+        return np.int64(0), np.int64(0), change
+    return old_state, new_state, change
+
+
 # One function, since the lists of states and arcs that it appends to are local variables.
 @njit(cache=True)
 def compose(
@@ -159,15 +181,16 @@ def compose(
             if alpha[state] + backward_score[base[state]] < best - beam:
                 continue
             for arc in range(first[base[state]], first[base[state] + 1]):
-                o, n = np.int64(old_state[state]), np.int64(new_state[state])
-                delta = 0.0
-                for position in range(word_splits[arc], word_splits[arc + 1]):
-                    o, old_score = step(old, o, words[position])
-                    n, new_score = step(new, n, words[position])
-                    delta += scales[1] * new_score - scales[0] * old_score + scales[2]
-                if label[arc] == -1:
-                    delta += scales[1] * final_score(new, n) - scales[0] * final_score(old, o)
-                    o, n = np.int64(0), np.int64(0)
+                arc_words = words[word_splits[arc] : word_splits[arc + 1]]
+                o, n, delta = _step_both(
+                    old,
+                    new,
+                    old_state[state],
+                    new_state[state],
+                    arc_words,
+                    label[arc] == -1,
+                    scales,
+                )
                 target = newest[dst[arc]]
                 while target >= 0 and not (old_state[target] == o and new_state[target] == n):
                     target = older[target]

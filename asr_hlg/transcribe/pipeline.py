@@ -27,7 +27,8 @@ from asr_hlg.errors import AsrHlgError, WorkerError
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.rescore.passes import SecondPass
 from asr_hlg.search import Decoder
-from asr_hlg.transcribe.lattices import DecodedPiece, lattice_archive, search, search_together
+from asr_hlg.transcribe.archive import lattice_archive
+from asr_hlg.transcribe.lattices import DecodedPiece, search, search_together
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
 from asr_hlg.transcribe.pieces import Piece, cut
 from asr_hlg.transcribe.posteriors import Frames, PosteriorSource
@@ -138,6 +139,7 @@ class Pipeline:
     def _transcript_or_error(
         self, recording: Recording, report_progress: ReportProgress
     ) -> Transcript | AsrHlgError:
+        """Transcript of one recording, or the error that it ended in."""
         try:
             return self.transcribe(recording, report_progress)
         except AsrHlgError as error:

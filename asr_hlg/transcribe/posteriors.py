@@ -69,7 +69,8 @@ class ComputedPosteriors:
         """Consecutive frames that cover a recording, a stretch at a time."""
         model = self._model
         stretches = read_stretches(recording, self._options, model.sample_rate, model.frame_shift)
-        return map(self.of_stretch, stretches)
+        for stretch in stretches:
+            yield self.of_stretch(stretch)
 
     def of_stretch(self, stretch: Stretch) -> Frames:
         """Frames of a stretch, without its context."""
