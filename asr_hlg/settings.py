@@ -1,4 +1,14 @@
-"""Tables of TOML and JSON files, checked against dataclasses; errors name file, line and key."""
+"""Tables of TOML and JSON files, checked against dataclasses; errors name file, line and key.
+
+The annotation of a numeric field can state its bounds, which are checked when the object is made:
+
+>>> @dataclass(frozen=True)
+... class Options(Bounded):
+...     epochs: Size = 20
+>>> Options(epochs=0)
+Traceback (most recent call last):
+asr_hlg.errors.OptionError: epochs must be positive, not 0
+"""
 
 from __future__ import annotations
 
@@ -6,14 +16,15 @@ import dataclasses
 import difflib
 import functools
 import json
+import math
 import re
 import sys
 import types
 import typing
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 from asr_hlg.errors import AsrHlgError, OptionError
 
@@ -27,7 +38,23 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
     from pydantic_core import CoreSchema
 
-__all__ = ["RelativeToFile", "check_keys", "nearest", "read_toml", "section", "tomllib"]
+__all__ = [
+    "Bounded",
+    "Bounds",
+    "Count",
+    "Fraction",
+    "NonNegative",
+    "OddSize",
+    "Positive",
+    "RelativeToFile",
+    "Share",
+    "Size",
+    "check_keys",
+    "nearest",
+    "read_toml",
+    "section",
+    "tomllib",
+]
 
 T = TypeVar("T")
 
@@ -40,6 +67,51 @@ _TYPE_NAMES = {
 }
 _HEADER = re.compile(r"\s*\[{1,2}\s*([^\[\]]+?)\s*\]{1,2}\s*(?:#.*)?")
 _KEY = re.compile(r"\s*([^\s=#\[\]{}][^=#\[\]{}]*?)\s*=")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """Annotation of a numeric field: its bounds in words, for error messages, and as a test."""
+
+    description: str
+    contain: Callable[[float], bool]
+
+
+Size = Annotated[int, Bounds("positive", lambda value: 1 <= value < math.inf)]
+Count = Annotated[int, Bounds("0 or more", lambda value: 0 <= value < math.inf)]
+OddSize = Annotated[int, Bounds("positive and odd", lambda value: value >= 1 and value % 2 == 1)]
+Positive = Annotated[float, Bounds("above 0", lambda value: value > 0)]
+NonNegative = Annotated[float, Bounds("0 or more", lambda value: value >= 0)]
+Share = Annotated[float, Bounds("from 0 to 1", lambda value: 0 <= value <= 1)]
+Fraction = Annotated[float, Bounds("at least 0 and below 1", lambda value: 0 <= value < 1)]
+
+
+class Bounded:
+    """Base class of dataclasses whose fields are checked against the bounds in their annotations.
+
+    Attributes
+    ----------
+    error_class : type
+        Class of the error for a value out of its bounds.
+    """
+
+    error_class: ClassVar[type[AsrHlgError]] = OptionError
+
+    def __post_init__(self) -> None:
+        for name, bounds in _bounds_of(type(self)):
+            value = getattr(self, name)
+            if not bounds.contain(value):
+                raise self.error_class(f"{name} must be {bounds.description}, not {value}")
+
+
+def _bounds_of(target: type) -> list[tuple[str, Bounds]]:
+    """Names and bounds of the fields whose annotations have bounds."""
+    return [
+        (name, bounds)
+        for name, annotation in typing.get_type_hints(target, include_extras=True).items()
+        for bounds in getattr(annotation, "__metadata__", ())
+        if isinstance(bounds, Bounds)
+    ]
 
 
 class RelativeToFile:

@@ -1,49 +1,17 @@
-"""Base classes of network configurations, and the bounds of their fields.
-
-A field's annotation states which values it takes, and every configuration checks its fields when
-it is made:
-
->>> @dataclass(frozen=True)
-... class Config(NetworkConfig):
-...     kernel: OddSize = 3
->>> Config(tokens=("a",), kernel=4)
-Traceback (most recent call last):
-asr_hlg.errors.ModelError: kernel must be positive and odd, not 4
-"""
+"""Base classes of network configurations."""
 
 from __future__ import annotations
 
-import typing
 from dataclasses import dataclass
-from typing import Annotated
+from typing import ClassVar
 
 from asr_hlg.acoustic.features import FbankOptions
-from asr_hlg.errors import ModelError
+from asr_hlg.errors import AsrHlgError, ModelError
+from asr_hlg.settings import Bounded, Fraction, Size
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """Values that a numeric field takes: a test for them, and the words for an error message."""
-
-    low: float
-    high: float
-    description: str
-    odd: bool = False
-
-    def check(self, name: str, value: float) -> None:
-        """Raise a ModelError for a value outside ``[low, high)``, or for a wrongly even one."""
-        if not self.low <= value < self.high or (self.odd and value % 2 == 0):
-            raise ModelError(f"{name} must be {self.description}, not {value}")
-
-
-Size = Annotated[int, Bounds(1, float("inf"), "positive")]
-Count = Annotated[int, Bounds(0, float("inf"), "0 or more")]
-OddSize = Annotated[int, Bounds(1, float("inf"), "positive and odd", odd=True)]
-Dropout = Annotated[float, Bounds(0, 1, "a probability below 1")]
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
+class NetworkConfig(Bounded):
     """Configuration fields of all networks.
 
     Attributes
@@ -56,15 +24,15 @@ class NetworkConfig:
         Probability of dropping an activation in training.
     """
 
+    error_class: ClassVar[type[AsrHlgError]] = ModelError
+
     tokens: tuple[str, ...]
     sample_rate: Size = 16000
-    dropout: Dropout = 0.1
+    dropout: Fraction = 0.1
 
     def __post_init__(self) -> None:
         check(bool(self.tokens), "a network needs at least one token")
-        for name, annotation in typing.get_type_hints(type(self), include_extras=True).items():
-            for bounds in getattr(annotation, "__metadata__", ()):
-                bounds.check(name, getattr(self, name))
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

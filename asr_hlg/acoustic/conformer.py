@@ -21,8 +21,9 @@ from lhotse.features.kaldi.layers import get_mel_banks
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr_hlg.acoustic.config import Dropout, NetworkConfig, OddSize, Size, check
+from asr_hlg.acoustic.config import NetworkConfig, check
 from asr_hlg.acoustic.network import Network
+from asr_hlg.settings import Fraction, OddSize, Size
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ConformerConfig(NetworkConfig):
         feed-forward modules, and frames that a depthwise convolution combines.
     """
 
-    dropout: Dropout = 0.0
+    dropout: Fraction = 0.0
     merge: tuple[int, ...] = ()
     window: Size = 400
     hop: Size = 160

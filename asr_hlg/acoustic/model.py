@@ -134,10 +134,7 @@ class NetworkModel(AcousticModel):
         session = session_of(network) if frozen and self.device.type == "cpu" else None
         self._forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = session or self.network
         self._fbank: FbankOptions | None = config.fbank
-        # Inputs are samples or filter-bank frames.
-        self._inputs_per_second = (
-            1 / config.fbank.frame_shift if config.fbank else config.sample_rate
-        )
+        self._inputs_per_second = network.inputs_per_second()
         self._inputs_per_frame = round(config.frame_shift * self._inputs_per_second)
         seconds = self.GPU_BATCH if self.device.type == "cuda" else network.cpu_batch
         self._batch_size = round(seconds * self._inputs_per_second)

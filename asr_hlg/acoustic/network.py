@@ -78,6 +78,11 @@ class Network(nn.Module):
         self.augment: Augment | None = None
         self.priors: Tensor | None = None
 
+    def inputs_per_second(self) -> float:
+        """Number of samples, or of filter-bank frames, in a second of sound."""
+        fbank = self.config.fbank
+        return float(1 / fbank.frame_shift if fbank else self.config.sample_rate)
+
     def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Padded inputs to hidden features ``(B, frames, encoder_dim)`` and frames ``(B,)``."""
         raise NotImplementedError

@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import lhotse
 import lhotse.dataset
@@ -25,12 +25,13 @@ from lhotse.cut import Cut
 from torch import Tensor
 
 from asr_hlg.errors import OptionError
+from asr_hlg.settings import Bounded, Bounds, Count, Share, Size
 
 _NOISE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Bounded):
     """Options of the augmentation of cuts; the defaults change nothing.
 
     Attributes
@@ -54,23 +55,19 @@ class Augmentation:
 
     speeds: tuple[float, ...] = (1.0,)
     volumes: tuple[float, ...] = (1.0, 1.0)
-    noise: float = 0.0
+    noise: Share = 0.0
     snr: tuple[float, ...] = (10.0, 30.0)
-    join: float = 0.0
-    join_most: int = 3
+    join: Share = 0.0
+    join_most: Annotated[int, Bounds("at least 2", lambda value: value >= 2)] = 3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.speeds or not all(0.5 <= factor <= 2.0 for factor in self.speeds):
             raise OptionError(f"speeds are factors from 0.5 to 2, not {self.speeds}")
         for name, least in (("volumes", 0.0), ("snr", -math.inf)):
             pair = getattr(self, name)
             if len(pair) != 2 or not least < pair[0] <= pair[1] < math.inf:
                 raise OptionError(f"{name} are the minimum and the maximum, not {pair}")
-        for name in ("noise", "join"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise OptionError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
-        if self.join_most < 2:
-            raise OptionError(f"join_most is at least 2, not {self.join_most}")
 
     def change_lengths(self, cuts: Iterable[Cut], seed: int, epoch: int) -> Iterator[Cut]:
         """Change the speed of cuts, and join some to those that follow."""
@@ -100,7 +97,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class SpecAugmentOptions:
+class SpecAugmentOptions(Bounded):
     """Options of SpecAugment (Park et al. 2019): how much of the features is masked.
 
     Attributes
@@ -122,23 +119,13 @@ class SpecAugmentOptions:
         Share of utterances that are masked.
     """
 
-    frequency_masks: int = 2
-    frequency_width: int = 27
-    time_masks: int = 10
-    time_width: int = 40
-    time_share: float = 0.15
-    time_warp: int = 0
-    probability: float = 0.9
-
-    def __post_init__(self) -> None:
-        for name in ("frequency_masks", "frequency_width", "time_masks", "time_width"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name} is at least 1, not {getattr(self, name)}")
-        for name in ("time_share", "probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise OptionError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
-        if self.time_warp < 0:
-            raise OptionError(f"time_warp must not be negative, it is {self.time_warp}")
+    frequency_masks: Size = 2
+    frequency_width: Size = 27
+    time_masks: Size = 10
+    time_width: Size = 40
+    time_share: Share = 0.15
+    time_warp: Count = 0
+    probability: Share = 0.9
 
 
 class SpecAugment:

@@ -25,6 +25,7 @@ from asr_hlg.data.augmentation import Augmentation, in_memory
 from asr_hlg.data.augmentation import noises as generated_noises
 from asr_hlg.data.sources import samples_of, text_of
 from asr_hlg.errors import AsrHlgError, DataError, OptionError
+from asr_hlg.settings import Bounded, Count, NonNegative, Positive, Size
 
 _BUFFER = 20_000
 """Size of the buffer, in cuts, from which batches are drawn; larger sets stream through it."""
@@ -66,7 +67,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class LoaderOptions:
+class LoaderOptions(Bounded):
     """Options of batching.
 
     Attributes
@@ -88,21 +89,12 @@ class LoaderOptions:
         16 kHz. Larger sets are read anew in every epoch.
     """
 
-    max_duration: float = 60.0
+    max_duration: Positive = 60.0
     shuffle: bool = True
-    seed: int = 0
-    buckets: int = 10
-    workers: int = 0
-    memory: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.max_duration > 0:
-            raise OptionError(f"max_duration must be above 0, not {self.max_duration}")
-        if self.buckets < 1:
-            raise OptionError(f"buckets must be at least 1, not {self.buckets}")
-        for name in ("workers", "memory", "seed"):
-            if getattr(self, name) < 0:
-                raise OptionError(f"{name} must not be negative, it is {getattr(self, name)}")
+    seed: Count = 0
+    buckets: Size = 10
+    workers: Count = 0
+    memory: NonNegative = 1.0
 
 
 def loader(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_hlg.errors import AsrHlgError
+from asr_hlg.files import text_lines
 
 if TYPE_CHECKING:
     import k2
@@ -45,14 +46,8 @@ def table(symbols: Iterable[str]) -> k2.SymbolTable:
 def read(path: str | Path) -> k2.SymbolTable:
     """Read a ``words.txt`` or ``tokens.txt``; its ids must be 0, 1, 2, … in any order of lines."""
     id2sym: dict[int, str] = {}
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AsrHlgError(f"cannot be read: {error}", path=path) from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in text_lines(path):
         fields = line.split()
-        if not fields:
-            continue
         if len(fields) != 2 or not _ID.fullmatch(fields[1]):
             raise AsrHlgError("expected 'symbol id'", path=path, line=number)
         index = int(fields[1])

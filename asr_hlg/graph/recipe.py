@@ -113,16 +113,13 @@ class Recipe:
 
     def resolve(self, name: str) -> Path:
         """Path of a file that the recipe names."""
+        if name in sphinx.SOURCES:
+            return sphinx.resource(name)
         if name.startswith("pocketsphinx:"):
-            files = {"dict": "cmudict-en-us.dict", "lm": "en-us.lm.bin"}
-            try:
-                return sphinx.resource(files[name.split(":", 1)[1]])
-            except KeyError:
-                raise GraphError(
-                    f"unknown source {name!r}",
-                    path=self.path,
-                    remedy="pocketsphinx:dict and pocketsphinx:lm are known",
-                ) from None
+            known = " and ".join(sphinx.SOURCES)
+            raise GraphError(
+                f"unknown source {name!r}", path=self.path, remedy=f"{known} are known"
+            )
         path = self.path.parent / name
         if not os.path.isfile(path):
             raise GraphError(f"names {name!r}, which is not a file", path=self.path)

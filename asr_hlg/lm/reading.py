@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asr_hlg.lm.ngrams import ArpaModel
-from asr_hlg.lm.sphinx import read_trie
+from asr_hlg.lm.sphinx import SOURCES, read_trie, resource
 
 
 def read(path: str | Path) -> ArpaModel:
@@ -13,6 +13,6 @@ def read(path: str | Path) -> ArpaModel:
 
     ``pocketsphinx:lm`` is the English trigram of the installed package pocketsphinx.
     """
-    if str(path) == "pocketsphinx:lm":
-        return read_trie()
+    if str(path) in SOURCES:
+        path = resource(str(path))
     return read_trie(path) if Path(path).suffix == ".bin" else ArpaModel.read(path)

@@ -24,8 +24,13 @@ _LOG_BASE = np.log(1.0001)  # Sphinx stores logs to this base
 _ALTERNATIVE = re.compile(r"\(\d+\)$")
 
 
+SOURCES = {"pocketsphinx:dict": "cmudict-en-us.dict", "pocketsphinx:lm": "en-us.lm.bin"}
+"""Names of pocketsphinx's files in recipes and on the command line, with the files' names."""
+
+
 def resource(name: str) -> Path:
-    """Path of one of pocketsphinx's English models, such as ``en-us.lm.bin``."""
+    """Path of one of pocketsphinx's English models: a key of `SOURCES`, or a file's name."""
+    name = SOURCES.get(name, name)
     try:
         path = Path(str(files("pocketsphinx") / "model" / "en-us" / name))
     except ModuleNotFoundError:
@@ -56,7 +61,7 @@ def read_dict(path: str | Path | None = None) -> list[tuple[str, tuple[str, ...]
     list of (str, tuple of str)
         A word with several pronunciations is in the list several times.
     """
-    path = resource("cmudict-en-us.dict") if path is None else path
+    path = resource("pocketsphinx:dict") if path is None else path
     entries = []
     for number, line in text_lines(path, LexiconError):
         fields = line.split()
@@ -83,7 +88,7 @@ def read_trie(path: str | Path | None = None) -> ArpaModel:
     LanguageModelError
         If the file is not such a trie, or ends too soon.
     """
-    path = resource("en-us.lm.bin") if path is None else path
+    path = resource("pocketsphinx:lm") if path is None else path
     data = _Bytes(path)
     if data.take("u1", len(_MAGIC)).tobytes() != _MAGIC:
         raise LanguageModelError("not a Sphinx trie language model", path=path)

@@ -33,7 +33,7 @@ from asr_hlg.graph import store
 from asr_hlg.graph.recipe import LexiconSection, LmSection, Recipe
 from asr_hlg.lattice import Lattice, Path, kernels
 from asr_hlg.lattice.arrays import FrameArcs
-from asr_hlg.lm.sphinx import resource
+from asr_hlg.lm.sphinx import SOURCES, resource
 from asr_hlg.rescore import automaton
 from asr_hlg.rescore.automaton import Automaton, Floats, Ints
 
@@ -135,7 +135,7 @@ class NgramRescorer:
         """
         folder = FilePath(folder)
         words = words or symbols.read(folder / "words.txt")
-        path = resource("en-us.lm.bin") if str(source) == "pocketsphinx:lm" else FilePath(source)
+        path = resource(str(source)) if str(source) in SOURCES else FilePath(source)
         new = lm.read(path)
         meta = store.read_meta(folder)
         section = meta.get("recipe", {}).get("lm")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from lhotse import CutSet
@@ -15,13 +14,7 @@ from asr_hlg import data
 from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.acoustic.network import Network
 from asr_hlg.errors import DataError, LexiconError
-
-
-class ChecksTranscripts(Protocol):
-    """A loss that is computed from transcripts: a sequence loss or a transducer's."""
-
-    def check(self, ids: Iterable[str], texts: Iterable[str], num_frames: Iterable[int]) -> None:
-        """Raise LexiconError for unknown words, DataError for too few frames."""
+from asr_hlg.losses import TranscriptLoss
 
 
 def read_cuts(sources: Sequence[Path]) -> CutSet:
@@ -46,7 +39,7 @@ def read_cuts(sources: Sequence[Path]) -> CutSet:
 
 
 def check_transcripts(
-    loss: ChecksTranscripts,
+    loss: TranscriptLoss,
     network: Network,
     cuts: CutSet,
     fastest: float = 1.0,
@@ -57,7 +50,7 @@ def check_transcripts(
 
     Parameters
     ----------
-    loss : ChecksTranscripts
+    loss : TranscriptLoss
     network : Network
     cuts : CutSet
     fastest : float
@@ -95,15 +88,12 @@ def check_transcripts(
     return cuts
 
 
-def _is_short(loss: ChecksTranscripts, text: str, num_frames: int) -> bool:
+def _is_short(loss: TranscriptLoss, text: str, num_frames: int) -> bool:
     """Whether an utterance has too few frames; words that are unknown are another error."""
     try:
-        loss.check([""], [text], [num_frames])
-    except DataError:
-        return True
+        return num_frames < loss.least_frames(text)
     except LexiconError:
         return False
-    return False
 
 
 def alignments(network: Network, cuts: CutSet) -> list[Tensor]:

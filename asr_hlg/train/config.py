@@ -69,7 +69,15 @@ from typing import Annotated, Any, Literal
 
 from asr_hlg.data import Augmentation, LoaderOptions, SpecAugmentOptions
 from asr_hlg.errors import OptionError
-from asr_hlg.settings import RelativeToFile, check_keys, read_toml, section, tomllib
+from asr_hlg.settings import (
+    Bounded,
+    Fraction,
+    RelativeToFile,
+    check_keys,
+    read_toml,
+    section,
+    tomllib,
+)
 from asr_hlg.train.optimiser import OptimiserOptions
 from asr_hlg.train.options import TrainingOptions
 from asr_hlg.transducer import PrunedLossOptions
@@ -100,7 +108,7 @@ class DataSection:
 
 
 @dataclass(frozen=True)
-class LossSection:
+class LossSection(Bounded):
     """The loss and its options.
 
     Attributes
@@ -117,13 +125,12 @@ class LossSection:
     """
 
     kind: LossKind
-    regularise: float = 0.0
+    regularise: Fraction = 0.0
     prior_scale: float | None = None
     prior_momentum: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.regularise < 1:
-            raise OptionError(f"regularise must be at least 0 and below 1, not {self.regularise}")
+        super().__post_init__()
         if self.regularise and self.kind == "transducer":
             raise OptionError("regularise is for losses of frames, not for a transducer's")
         for name in ("prior_scale", "prior_momentum"):

@@ -40,9 +40,7 @@ class FrameObjective(nn.Module):
         self.original: Network | None = None
         if regularise > 0:
             self.original = copy.deepcopy(network).eval().requires_grad_(False)
-        config = network.config
-        rate = 1 / config.fbank.frame_shift if config.fbank else config.sample_rate
-        self.inputs_per_frame = config.frame_shift * rate
+        self.inputs_per_frame = network.config.frame_shift * network.inputs_per_second()
 
     def train(self, mode: bool = True) -> FrameObjective:
         """Set training or evaluation mode; the original network stays in evaluation mode."""

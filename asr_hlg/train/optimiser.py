@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import nn
 
 from asr_hlg.errors import OptionError, TrainingError
+from asr_hlg.settings import Bounded, Bounds, Fraction, NonNegative
+
+_FINITE = Bounds("above 0 and finite", lambda value: 0 < value < math.inf)
 
 
 @dataclass(frozen=True)
-class OptimiserOptions:
+class OptimiserOptions(Bounded):
     """Options of AdamW (Loshchilov and Hutter, 2019) and of its learning rate schedule.
 
     Attributes
@@ -30,20 +34,14 @@ class OptimiserOptions:
         Maximum norm of a step's gradient; larger gradients are scaled down to it.
     """
 
-    learning_rate: float = 1e-3
-    warm_up: float = 0.1
-    weight_decay: float = 0.01
+    learning_rate: Annotated[float, _FINITE] = 1e-3
+    warm_up: Fraction = 0.1
+    weight_decay: NonNegative = 0.01
     betas: tuple[float, ...] = (0.9, 0.98)
-    clip: float = 5.0
+    clip: Annotated[float, _FINITE] = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise OptionError(f"{name} must be above 0, not {getattr(self, name)}")
-        if not 0 <= self.warm_up < 1:
-            raise OptionError(f"warm_up is a share of all steps, not {self.warm_up}")
-        if self.weight_decay < 0:
-            raise OptionError(f"weight_decay must not be negative, it is {self.weight_decay}")
+        super().__post_init__()
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise OptionError(f"betas must be two numbers in [0, 1), not {self.betas}")
 

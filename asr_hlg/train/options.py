@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asr_hlg.errors import OptionError
+from asr_hlg.settings import Bounded, Count, NonNegative, Size
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(Bounded):
     """Length of a training, its seed, checkpoints and averaging.
 
     Attributes
@@ -32,18 +32,10 @@ class TrainingOptions:
         Compute in bfloat16 on CUDA devices that support it.
     """
 
-    epochs: int = 20
-    seed: int = 0
-    patience: int = 0
-    average: int = 3
-    checkpoint_seconds: float = 60.0
-    keep_checkpoints: int = 2
+    epochs: Size = 20
+    seed: Count = 0
+    patience: Count = 0
+    average: Size = 3
+    checkpoint_seconds: NonNegative = 60.0
+    keep_checkpoints: Size = 2
     mixed_precision: bool = True
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("average", 1), ("keep_checkpoints", 1)):
-            if getattr(self, name) < least:
-                raise OptionError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        for name in ("patience", "checkpoint_seconds", "seed"):
-            if getattr(self, name) < 0:
-                raise OptionError(f"{name} must not be negative, it is {getattr(self, name)}")

@@ -20,7 +20,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,14 +30,14 @@ from asr_hlg.acoustic.config import check
 from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.acoustic.nets import Network, network_class
 from asr_hlg.acoustic.posteriors import Posteriors
-from asr_hlg.errors import ModelError
-from asr_hlg.settings import section
+from asr_hlg.errors import AsrHlgError, ModelError
+from asr_hlg.settings import Bounded, Fraction, Size, section
 from asr_hlg.transducer.prediction import Lstm, State, Stateless
 from asr_hlg.transducer.targets import LATTICES
 
 
 @dataclass(frozen=True)
-class TransducerConfig:
+class TransducerConfig(Bounded):
     """Configuration of a :class:`Transducer`.
 
     Attributes
@@ -65,16 +65,18 @@ class TransducerConfig:
         only the best one of a frame.
     """
 
+    error_class: ClassVar[type[AsrHlgError]] = ModelError
+
     tokens: tuple[str, ...]
     encoder: str = "conformer"
     encoder_fields: dict[str, Any] = field(default_factory=dict)
-    stack: int = 1
+    stack: Size = 1
     prediction: str = "stateless"
-    context: int = 2
-    num_layers: int = 1
-    prediction_dim: int = 128
-    joiner_dim: int = 256
-    dropout: float = 0.1
+    context: Size = 2
+    num_layers: Size = 1
+    prediction_dim: Size = 128
+    joiner_dim: Size = 256
+    dropout: Fraction = 0.1
     lattice: str = "modified"
 
     def __post_init__(self) -> None:
@@ -82,9 +84,7 @@ class TransducerConfig:
         kinds = "stateless", "lstm"
         check(self.prediction in kinds, f"prediction is one of {kinds}, not {self.prediction!r}")
         check(self.lattice in LATTICES, f"lattice is one of {LATTICES}, not {self.lattice!r}")
-        sizes = self.context, self.num_layers, self.prediction_dim, self.joiner_dim, self.stack
-        check(min(sizes) > 0, "sizes are positive")
-        check(0 <= self.dropout < 1, f"dropout is a probability below 1, not {self.dropout}")
+        super().__post_init__()
 
     @cached_property
     def encoder_config(self) -> Any:

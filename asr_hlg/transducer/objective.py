@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from asr_hlg.errors import ModelError, OptionError
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.losses import TranscriptLoss
+from asr_hlg.settings import Bounded, Bounds, Count, NonNegative, Share
 from asr_hlg.transducer import loss
 from asr_hlg.transducer.model import Transducer
 from asr_hlg.transducer.targets import Targets
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PrunedLossOptions:
+class PrunedLossOptions(Bounded):
     """Options of the pruned loss and the weights of its two passes.
 
     The defaults are those of Kuang et al. (2022), except for the length of the warm-up.
@@ -41,18 +42,15 @@ class PrunedLossOptions:
         ``simple_scale`` and 1, since the first pass of an untrained network selects random columns.
     """
 
-    prune_range: int = 5
-    simple_scale: float = 0.5
-    am_scale: float = 0.0
-    lm_scale: float = 0.25
-    warm_up: int = 200
+    prune_range: Annotated[int, Bounds("at least 2", lambda value: value >= 2)] = 5
+    simple_scale: NonNegative = 0.5
+    am_scale: Share = 0.0
+    lm_scale: Share = 0.25
+    warm_up: Count = 200
 
     def __post_init__(self) -> None:
-        if self.prune_range < 2:
-            raise OptionError(f"prune_range must be at least 2, not {self.prune_range}")
-        if self.warm_up < 0 or self.simple_scale < 0:
-            raise OptionError("warm_up and simple_scale must not be negative")
-        if min(self.am_scale, self.lm_scale) < 0 or self.am_scale + self.lm_scale > 1:
+        super().__post_init__()
+        if self.am_scale + self.lm_scale > 1:
             raise OptionError("am_scale and lm_scale are shares of 1")
 
     def weights(self, step: int) -> tuple[float, float]:
@@ -95,9 +93,7 @@ class TransducerObjective(TranscriptLoss):
         ]
         if missing:
             raise ModelError(f"the transducer lacks {missing[0]!r}, which the lexicon needs")
-        config = network.config
-        rate = 1 / config.fbank.frame_shift if config.fbank else config.sample_rate
-        self.inputs_per_frame = config.frame_shift * rate
+        self.inputs_per_frame = network.config.frame_shift * network.inputs_per_second()
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, batch: Batch) -> Tensor:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from asr_hlg.errors import OptionError
+from asr_hlg.settings import Bounded, NonNegative, Positive, Size
 
 Self = TypeVar("Self", bound="GraphOptions")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphOptions:
+class GraphOptions(Bounded):
     """Options of graph search: the keys of ``[search]`` in a recipe with topology ``transducer``.
 
     Attributes
@@ -29,18 +30,11 @@ class GraphOptions:
         prediction network, each of which costs one evaluation of the joiner.
     """
 
-    graph_scale: float = 0.3
+    graph_scale: NonNegative = 0.3
     blank_penalty: float = 0.0
-    search_beam: float = 12.0
-    max_active: int = 64
-    max_contexts: int = 16
-
-    def __post_init__(self) -> None:
-        for name in ("search_beam", "max_active", "max_contexts"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"{name} must be above 0, not {getattr(self, name)}")
-        if not self.graph_scale >= 0:
-            raise OptionError(f"graph_scale must not be negative, it is {self.graph_scale}")
+    search_beam: Positive = 12.0
+    max_active: Size = 64
+    max_contexts: Size = 16
 
     def wider(self: Self) -> Self:
         """The same options with wider beams, for a second try if no path survived."""
@@ -76,7 +70,7 @@ class TransducerOptions(GraphOptions):
     """
 
     search: Literal["graph", "beam", "greedy"] = "graph"
-    beam_size: int = 4
+    beam_size: Size = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,8 +78,6 @@ class TransducerOptions(GraphOptions):
             raise OptionError(
                 f"unknown search {self.search!r}", remedy="graph, beam and greedy are known"
             )
-        if not self.beam_size > 0:
-            raise OptionError(f"beam_size must be above 0, not {self.beam_size}")
 
     def narrower(self) -> TransducerOptions:
         """The same options with narrower beams."""

@@ -59,10 +59,10 @@ def test_descriptions_give_size_and_frame_rate():
         ("blstm", {"dim": 0}, "positive"),
         ("cnn_lstm", {"kernel_bands": 4}, "odd"),
         ("cnn", {"channels": 0}, "positive"),
-        ("cnn", {"dropout": 1.0}, "probability below 1"),
+        ("cnn", {"dropout": 1.0}, "dropout must be at least 0 and below 1, not 1.0"),
         ("cnn", {"subsampling": 0}, "subsampling must be positive"),
         ("conformer", {"num_heads": 0}, "positive"),
-        ("conformer", {"dropout": -0.5}, "probability below 1"),
+        ("conformer", {"dropout": -0.5}, "dropout must be at least 0 and below 1, not -0.5"),
         ("conformer", {"merge": (0, 1, 2, 3, 4)}, "column that no token has"),
     ],
 )

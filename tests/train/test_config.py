@@ -82,7 +82,7 @@ def test_what_must_be_the_same_for_a_checkpoint(tmp_path):
         ("speeds", "sped", r"\[augment\] sped \(did you mean speeds"),
         ("epochs = 7", 'epochs = "7"', r"epochs must be an integer, not '7'"),
         ("epochs = 7", "epochs = true", "epochs must be an integer, not True"),
-        ("epochs = 7", "epochs = 0", r"\[training\] epochs must be at least 1, not 0"),
+        ("epochs = 7", "epochs = 0", r"\[training\] epochs must be positive, not 0"),
         ("1e-2", "-1", r"learning_rate must be above 0"),
         ("0.9, 1, 1.1", "9", r"\[augment\] speeds are factors"),
         ("speeds = [0.9, 1, 1.1]", "speeds = 2", "speeds must be a list, every item a number"),

@@ -378,11 +378,11 @@ def test_two_processes_do_what_one_does(tmp_path):
     [
         (OptimiserOptions, {"learning_rate": 0.0}, "learning_rate must be above 0"),
         (OptimiserOptions, {"learning_rate": math.nan}, "learning_rate must be above 0"),
-        (OptimiserOptions, {"warm_up": 1.0}, "share of all steps"),
+        (OptimiserOptions, {"warm_up": 1.0}, "warm_up must be at least 0 and below 1, not 1.0"),
         (OptimiserOptions, {"weight_decay": -1.0}, "weight_decay"),
         (OptimiserOptions, {"betas": (0.9,)}, "betas"),
-        (TrainingOptions, {"epochs": 0}, "epochs must be at least 1"),
-        (TrainingOptions, {"patience": -1}, "patience must not be negative"),
+        (TrainingOptions, {"epochs": 0}, "epochs must be positive, not 0"),
+        (TrainingOptions, {"patience": -1}, "patience must be 0 or more, not -1"),
     ],
 )
 def test_options_out_of_range(kind, fields, message):

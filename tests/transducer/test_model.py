@@ -135,8 +135,8 @@ def test_on_a_trained_encoder():
     [
         ({"prediction": "gru"}, "prediction is one of"),
         ({"lattice": "constrained"}, "lattice is one of"),
-        ({"stack": 0}, "sizes are positive"),
-        ({"dropout": 1.0}, "dropout is a probability below 1"),
+        ({"stack": 0}, "stack must be positive, not 0"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, not 1.0"),
         ({"encoder": {"dims": 3}}, r"unknown key \[encoder\] dims"),
     ],
 )

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from asr_hlg.acoustic.config import Count, FbankConfig, Size
+from asr_hlg.acoustic.config import FbankConfig
 from asr_hlg.acoustic.nets.layers import LstmLayer, TimeConvolution
 from asr_hlg.acoustic.network import FbankNetwork
+from asr_hlg.settings import Count, Size
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr_hlg.acoustic.config import FbankConfig, OddSize, Size
+from asr_hlg.acoustic.config import FbankConfig
 from asr_hlg.acoustic.nets.layers import (
     LstmLayer,
     TimeConvolution,
@@ -22,6 +22,7 @@ from asr_hlg.acoustic.nets.layers import (
     strided_lengths,
 )
 from asr_hlg.acoustic.network import FbankNetwork
+from asr_hlg.settings import OddSize, Size
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from asr_hlg.acoustic.config import FbankConfig, OddSize, Size, check
+from asr_hlg.acoustic.config import FbankConfig, check
 from asr_hlg.acoustic.nets.layers import TimeConvolution, receptive_field
 from asr_hlg.acoustic.network import FbankNetwork
+from asr_hlg.settings import OddSize, Size
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asr_hlg.errors import HotwordError
+from asr_hlg.files import text_lines
 from asr_hlg.fst import symbols
 from asr_hlg.graph.adapt.new_words import with_words
 from asr_hlg.graph.adapt.phrases import boost
@@ -55,18 +56,12 @@ def read(path: str | Path) -> list[Hotword]:
         With file and line: for what is not UTF-8, a boost that is no number or below 0, a phrase
         that is there twice, a reserved word; and for a list without any phrase.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise HotwordError(f"cannot be read: {error.strerror}", path=path) from None
     hotwords: dict[tuple[str, ...], Hotword] = {}
-    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, line in text_lines(path, HotwordError):
         try:
-            hotword = _parse(raw, str(path), number)
+            hotword = _parse(line, str(path), number)
         except ValueError as error:
             raise HotwordError(str(error), path=path, line=number) from None
-        if hotword is None:
-            continue
         if hotword.words in hotwords:
             first = hotwords[hotword.words].line
             raise HotwordError(
@@ -80,14 +75,9 @@ def read(path: str | Path) -> list[Hotword]:
     return list(hotwords.values())
 
 
-def _parse(raw: bytes, path: str, number: int) -> Hotword | None:
-    try:
-        text, tab, value = raw.decode("utf-8").rstrip().partition("\t")
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8") from None
+def _parse(line: str, path: str, number: int) -> Hotword:
+    text, tab, value = line.rstrip().partition("\t")
     words = tuple(text.split())
-    if not words and not tab:
-        return None
     if not words:
         raise ValueError("a boost without a phrase")
     for word in words:
