@@ -270,11 +270,6 @@ def _hashes(folder: Path, pattern: str = "**/*") -> dict[str, dict[str, Any]]:
     }
 
 
-def write_manifest(folder: Path, meta: Meta) -> None:
-    """Write ``graph.json`` with the hashes of all files that are there now."""
-    write_meta(folder, {**meta, "files": _hashes(folder)})
-
-
 def _entry(line: str) -> Pronunciation:
     word, probability, *phones = line.split()
     return Pronunciation(word, tuple(phones), float(probability))

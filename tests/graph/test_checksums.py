@@ -14,6 +14,7 @@ from asr_hlg.errors import AsrHlgError, GraphError
 from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.graph.adapt.new_words import with_words
 from tests.fuzz.folders import make_graph, search_folder
+from tests.support.manifests import write_manifest
 
 ALL_OF = 400  # bytes up to which every one is changed
 SOME = 40  # of larger files
@@ -95,7 +96,7 @@ def test_files_of_another_size_are_found(folder, change):
 def vouched(folder: Path) -> None:
     """What a stranger would do who changed files: the hashes are theirs."""
     meta = json.loads((folder / "graph.json").read_text())
-    store.write_manifest(folder, meta)
+    write_manifest(folder, meta)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from asr_hlg.errors import GraphError
 from asr_hlg.graph import DecodingGraph, compile_hlg, store, topology
 from asr_hlg.lexicon import Lexicon
 from tests.fuzz.folders import make_graph, search_folder
+from tests.support.manifests import write_manifest
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_a_view_of_another_graph_is_derived_again(folder):
     final = np.load(folder / "packed" / "final.npy")
     np.save(folder / "packed" / "final.npy", final - 1)
     meta["views"]["packed"] = "hash of another L∘G"
-    store.write_manifest(folder, meta)
+    write_manifest(folder, meta)
     assert search_folder(folder, "tokens") == expected
 
 
