@@ -18,7 +18,8 @@ from pathlib import Path
 from random import Random
 
 from asr_hlg.errors import AsrHlgError
-from tests.fuzz.readers import READERS, Reader
+from tests.fuzz.reader import Reader
+from tests.fuzz.readers import READERS
 
 CPU_SECONDS = 10  # of a case, by default
 WALL_SECONDS = 12  # of a case for each of its CPU seconds: a case may also wait for ever

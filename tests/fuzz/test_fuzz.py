@@ -94,13 +94,13 @@ def test_every_kind_of_fault_is_found(root):
     code = f"""
 import sys
 sys.path.insert(0, {str(root)!r})
-from tests.fuzz import readers, running
+from tests.fuzz import reader, readers, running
 from tests.fuzz.test_fuzz import Fault
 for name in ("crash", "hang", "grow", "raise_key_error"):
-    reader = readers.Reader(
+    extra = reader.Reader(
         name, lambda folder: [Fault.VALID], getattr(Fault, name), lambda random, seed: seed + b"!"
     )
-    readers.READERS[name] = reader
+    readers.READERS[name] = extra
     outcome = running.run(name, range(3), seed=0, cpu_seconds=1)
     assert outcome.cases == len(outcome.findings) == 3, outcome
     print(*{{finding.what for finding in outcome.findings}})
