@@ -44,11 +44,11 @@ class FbankConfig(NetworkConfig):
     fbank : FbankOptions
         How the filter banks are computed from the waveforms.
     subsampling : int
-        Frames of filter banks to one frame of log-probabilities.
+        Filter-bank frames per frame of log-probabilities.
     utterance_mean : bool
-        Subtract from the filter banks of each utterance their mean, which removes what is constant
-        in it: the microphone's frequency response, the level.  Not for streaming, since the mean
-        needs the whole utterance.
+        Subtract the mean of an utterance's filter banks, which removes constant effects such as the
+        microphone's frequency response and the level. Not for streaming, since the mean needs the
+        whole utterance.
     """
 
     fbank: FbankOptions = FbankOptions()  # noqa: RUF009  (frozen)
@@ -68,7 +68,8 @@ class FbankConfig(NetworkConfig):
     def check_first_kernel(self, frames: int) -> None:
         """Raise a ModelError if the first layer's stride is longer than its kernel."""
         check(
-            frames >= self.subsampling, "subsampling would skip frames: the first kernel is short"
+            frames >= self.subsampling,
+            "the first layer's kernel is shorter than its stride, which would skip frames",
         )
 
 

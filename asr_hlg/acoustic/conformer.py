@@ -1,8 +1,8 @@
 """Conformer network: waveforms to log-probabilities of tokens.
 
-The network of Gulati et al., "Conformer: Convolution-augmented Transformer for Speech
-Recognition" (2020), without relative positions: its convolutions see the order of frames.  The
-same class serves the pretrained weights (:mod:`asr_hlg.acoustic.hama`), training and decoding.
+The network of Gulati et al., "Conformer: Convolution-augmented Transformer for Speech Recognition"
+(2020), without relative positions: its convolutions depend on the order of frames. The same class
+serves the pretrained weights (:mod:`asr_hlg.acoustic.hama`), training and decoding.
 
 >>> model = Conformer(ConformerConfig(tokens=("<blk>", "k", "ae", "t"), num_blocks=1))
 >>> log_probs, lengths = model(torch.zeros(1, 16000), torch.tensor([16000]))
@@ -59,17 +59,17 @@ class ConformerConfig(NetworkConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         divides = self.dim % self.num_heads == 0
-        check(divides, f"width {self.dim} does not divide into {self.num_heads} heads")
+        check(divides, f"dim {self.dim} is not a multiple of num_heads {self.num_heads}")
         in_range = self.num_mels <= min(512, self.window // 2) and self.hop <= self.window
-        check(in_range, "mel filters are at most 512 and half the window, a hop at most a window")
-        check(self.window <= self.sample_rate <= 1_000_000, "a window is a second at the most")
+        check(in_range, "num_mels must be at most 512 and half the window, hop at most the window")
+        check(self.window <= self.sample_rate <= 1_000_000, "window must be at most one second")
         units = Counter(self.merge or range(len(self.tokens)))
         del units[-1]
         columns = set(range(len(self.tokens)))
         check(columns <= set(units), "merge leaves a token without an output unit")
         check(set(units) <= columns, "merge names a column that no token has")
         size = max(units.values()) * len(self.tokens)
-        check(size <= 10_000_000, "merge gives one token too many units")
+        check(size <= 10_000_000, "merge maps too many units to one token")
 
     @property
     def num_units(self) -> int:
@@ -126,7 +126,7 @@ class LogMel(nn.Module):
     def _power_by_definition(self, waveforms: Tensor) -> Tensor:
         """Values of :meth:`_power`, computed slower, in operations that torch can export."""
         time = torch.arange(self.window, device=waveforms.device)
-        # Whole turns are removed while the numbers are integers, and so without rounding.
+        # Phases are reduced modulo a whole turn while they are integers, so without rounding.
         turns = torch.remainder(time[: self.window // 2 + 1, None] * time, self.window)
         angles = turns * (2 * math.pi / self.window)
         kernels = torch.cat([torch.cos(angles), torch.sin(angles)]) * self.taper
@@ -224,8 +224,8 @@ class Conformer(Network):
     kind = "conformer"
     config_class = ConformerConfig
     # The pretrained network needs some silence around speech. With the graph `en`, this margin
-    # lowers LJ Speech's WER from 8.0 % to 7.6 %, and of 250 tightly cut digits 148 instead
-    # of 194 are wrong.
+    # lowers LJ Speech's WER from 8.0 % to 7.6 %, and the errors on 250 tightly cut digits from 194
+    # to 148.
     margin = 0.32
     # Padding costs as much as speech, and attention grows with the square of the length.
     cpu_batch = 10.0

@@ -114,11 +114,11 @@ class ExternalModel(AcousticModel):
         try:
             with torch.no_grad():
                 scores, lengths = self._run(pad_sequence(inputs, batch_first=True), lengths)
-        except Exception as error:  # any kind, since the network is not this project's
+        except Exception as error:  # errors of any type, since the network is not this project's
             # The last line of a TorchScript error is the reason; a traceback precedes it.
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise ModelError(
-                f"the model does not take or return what it should: {reason}",
+                f"the model has the wrong inputs or outputs: {reason}",
                 path=self.path,
                 remedy="see asr_hlg.acoustic.external for the inputs and outputs",
             ) from None
@@ -171,7 +171,7 @@ def _description(fields: dict[str, Any], tokens: Sequence[str] | None, path: Pat
     if not 0 < frame_shift < math.inf:
         raise ValueError(f"{frame_shift} is not positive")
     if sample_rate not in SAMPLE_RATES:
-        raise ValueError(f"a sample rate of {sample_rate} Hz is not one of speech")
+        raise ValueError(f"a sample rate of {sample_rate} Hz is out of range")
     options = section(FbankOptions, fields["fbank"], "fbank") if "fbank" in fields else None
     priors = None
     if "priors" in fields:

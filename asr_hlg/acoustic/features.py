@@ -86,7 +86,7 @@ def fbank(
     Raises
     ------
     AudioError
-        If a waveform is shorter than half a frame, so that it has none.
+        If a waveform is too short to have a frame.
     """
     options = options or FbankOptions()
     min_samples = options.frame_length * sample_rate * (1.0 if options.snip_edges else 0.5)

@@ -43,10 +43,10 @@ def conformer(arpabet: bool = True) -> Conformer:
     Parameters
     ----------
     arpabet : bool
-        Sum the probabilities of IPA units into ``<blk>``, ``SIL`` and the 39 ARPAbet phones.
-        Other units (marks of tone and length, phones of other languages) are dropped and the
-        probabilities renormalised, which changes all scores of a frame by the same constant, and
-        so no decision.  False: return the 191 units themselves, for lexicons in IPA.
+        Sum the probabilities of IPA units into ``<blk>``, ``SIL`` and the 39 ARPAbet phones. Other
+        units (marks of tone and length, phones of other languages) are dropped and the
+        probabilities renormalised, which adds the same constant to all scores of a frame, so that
+        the best path stays the same. False: return the 191 units themselves, for lexicons in IPA.
     """
     names = units()
     column = {unit: TOKENS.index(token) for unit, token in _TOKEN_OF_UNIT.items()}
@@ -68,7 +68,7 @@ def read_tensors(data: bytes) -> dict[str, npt.NDArray[np.float32]]:
     Raises
     ------
     ModelError
-        If the data are no such file, or incomplete.
+        If the data are incomplete or in another format.
     """
     if not data.startswith(_MAGIC):
         raise ModelError("not a hama weight file", remedy="reinstall hama 1.7")

@@ -40,7 +40,7 @@ def scale(
     acoustic_scale : float
         Weight of the acoustic scores against the graph's.
     blank_penalty : float
-        Subtracted from the log-probability of blank; for recognition that drops words.
+        Subtracted from the log-probability of blank; raise it if words are deleted.
     floor : float
         Smallest probability, 0 for none; with a floor, a token of probability 0 can be part of a
         path whose other scores are good.
@@ -77,7 +77,7 @@ def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
     tokens : sequence of str
         The graph's columns, matched by name.  A leading ``<eps>``, which blank-free topologies
         never emit, need not be in the model.  If the graph has no silence token, the model's
-        silence probability is added to blank: otherwise the graph could not pass pauses.
+        silence probability is added to blank, as which the graph reads pauses.
         Priors are reordered in the same way.
 
     Raises

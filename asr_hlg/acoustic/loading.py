@@ -1,10 +1,10 @@
-"""Loading of acoustic models; the ending of a file's name decides how it is read.
+"""Loading of acoustic models; the suffix of a file determines its format.
 
 ========================  ========================================================================
 ``hama``                  the pretrained English model (no file; the default)
 ``.npz``                  a network that :meth:`~asr_hlg.acoustic.network.Network.save` wrote, or
-                          precomputed log-probabilities; a transducer only for callers that pass a
-                          search for it, as ``asr-hlg transcribe`` does
+                          precomputed log-probabilities; a transducer only with the argument
+                          ``transducer``, as in ``asr-hlg transcribe``
 ``.pt``                   a TorchScript network
 ``.onnx``                 an ONNX network; needs onnxruntime
 ``.scp``, ``.ark``        precomputed log-probabilities in Kaldi's format
@@ -58,8 +58,8 @@ def load(
     tokens : sequence of str, optional
         Names of the model's columns, for a file whose description does not give them.
     transducer : callable, optional
-        Makes a model of a transducer's file, for callers that have a search for transducers:
-        :meth:`asr_hlg.transducer.Recogniser.load`.  By default such a file is refused.
+        Loads the file of a transducer, for callers that can search with it:
+        :meth:`asr_hlg.transducer.Recogniser.load`. By default such a file is refused.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def load(
             return NetworkModel(nets.load(path), device, frozen=True)
         if transducer is None:
             raise ModelError(
-                "a transducer does not give probabilities frame by frame",
+                "a transducer cannot be used where frame posteriors are needed",
                 path=path,
                 remedy="use it with asr-hlg transcribe, or name a CTC or hybrid model here",
             )
@@ -91,7 +91,7 @@ def _model_file(path: Path) -> Path:
         if len(files) != 1:
             names = ", ".join(file.name for file in files) or "none"
             raise ModelError(
-                f"a model folder holds one model file, this one holds {names}",
+                f"a model folder must contain one model file, this one contains {names}",
                 path=path,
                 remedy="name the file itself",
             )

@@ -23,7 +23,7 @@ Waveforms = Sequence["npt.NDArray[Any] | Tensor"] | npt.NDArray[Any] | Tensor
 
 
 class AcousticModel(abc.ABC):
-    """Waveforms to log-probabilities of tokens.
+    """Base class of acoustic models: waveforms to log-probabilities of tokens.
 
     Attributes
     ----------
@@ -36,8 +36,8 @@ class AcousticModel(abc.ABC):
     device : torch.device
         The device on which the model computes and returns its posteriors.
     priors : Tensor or None
-        float32 ``(num_tokens,)``: p(φ) of each token, for hybrid decoding; ``None`` for models
-        without.
+        float32 ``(num_tokens,)``: p(φ) of each token, for hybrid decoding; ``None`` for other
+        models.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class AcousticModel(abc.ABC):
         waveforms : sequence of 1-D arrays or tensors, or one 2-D array or tensor
             Floating-point samples in [-1, 1], one row an utterance.
         sample_rate : int
-            Of all of them, in Hz.
+            Sample rate of all waveforms, in Hz.
 
         Returns
         -------
@@ -105,10 +105,10 @@ class AcousticModel(abc.ABC):
 class NetworkModel(AcousticModel):
     """One of this project's networks, run in batches and windows that suit its device.
 
-    A batch contains utterances of similar lengths.  On a CPU batches are small, since large ones
-    do not fit into the cache; the network states how small.  Recordings longer than ``WINDOW``
-    seconds are cut into windows, so that memory stays constant; each window gets ``CONTEXT`` more
-    seconds on both sides, or the network's own context if that is longer.
+    A batch contains utterances of similar lengths. On a CPU batches are small, since large ones do
+    not fit into the cache; the network's ``cpu_batch`` limits them. Recordings longer than
+    ``WINDOW`` seconds are cut into windows, so that memory stays constant; each window gets
+    ``CONTEXT`` more seconds on both sides, or the network's own context if that is longer.
 
     Parameters
     ----------

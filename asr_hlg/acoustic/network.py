@@ -38,7 +38,7 @@ _PRIORS = "priors"
 
 
 class Network(nn.Module):
-    """Waveforms or filter banks to log-probabilities of tokens; ``torch.jit.script`` compiles it.
+    """Base class: waveforms or filter banks to log-probabilities of tokens; can be scripted.
 
     Attributes
     ----------
@@ -228,7 +228,7 @@ def config_key(kind: str) -> str:
 
 
 def checked_priors(priors: Tensor, num_tokens: int) -> Tensor:
-    """Priors as float32; ModelError unless they are probabilities of that many tokens."""
+    """Priors as float32; ModelError unless there is one probability for each token."""
     valid = tuple(priors.shape) == (num_tokens,) and priors.is_floating_point()
     if not valid or not bool(((priors > 0) & (priors <= 1)).all()):
         raise ModelError(f"priors must be {num_tokens} probabilities above 0")
@@ -238,7 +238,7 @@ def checked_priors(priors: Tensor, num_tokens: int) -> Tensor:
 class _WeightLimit(TorchFunctionMode):
     """Context in which torch refuses to make tensors for many more weights than a file holds.
 
-    A configuration of a few bytes can ask for more memory than any machine has.
+    A configuration of a few bytes could otherwise allocate more memory than any machine has.
     """
 
     def __init__(self, num_weights: int):
@@ -252,7 +252,7 @@ class _WeightLimit(TorchFunctionMode):
             sizes = args[0] if isinstance(args[0], tuple | list) else args
             self._remaining -= math.prod(sizes)
             if self._remaining < 0:
-                raise ModelError("the configuration asks for more weights than the file holds")
+                raise ModelError("the configuration has more weights than the file")
         return func(*args, **(kwargs or {}))
 
 
@@ -261,4 +261,4 @@ def _check_unpacked_size(path: str | Path) -> None:
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > 20 * Path(path).stat().st_size + 1_000_000:
-        raise ModelError(f"unpacks to {unpacked:,} bytes, which no network's weights would")
+        raise ModelError(f"unpacks to {unpacked:,} bytes, more than its compressed size allows")

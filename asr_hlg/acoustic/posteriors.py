@@ -30,9 +30,9 @@ class Posteriors:
         float32 ``(num_tokens,)``: p(φ) of every column, for hybrid decoding; ``None`` for other
         models.
     features : torch.Tensor, optional
-        float32 ``(num_utterances, num_frames, encoder_dim)``: encoder output of a transducer,
-        from which its search computes scores; ``log_probs`` are then those of frames with no token
-        before them.  ``None`` for other models.
+        float32 ``(num_utterances, num_frames, encoder_dim)``: encoder output of a transducer, from
+        which its search computes scores; ``log_probs`` are then those before the first token.
+        ``None`` for other models.
     """
 
     log_probs: torch.Tensor

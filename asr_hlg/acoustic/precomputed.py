@@ -32,10 +32,9 @@ _DTYPES: dict[bytes, np.dtype[Any]] = {b"\0BFM ": np.dtype("<f4"), b"\0BDM ": np
 
 
 class PrecomputedModel(AcousticModel):
-    """A table of stored log-probabilities in place of a network.
+    """Acoustic model that returns stored log-probabilities by utterance id.
 
-    :meth:`posteriors_for` looks them up by utterance id; :meth:`posteriors`, which gets sound
-    alone, is an error.
+    Call :meth:`posteriors_for`; :meth:`posteriors` is an error, since waveforms have no ids.
     """
 
     def __init__(self, path: Path, description: Description, device: str | torch.device = "cpu"):
@@ -52,20 +51,20 @@ class PrecomputedModel(AcousticModel):
         Raises
         ------
         ModelError
-            If an utterance is missing, has another number of columns than there are tokens, or
-            holds values that are no log-probabilities.
+            If an utterance is missing, has another number of columns than there are tokens, or has
+            values that are not log-probabilities.
         """
         rows = [self._matrix(utterance) for utterance in ids]
         if not rows:
-            raise ModelError("no utterances asked for", path=self.path)
+            raise ModelError("no utterance ids given", path=self.path)
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.int32)
         padded = pad_sequence(rows, batch_first=True).to(self.device)
         return Posteriors(padded, lengths, self.frame_shift, self.tokens, self.priors)
 
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
-        """Not possible: the utterance of a waveform is not known."""
+        """Raise a ModelError, since a waveform has no utterance id."""
         raise ModelError(
-            "precomputed log-probabilities are looked up by utterance id, not by sound",
+            "precomputed log-probabilities are looked up by utterance id, not by waveform",
             path=self.path,
             remedy="call posteriors_for(ids)",
         )
@@ -86,7 +85,7 @@ class PrecomputedModel(AcousticModel):
             )
         if not np.issubdtype(matrix.dtype, np.floating) or not (matrix < np.inf).all():
             raise ModelError(
-                f"{utterance!r} holds values that are no log-probabilities", path=self.path
+                f"{utterance!r} has values that are not log-probabilities", path=self.path
             )
         return torch.from_numpy(matrix.astype(np.float32))
 
@@ -139,7 +138,7 @@ def _script(path: Path) -> Iterator[tuple[str, tuple[Path, int]]]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if "|" in line:
             raise ModelError(
-                "an entry is a command; files are read, commands are not run",
+                "an entry is a command, and commands are not run",
                 path=path,
                 line=number,
                 remedy="write the matrices to an archive first",
@@ -152,18 +151,18 @@ def _script(path: Path) -> Iterator[tuple[str, tuple[Path, int]]]:
 
 
 def _name(file: BinaryIO) -> str:
-    """Utterance id before a matrix, up to the space; empty at the end of the file."""
+    """Read the utterance id before a matrix; empty at the end of the file."""
     name = bytearray()
     while (byte := file.read(1)) not in (b"", b" "):
         name += byte
         if len(name) > 1000:
-            raise ValueError("an utterance id does not end")
+            raise ValueError("an utterance id is not followed by a space")
     return name.decode("utf-8")
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, int], np.dtype[Any]]:
-    """Shape and element type of the matrix that follows: float or double, in binary."""
-    magic, four, rows, also_four, columns = struct.unpack("<5sBIBI", file.read(15))
-    if magic not in _DTYPES or (four, also_four) != (4, 4):
+    """Read the shape and element type of a binary matrix of floats or doubles."""
+    magic, size_of_rows, rows, size_of_columns, columns = struct.unpack("<5sBIBI", file.read(15))
+    if magic not in _DTYPES or (size_of_rows, size_of_columns) != (4, 4):
         raise ValueError("no matrix in binary, uncompressed form; copy-matrix writes one")
     return (rows, columns), _DTYPES[magic]

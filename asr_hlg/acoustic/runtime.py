@@ -64,10 +64,10 @@ class OnnxSession:
 
 
 def session_of(network: Network) -> OnnxSession | None:
-    """Session on the CPU for a network with its present weights.
+    """Session on the CPU for a network with its current weights.
 
-    None if onnxruntime is not installed, or torch cannot export (newer versions need the package
-    onnx for it): then torch computes the network, in twice the time.
+    None if onnxruntime is not installed, or torch cannot export the network (newer versions need
+    the package onnx). Torch then computes the network, in twice the time.
     """
     if importlib.util.find_spec("onnxruntime") is None:
         return None

@@ -1,9 +1,8 @@
 """Forced alignment: start and end of the words and phones of a known transcript.
 
-The transcript is compiled as G of one sentence over the same L and H as any other graph, and
-searched with a beam so wide that it prunes hardly anything. Among alternative pronunciations and
-optional silences the acoustic scores decide. `Aligner.labels` gives the labels of the frames,
-which networks are trained on.
+The transcript is compiled as a G of one sentence, with the L and H of decoding, and searched with a
+very wide beam. The acoustic scores choose among alternative pronunciations and optional silences.
+`Aligner.labels` gives the labels of the frames, which networks are trained on.
 """
 
 from __future__ import annotations
@@ -36,7 +35,8 @@ from asr_hlg.output.transcript import Word
 from asr_hlg.search import SearchOptions, decode
 
 # While the recording deviates from the transcript, the only path allowed loses some nats a frame
-# against the best one. A beam of 200 nats survives several wrong words and still bounds the work.
+# against the best one. With a beam of 200 nats that path survives several wrong words, and the work
+# stays bounded.
 _OPTIONS = SearchOptions(search_beam=200.0, output_beam=1.0, max_active=10_000)
 
 
@@ -88,8 +88,7 @@ class Aligner:
         """
         opened = GraphFolder(Path(folder))
         H = opened.recipe_topology()
-        # A lexicon cannot be empty: one word of the graph is in it if none of these has a
-        # pronunciation.
+        # A lexicon cannot be empty: a word of the graph is added if no other has a pronunciation.
         graph_word = opened.words[1]
         vocabulary = list(dict.fromkeys([graph_word, *words]))
         lexicon, guesses = runtime.part_of_lexicon(opened, vocabulary, model)
@@ -203,7 +202,7 @@ class Aligner:
 
 
 class NoGuesses:
-    """Grapheme-to-phoneme model without any pronunciation."""
+    """Grapheme-to-phoneme model that refuses every word."""
 
     def pronounce(self, word: str) -> tuple[str, ...]:
         """Raise a `LexiconError`."""

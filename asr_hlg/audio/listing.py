@@ -182,7 +182,7 @@ def _manifest(path: Path) -> Iterator[Recording]:
                 for part in parts
                 if "sampling_rate" in part
             ):
-                raise ValueError("a sampling rate is not one of sound")
+                raise ValueError("a sampling rate is out of range")
             item = deserialize_item(data)
             if not isinstance(item, (lhotse.Recording, Cut)):
                 raise TypeError("expected a recording or a cut")

@@ -61,7 +61,7 @@ class Recording:
     error: AudioError | None = None
 
     def expected_duration(self) -> float:
-        """Seconds according to the list or the file's header; 0 if neither gives them."""
+        """Duration in seconds from the list or the file's header; 0 if neither has it."""
         if self.duration is not None:
             return self.duration
         if self.manifest_entry is not None:
@@ -130,7 +130,8 @@ class Recording:
                 yield from self._converted(parts, file.samplerate, sample_rate, max_seconds)
         except (OSError, soundfile.SoundFileError) as error:
             reason = getattr(error, "error_string", None) or getattr(error, "strerror", error)
-            if str(reason).startswith("File does not exist"):  # for what is no MP3 but named so
+            # libsndfile's message for a file that has the suffix of MP3 but another content
+            if str(reason).startswith("File does not exist"):
                 reason = "not a sound file"
             remedy = None if isinstance(error, OSError) else _CONVERT
             raise self._failure(f"cannot be read: {reason}".rstrip("."), remedy) from None
@@ -159,7 +160,7 @@ class Recording:
 
     def _check_duration(self, num_samples: float, rate: int, max_seconds: float) -> None:
         if rate not in SAMPLE_RATES:
-            raise self._failure(f"a sample rate of {rate} Hz is not one of speech", _CONVERT)
+            raise self._failure(f"a sample rate of {rate} Hz is out of range", _CONVERT)
         if num_samples > max_seconds * rate:
             raise self._failure(
                 f"lasts {num_samples / rate:.0f} s, and {max_seconds:.0f} s are allowed",
@@ -179,13 +180,13 @@ class Recording:
     ) -> Iterator[Samples]:
         """Parts; AudioError if they are longer than allowed, NaN, infinite, empty or all equal.
 
-        A beginning of equal samples is counted rather than kept in memory, until another sample
-        follows it: hours of silence take neither memory nor the time of a search.
+        Equal samples at the beginning are counted and not kept in memory until a different one
+        follows, so that hours of silence take no memory.
         """
         first, num_equal, num_samples, silent = np.float32(0), 0, 0, True
         for part in parts:
             num_samples += len(part)
-            self._check_duration(num_samples, rate, max_seconds + 1)  # headers round
+            self._check_duration(num_samples, rate, max_seconds + 1)  # durations are rounded
             if not np.isfinite(part).all():
                 raise self._failure(
                     "the recording holds samples that are not numbers",
@@ -222,7 +223,7 @@ class Recording:
     ) -> Iterator[Samples]:
         """Samples of a sound file, of one channel; AudioError if some are missing."""
         if file.format == "MP3" and not _has_mp3_table(self.path):
-            # The length is then an estimate, at which the decoder stops even if it is too small.
+            # Without it the decoder estimates the length, and stops there even if it is too small.
             with self.path.open("rb") as stream:
                 descriptor = stream.fileno()
                 with soundfile.SoundFile(descriptor, closefd=False) as mp3:
@@ -237,13 +238,13 @@ class Recording:
         num_read = yield from self._read(file, start, end, channel)
         if num_read < end - start:
             raise self._failure(
-                f"cut short: {num_read} of {end - start} samples are there", _COPY_AGAIN
+                f"cut short: {num_read} of {end - start} samples can be read", _COPY_AGAIN
             )
 
     def _read(
         self, file: soundfile.SoundFile, start: int, end: int, channel: int | None
     ) -> Generator[Samples, None, int]:
-        """Samples ``[start, end)`` that the file has; returns how many these were."""
+        """Yield the samples ``[start, end)``; return the number that the file has."""
         if start:
             file.seek(start)
         position, size = start, max(1024, _PART // file.channels)

@@ -27,8 +27,8 @@ def resample(samples: Tensor, source: int, target: int) -> Tensor:
 def resample_blocks(blocks: Iterator[Tensor], source: int, target: int) -> Iterator[Tensor]:
     """Convert consecutive blocks of one recording, with the result of converting them as a whole.
 
-    A sample of the result depends on a few samples before and after it: those before are kept from
-    the last block, and results whose samples after are missing wait for the next block.
+    A sample of the result depends on a few samples before and after it: the end of each block is
+    kept, and resampled together with the next block.
     """
     source = _rounded_rate(source, target)
     if source == target:

@@ -54,7 +54,9 @@ def run(options: argparse.Namespace) -> int:
     if options.what in draw.DECODED:
         if options.audio is None:
             raise OptionError(f"{options.what} needs a recording", remedy="name it with --audio")
-        draw.decoded(options.what, options.output, graph_folder(options.graph), options.audio)
+        draw.decode_and_draw(
+            options.what, options.output, graph_folder(options.graph), options.audio
+        )
         return 0
     recipe = Recipe.read(recipe_path(options.graph))
     lexicon, G = read_parts(recipe)

@@ -145,7 +145,7 @@ def loader(
     utterances = _Utterances(
         fbank, sample_rate, augmentation, options.seed, labels, list(noises or ())
     )
-    cuts = _held(cuts, sample_rate, options.memory)
+    cuts = _load_into_memory(cuts, sample_rate, options.memory)
     return Loader(cuts, options, utterances, rank, world_size)
 
 
@@ -199,18 +199,18 @@ class Loader:
             rank=0,
             world_size=1,
         )
-        held: list[Cut] = []
+        pending: list[Cut] = []
         for batch in sampler:
-            if min(len(held), len(batch)) >= self._world_size:
-                yield held
-                held = []
-            held.extend(batch)
-        if len(held) < self._world_size:
+            if min(len(pending), len(batch)) >= self._world_size:
+                yield pending
+                pending = []
+            pending.extend(batch)
+        if len(pending) < self._world_size:
             raise DataError(
-                f"{len(held)} cuts are too few for {self._world_size} processes",
+                f"{len(pending)} cuts are too few for {self._world_size} processes",
                 remedy="train with fewer processes",
             )
-        yield held
+        yield pending
 
     @cached_property
     def _bins(self) -> list[float]:
@@ -296,8 +296,8 @@ class _Utterances(Dataset[Any]):
         )
 
 
-def _held(cuts: CutSet, sample_rate: int, gibibytes: float) -> CutSet:
-    """The cuts with their sound in memory, if it fits; resampled in either case."""
+def _load_into_memory(cuts: CutSet, sample_rate: int, gibibytes: float) -> CutSet:
+    """Read the sound of the cuts into memory if it fits, and resample it in either case."""
     left = gibibytes * 2**30 / (4 * sample_rate)
     empty = True
     for cut in cuts:

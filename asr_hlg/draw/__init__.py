@@ -10,7 +10,7 @@ The suffix of the file determines the format; automata can also be written as ``
 
 from asr_hlg.draw.automata import fsa
 from asr_hlg.draw.parts import PARTS, part
-from asr_hlg.draw.search import DECODED, alignment, decoded, lattice
+from asr_hlg.draw.search import DECODED, alignment, decode_and_draw, lattice
 from asr_hlg.draw.trellis import trellis
 
-__all__ = ["DECODED", "PARTS", "alignment", "decoded", "fsa", "lattice", "part", "trellis"]
+__all__ = ["DECODED", "PARTS", "alignment", "decode_and_draw", "fsa", "lattice", "part", "trellis"]

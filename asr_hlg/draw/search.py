@@ -22,7 +22,7 @@ from asr_hlg.search import decode
 DECODED = ("lattice", "alignment")
 
 
-def decoded(name: str, path: str | Path, graph_folder: Path, audio: str) -> None:
+def decode_and_draw(name: str, path: str | Path, graph_folder: Path, audio: str) -> None:
     """Decode a recording, and draw its lattice or alignment.
 
     Parameters

@@ -85,8 +85,8 @@ def _figure(path: Path, size: tuple[float, float]) -> Iterator[Any]:
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure.subplots()
-        dateless = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(path, dpi=120, metadata=dateless)
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(path, dpi=120, metadata=metadata)
 
 
 def _time_axis(axes: Any, num_frames: int, frame_shift: float | None) -> None:

@@ -30,7 +30,7 @@ _PACKAGES = ("asr-hlg", "k2", "torch", "numpy", "kaldifst")
 
 @dataclass(frozen=True)
 class Report:
-    """Callbacks of a build: one for finished stages, one for remarks to the user."""
+    """Callbacks of a build: for finished stages, and for messages to the user."""
 
     stage: Callable[[Stage], None] = lambda stage: None
     note: Callable[[str], None] = lambda text: None
@@ -51,7 +51,7 @@ def build(
     ----------
     recipe : Recipe
     folder : Path, optional
-        Where to; by default beside the recipe, under its name (``graphs/en.toml`` →
+        Output folder; by default beside the recipe, under its name (``graphs/en.toml`` →
         ``graphs/en/``).
     force : bool
         Compile everything again, even if no hash changed.

@@ -1,7 +1,7 @@
-"""Checks of a graph folder's arrays: every index that a search follows is inside its array.
+"""Checks that every index in a graph folder's arrays is inside the array that it refers to.
 
-The search is compiled code that trusts its indices. Hashes only show that a folder is as somebody
-wrote it, and that somebody may be a stranger.
+The search is compiled code without bounds checks. Hashes only show that a folder has not changed
+since it was written, and it may come from an unknown source.
 """
 
 from __future__ import annotations
@@ -49,24 +49,24 @@ def check_packed(packed: PackedLg, num_columns: int, num_words: int, folder: Pat
     }
     for name, dtype in dtypes.items():
         array = getattr(packed, name)
-        _require(array.ndim == 1 and array.dtype == np.dtype(dtype), folder, f"the type of {name}")
+        _require(array.ndim == 1 and array.dtype == np.dtype(dtype), folder, f"type of {name}")
     num_states = len(final)
     conditions: dict[str, _Condition] = {
-        "the number of states": 0 < num_states == len(states) - 1,
-        "the number of words": len(packed.words) == len(arcs),
-        "the arcs of states": lambda: _splits_fit(states["first"], len(arcs)),
-        "the ε-arcs of states": lambda: _splits_fit(states["eps_first"], len(eps)),
-        "the labels of arcs": lambda: _inside(arcs["label"], num_columns),
-        "the words of arcs": lambda: _inside(packed.words, num_words),
-        "the spellings": lambda: _splits_fit(splits, len(spellings)),
-        "the words of spellings": lambda: _inside(spellings, num_words),
-        "the spellings of ε-arcs": lambda: _inside(eps["spelling"], len(splits) - 1),
-        "where arcs lead": lambda: _inside(arcs["dst"], num_states),
-        "where ε-arcs lead": lambda: _inside(eps["dst"], num_states),
-        "the scores of arcs": lambda: bool(np.isfinite(arcs["score"]).all()),
-        "the scores of ε-arcs": lambda: bool(np.isfinite(eps["score"]).all()),
-        "the final scores": lambda: bool((final < np.inf).all() and (final > -np.inf).any()),
-        "the largest scores": lambda: bool((states["reach"] < np.inf).all()),
+        "number of states": 0 < num_states == len(states) - 1,
+        "number of words": len(packed.words) == len(arcs),
+        "arcs of states": lambda: _splits_fit(states["first"], len(arcs)),
+        "ε-arcs of states": lambda: _splits_fit(states["eps_first"], len(eps)),
+        "labels of arcs": lambda: _inside(arcs["label"], num_columns),
+        "words of arcs": lambda: _inside(packed.words, num_words),
+        "spellings": lambda: _splits_fit(splits, len(spellings)),
+        "words of spellings": lambda: _inside(spellings, num_words),
+        "spellings of ε-arcs": lambda: _inside(eps["spelling"], len(splits) - 1),
+        "destinations of arcs": lambda: _inside(arcs["dst"], num_states),
+        "destinations of ε-arcs": lambda: _inside(eps["dst"], num_states),
+        "scores of arcs": lambda: bool(np.isfinite(arcs["score"]).all()),
+        "scores of ε-arcs": lambda: bool(np.isfinite(eps["score"]).all()),
+        "final scores": lambda: bool((final < np.inf).all() and (final > -np.inf).any()),
+        "largest scores": lambda: bool((states["reach"] < np.inf).all()),
     }
     _require_all(conditions, folder)
 
@@ -81,20 +81,18 @@ def check_hlg(
     arcs, phones, words, splits = hlg
     integers = all(array.dtype == np.int32 for array in hlg)
     flat = phones.ndim == words.ndim == splits.ndim == 1 and arcs.ndim == 2
-    _require(integers and flat and arcs.shape[1] == 4 and len(arcs) > 0, folder, "an array's type")
+    _require(integers and flat and arcs.shape[1] == 4 and len(arcs) > 0, folder, "type of an array")
     src, dst, label = arcs[:, 0], arcs[:, 1], arcs[:, 2]
     score = np.ascontiguousarray(arcs[:, 3]).view(np.float32)
     last = int(dst.max())
     conditions: dict[str, _Condition] = {
-        "the order of arcs": lambda: _inside(src, last) and bool((np.diff(src) >= 0).all()),
-        "where arcs lead": lambda: _inside(dst, last + 1),
-        "which arcs are final": lambda: bool(((label == -1) == (dst == last)).all()),
-        "the labels of arcs": lambda: _inside(label + 1, num_columns + 1),
-        "the scores of arcs": lambda: bool(np.isfinite(score).all()),
-        "the phones of arcs": lambda: (
-            len(phones) == len(arcs) and _inside(phones + 1, num_tokens + 1)
-        ),
-        "the words of arcs": lambda: (
+        "order of arcs": lambda: _inside(src, last) and bool((np.diff(src) >= 0).all()),
+        "destinations of arcs": lambda: _inside(dst, last + 1),
+        "final arcs": lambda: bool(((label == -1) == (dst == last)).all()),
+        "labels of arcs": lambda: _inside(label + 1, num_columns + 1),
+        "scores of arcs": lambda: bool(np.isfinite(score).all()),
+        "phones of arcs": lambda: len(phones) == len(arcs) and _inside(phones + 1, num_tokens + 1),
+        "words of arcs": lambda: (
             len(splits) == len(arcs) + 1
             and _splits_fit(splits, len(words))
             and _inside(words + 1, num_words + 1)
@@ -110,15 +108,15 @@ def check_arcs(arcs: Arcs, num_inputs: int, num_outputs: int, folder: Path) -> N
     fits = all(column.dtype == np.int32 for column in integers)
     fits &= all(column.shape == shape for column in (*integers, arcs.score))
     fits &= arcs.score.dtype == arcs.final.dtype == np.float32 and arcs.final.ndim == 1
-    _require(bool(fits) and len(arcs.final) > 0, folder, "an array's type")
+    _require(bool(fits) and len(arcs.final) > 0, folder, "type of an array")
     conditions: dict[str, _Condition] = {
-        "the order of arcs": lambda: bool((np.diff(arcs.src) >= 0).all()),
-        "where arcs begin": lambda: _inside(arcs.src, len(arcs.final)),
-        "where arcs lead": lambda: _inside(arcs.dst, len(arcs.final)),
-        "the labels of arcs": lambda: _inside(arcs.ilabel, num_inputs),
-        "the words of arcs": lambda: _inside(arcs.olabel, num_outputs),
-        "the scores of arcs": lambda: bool(np.isfinite(arcs.score).all()),
-        "the final scores": lambda: bool((arcs.final < np.inf).all()),
+        "order of arcs": lambda: bool((np.diff(arcs.src) >= 0).all()),
+        "sources of arcs": lambda: _inside(arcs.src, len(arcs.final)),
+        "destinations of arcs": lambda: _inside(arcs.dst, len(arcs.final)),
+        "labels of arcs": lambda: _inside(arcs.ilabel, num_inputs),
+        "words of arcs": lambda: _inside(arcs.olabel, num_outputs),
+        "scores of arcs": lambda: bool(np.isfinite(arcs.score).all()),
+        "final scores": lambda: bool((arcs.final < np.inf).all()),
     }
     _require_all(conditions, folder)
 
@@ -130,7 +128,7 @@ def _require_all(conditions: Mapping[str, _Condition], folder: Path) -> None:
 
 def _require(holds: bool, folder: Path, name: str) -> None:
     if not holds:
-        raise _damaged(folder, f"{name} cannot be right")
+        raise _damaged(folder, f"invalid {name}")
 
 
 def _damaged(path: Path, reason: str) -> GraphError:

@@ -1,4 +1,4 @@
-"""Compilation of a decoding graph: L∘G from a lexicon and a G, stage by stage.
+"""Compilation of a decoding graph: L∘G from a lexicon and G, in stages.
 
     compose      from prefix trees (asr_hlg.graph.prefix_tree) where G is a back-off acceptor; else
                  by OpenFst (kaldifst), then determinized and minimised, with the disambiguation
@@ -6,7 +6,7 @@
     ε            replaces disambiguation symbols; words on ε-arcs move to the arc before
 
 Determinizing in the log semiring moves every weight as far to the front as the shared prefixes
-of words allow, which is what lets the search drop bad words early (Mohri, Pereira, Riley 2008,
+of words allow, so that the search can prune bad words early (Mohri, Pereira, Riley 2008,
 "Speech recognition with weighted finite-state transducers", sections 3.3 and 4.3).
 """
 
@@ -89,7 +89,7 @@ def compile_lg(lexicon: Lexicon, G: Arcs | None, meter: Meter) -> Arcs:
             raise GraphError(_EMPTY)
         return lg
     L = lexicon.arcs(disambig=True)
-    if G is None:  # there are no back-off arcs that the loop on #0 would have to let through
+    if G is None:  # without back-off arcs, L needs no loop on #0
         L = L.take(np.flatnonzero(L.ilabel != lexicon.tokens["#0"]))
     lg = remove_disambig(compose_lg(L, G, meter), symbols.first_disambig(lexicon.tokens))
     return pull_words(lg).sorted()
@@ -175,7 +175,7 @@ def compose_lg(L: Arcs, G: Arcs | None, meter: Meter) -> Arcs:
     L : Arcs
         Tokens to words, with disambiguation symbols, and a ``#0:#0`` loop for G's back-offs.
     G : Arcs or None
-        Words, with ``#0`` on back-off arcs; None takes L alone.
+        Words, with ``#0`` on back-off arcs; None for L alone.
     """
     if G is None:
         lg = L.to_openfst()
@@ -231,10 +231,10 @@ def longest_epsilon_path(lg: Arcs) -> int:
 def pull_words(lg: Arcs) -> Arcs:
     """Move words from ε-arcs to the arcs before them.
 
-    The ε-arcs that write words stem from disambiguation symbols, which tell homophones apart
-    after their last token. k2's ε-removal ignores output labels: of several ε-paths between two
-    states it keeps the best, and so would lose the rarer homophone where G backs off after both.
-    A word stays where it is if the arc before it writes another one.
+    The ε-arcs that write words stem from disambiguation symbols, which distinguish homophones after
+    their last token. k2's ε-removal ignores output labels: of several ε-paths between two states it
+    keeps the best, and so would lose the rarer homophone where G backs off after both. A word stays
+    where it is if the arc before it writes another one.
     """
     while True:
         word_on_eps = (lg.ilabel == 0) & (lg.olabel != 0)

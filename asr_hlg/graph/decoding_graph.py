@@ -34,7 +34,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, eq=False)
 class DecodingGraph:
-    """L∘G with H and symbol tables; what searches read is derived from it on demand.
+    """L∘G with H and symbol tables; the arrays that searches read are derived on demand.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class DecodingGraph:
 
     @property
     def topology(self) -> str | None:
-        """Kind of H as recipes name it, None if it is none of these."""
+        """Kind of H, as in a recipe's ``[topology]``; None for any other topology."""
         return (self.meta["topology"] or {}).get("kind")
 
     @property
@@ -194,7 +194,7 @@ class DecodingGraph:
             folder.path,
             torch.device(device),
         )
-        graph.packed  # noqa: B018 - damage is reported here, not in the middle of a search
+        graph.packed  # noqa: B018 - damage is reported on loading, not during a search
         return graph
 
     def info(self) -> dict[str, Any]:

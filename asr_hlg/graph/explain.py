@@ -1,4 +1,4 @@
-"""Best path of a sentence through L∘G, or the word at which no path goes on, and why."""
+"""Best path of a sentence through L∘G, or the first word that no path accepts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Best path of a sentence through L∘G, or where it stops.
+    """Best path of a sentence through L∘G, or the first word that no path accepts.
 
     Attributes
     ----------
@@ -36,10 +36,10 @@ class Explanation:
     score : float
         Log score of the path with its final score, ``-inf`` if there is none.
     stopped_at : int or None
-        Position of the word with which no path goes on (the number of words if only the final
-        state is missing), None if the sentence is accepted.
+        Position of the first word that no path accepts (the number of words if only the final state
+        is missing), None if the sentence is accepted.
     reason : str
-        Why it stopped, in words; empty otherwise.
+        Reason, as a message; empty if the sentence is accepted.
     """
 
     words: tuple[str, ...]
@@ -143,7 +143,7 @@ def _step(lg: Arcs, lexicon: Lexicon, arc: int) -> Step:
 
 def _reason(words: Sequence[str], accepted: int) -> str:
     if accepted == len(words):
-        return f"stops after {' '.join(words)!r}: the grammar lets no sentence end there"
+        return f"stops after {' '.join(words)!r}: no sentence of the grammar ends there"
     before = f"after {' '.join(words[:accepted])!r}" if accepted else "at the beginning"
     return (
         f"stops at word {accepted + 1}, {words[accepted]!r}: the grammar does not allow it {before}"

@@ -1,7 +1,7 @@
 """H∘L∘G, the view of a decoding graph that k2 intersects with posteriors.
 
-Token passing searches L∘G itself, where H is the CTC topology. H∘L∘G is composed only when k2 or a
-GPU shall search, because composing takes most of a compilation's memory.
+Token passing searches L∘G itself, where H is the CTC topology. H∘L∘G is composed only for a search
+by k2 or on a GPU, because composing takes most of a compilation's memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from asr_hlg.graph.meter import Meter
 
 
 class HlgArrays(NamedTuple):
-    """H∘L∘G as arrays, as k2 has it: arcs sorted by source, the last state the only final one.
+    """H∘L∘G as arrays: arcs sorted by source, the last state the only final one, as in k2.
 
     Attributes
     ----------

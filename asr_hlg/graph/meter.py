@@ -68,7 +68,7 @@ class Meter:
                 raise
             raise GraphError(
                 f"stage '{name}' would need more than {self.max_memory:g} GB",
-                remedy="prune the language model harder ([lm] prune = 1e-6, say), estimate it "
+                remedy="prune the language model harder (such as [lm] prune = 1e-6), estimate it "
                 "with a lower order, shorten the lexicon, or raise --max-memory",
             ) from error
         done = Stage(name, size.states, size.arcs, time.monotonic() - begin, _peak_mb())

@@ -1,4 +1,4 @@
-"""The packed view of L∘G, which token passing searches: ε closed, arcs of a state side by side.
+"""The packed view of L∘G for token passing: ε-closed, the arcs of each state adjacent.
 
 packed = PackedLg.pack(graph.lg)
 first, last = packed.states["first"][s : s + 2]

@@ -1,16 +1,16 @@
 """L∘G for a back-off G, without disambiguation symbols: one prefix tree for every state of G.
 
-Where G is an n-gram model, the result of composing, determinizing and minimising can be built at
-once. From a state g of G, L reads a prefix tree of the words that leave g. The score of a tree arc
-is the sum over all words below it, relative to the sum over those below its source: scores come as
-early as they can (Mohri, Pereira, Riley 2008, "Speech recognition with weighted finite-state
+Where G is an n-gram model, the result of composition, determinization and minimization can be built
+directly. From a state g of G, L reads a prefix tree of the words that leave g. The score of a tree
+arc is the sum over all words below it, relative to the sum over those below its source: weights are
+pushed to the front (Mohri, Pereira, Riley 2008, "Speech recognition with weighted finite-state
 transducers", section 3.3). A word is written on the first arc that only its own pronunciations
 share. Equal sub-trees, whatever state of G they belong to, become one state while they are built,
 from the leaves up (Daciuk et al. 2000, "Incremental construction of minimal acyclic finite-state
 automata").
 
-A word that ends where another one goes on, and a homophone, have an arc of their own beside the
-other's with the same token; so the only ε-arcs are G's back-offs::
+A word that is a prefix of another word, and a homophone, have a separate last arc with the same
+token, so the only ε-arcs are G's back-offs::
 
     root(g)      ──tree of g's words──▸  word_end(g')     after a word that leads from g to g'
     root(g)      ──ε──▸  root(h)                          g backs off to h
@@ -66,8 +66,8 @@ def compose(lexicon: Lexicon, G: Arcs) -> Arcs:
     Returns
     -------
     Arcs
-        Connected; its paths are those of L composed with G, each with the same score. Without
-        arcs if no sentence of G consists of words of L.
+        Connected; its paths are those of L composed with G, each with the same score. No arcs if no
+        sentence of G consists of words of L.
     """
     pronunciations = _sorted_pronunciations(lexicon)
     back_off = lexicon.words["#0"]

@@ -11,7 +11,7 @@
     silence = "SIL"                    # optional silence between words
     silence_prob = 0.5
 
-    [lm]                               # or [grammar], or neither: any word after any
+    [lm]                               # or [grammar], or neither: all word sequences
     file = "../lang/light/3gram.arpa"
     prune = 1e-7
 
@@ -22,7 +22,7 @@
     lm = 0.9
 
 Paths are relative to the recipe. ``pocketsphinx:dict`` and ``pocketsphinx:lm`` name the English
-dictionary and trigram that the package pocketsphinx carries.
+dictionary and trigram in the package pocketsphinx.
 """
 
 from __future__ import annotations

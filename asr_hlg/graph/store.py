@@ -251,7 +251,7 @@ def _save_arrays(folder: Path, arrays: Arrays) -> None:
 def _map_arrays(folder: Path, meta: Meta, part: str, names: Sequence[str]) -> Arrays:
     """Map arrays of a part of the folder into memory; changing them changes no file."""
     check_files(folder, meta, [f"{part}/{name}.npy" for name in names])
-    # k2 wants arrays that can be written to. Other arrays are shared between processes.
+    # k2 needs writable arrays. Other arrays are shared between processes.
     mode: Any = "c" if part == "hlg" else "r"
     with checks.damage_named(folder / part):
         paths = {name: folder / part / f"{name}.npy" for name in names}
@@ -286,7 +286,9 @@ def check_files(folder: Path, meta: Meta, names: Iterable[str]) -> None:
     for name in names:
         expected = meta["files"].get(name, {}).get("sha256")
         if not (folder / name).is_file() or file_hash(folder / name) != expected:
-            raise GraphError("differs from what was compiled", path=folder / name, remedy=_COMPILE)
+            raise GraphError(
+                "has changed since it was written", path=folder / name, remedy=_COMPILE
+            )
 
 
 def read_meta(folder: Path) -> Meta:
@@ -307,7 +309,7 @@ def read_meta(folder: Path) -> Meta:
                 remedy=f"compile the graph again: asr-hlg graph {folder.name}",
             )
         if meta.pop(_OWN_HASH, None) != _json_hash(meta):
-            raise ValueError("its content is not what was written")
+            raise ValueError("its content has changed since it was written")
         _check_meta(meta)
     return meta
 
@@ -329,7 +331,7 @@ def _check_meta(meta: Meta) -> None:
     for name, entry in meta["files"].items():
         part = PurePosixPath(name)
         if part.is_absolute() or ".." in part.parts or not isinstance(entry["sha256"], str):
-            raise ValueError(f"{name!r} is no file of this folder")
+            raise ValueError(f"{name!r} is not a file of this folder")
     columns, lexicon, recipe = meta["columns"], meta["lexicon"], meta.get("recipe", {})
     _demand(isinstance(columns, list), "columns must be a list")
     _demand(all(isinstance(name, str) for name in columns), "columns must be names")

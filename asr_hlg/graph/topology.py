@@ -1,8 +1,8 @@
 """Topologies H: transducers from frame labels (posterior columns) to tokens.
 
-Every topology here reads one label per frame (``labels``; there are no input epsilons, so that an
-acoustic score meets every arc) and writes a token (``aux_labels``, 0 = nothing) on the frame in
-which the token begins. ``k2.compose(H, LG)`` then counts frames for a whole graph.
+Every topology here reads one label per frame (``labels``; there are no input epsilons, so every arc
+has an acoustic score) and writes a token (``aux_labels``, 0 = nothing) on the frame in which the
+token begins. ``k2.compose(H, LG)`` then counts frames for a whole graph.
 
 >>> from asr_hlg import topology
 >>> H = topology.ctc(num_tokens=4)           # <blk> and three phones
@@ -11,7 +11,7 @@ which the token begins. ``k2.compose(H, LG)`` then counts frames for a whole gra
 10
 
 A blank-free topology numbers its pdfs from 1, since id 0 is ``<eps>``: column 0 of the posteriors
-is never read. ``H.num_tokens`` counts it all the same.
+is never read. ``H.num_tokens`` includes it.
 """
 
 from __future__ import annotations
@@ -150,14 +150,14 @@ def hmm(
     )
     exits = transitions[:, :, num_states]
     phone, state = np.nonzero(exits)
-    leavers = np.concatenate([[0], first_pdf[phone] + state])
-    leave_score = np.concatenate([[0.0], np.log(exits[phone, state])])
-    between = _to_every_phone(leavers, leave_score, first_pdf)
+    exit_states = np.concatenate([[0], first_pdf[phone] + state])
+    exit_scores = np.concatenate([[0.0], np.log(exits[phone, state])])
+    between = _to_every_phone(exit_states, exit_scores, first_pdf)
 
     columns = [np.concatenate(part) for part in zip(inside, between, strict=True)]
     num_pdfs = num_phones * num_states
     final = np.full(num_pdfs + 1, -np.inf)
-    final[leavers] = leave_score
+    final[exit_states] = exit_scores
     return _transducer(columns, final, num_pdfs + 1)
 
 
@@ -176,12 +176,12 @@ def chain(num_phones: int, self_loop: float = 0.5) -> k2.Fsa:
         )
     phones = np.arange(1, num_phones + 1)
     stay = (phones, phones, 2 * phones, 0 * phones, np.full(num_phones, np.log(self_loop)))
-    leavers = np.arange(num_phones + 1)
-    leave_score = np.where(leavers == 0, 0.0, np.log1p(-self_loop))
-    src, phone, _, aux, score = _to_every_phone(leavers, leave_score, phones)
+    exit_states = np.arange(num_phones + 1)
+    exit_scores = np.where(exit_states == 0, 0.0, np.log1p(-self_loop))
+    src, phone, _, aux, score = _to_every_phone(exit_states, exit_scores, phones)
     enter = (src, phone, 2 * phone - 1, aux, score)
     columns = [np.concatenate(part) for part in zip(stay, enter, strict=True)]
-    return _transducer(columns, leave_score, 2 * num_phones + 1)
+    return _transducer(columns, exit_scores, 2 * num_phones + 1)
 
 
 def left_to_right(num_states: int, self_loop: float = 0.5, skip: float = 0.0) -> Floats:
@@ -191,8 +191,8 @@ def left_to_right(num_states: int, self_loop: float = 0.5, skip: float = 0.0) ->
     -------
     np.ndarray
         float64, shape ``(num_states, num_states + 1)``: a state repeats with probability
-        ``self_loop``, jumps over the next one with ``skip`` (the last state has none to jump
-        over), and otherwise goes to the next. Column ``num_states`` leaves the phone.
+        ``self_loop``, skips the next one with ``skip`` (except from the last state), and otherwise
+        goes to the next. Column ``num_states`` leaves the phone.
     """
     if not (0 <= self_loop < 1 and 0 <= skip < 1 and self_loop + skip < 1):
         raise OptionError(
@@ -263,14 +263,14 @@ def column_names(H: k2.Fsa, tokens: Sequence[str]) -> tuple[str, ...]:
 
 
 def _to_every_phone(
-    leavers: Ints, leave_score: Floats, entries: Ints
+    exit_states: Ints, exit_scores: Floats, entries: Ints
 ) -> tuple[Ints, Ints, Ints, Ints, Floats]:
-    """Arcs from every state that may leave to the entry state of every phone."""
+    """Arcs from every exit state to the entry state of every phone."""
     num_phones = len(entries)
-    src = np.repeat(leavers, num_phones)
-    dst = np.tile(entries, len(leavers))
-    aux = np.tile(np.arange(1, num_phones + 1), len(leavers))
-    return src, dst, dst, aux, np.repeat(leave_score, num_phones)
+    src = np.repeat(exit_states, num_phones)
+    dst = np.tile(entries, len(exit_states))
+    aux = np.tile(np.arange(1, num_phones + 1), len(exit_states))
+    return src, dst, dst, aux, np.repeat(exit_scores, num_phones)
 
 
 def _transducer(columns: Sequence[npt.NDArray[Any]], final: Floats, num_tokens: int) -> k2.Fsa:

@@ -15,7 +15,7 @@ DELTA = 1e-5
 moves a sentence's score by up to that much for every arc."""
 
 _MIXED = 0
-"""Stands for the word of a node below which there are several words."""
+"""Word of a node below which there are several words."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -208,7 +208,7 @@ def set_arc(arcs: Columns, at: int, dst: int, label: int, word: int, score: floa
 
 @njit(nogil=True, cache=True)
 def new_columns(num_arcs: int) -> Columns:
-    """Columns of so many arcs, not yet written."""
+    """Allocate the columns of a number of arcs."""
     return Columns(
         np.empty(num_arcs, np.int32),
         np.empty(num_arcs, np.int32),
@@ -219,7 +219,7 @@ def new_columns(num_arcs: int) -> Columns:
 
 @njit(nogil=True, cache=True)
 def _shortened(columns: Columns, num_arcs: int) -> Columns:
-    """The first arcs of some columns."""
+    """The first arcs of columns."""
     return Columns(
         columns.dst[:num_arcs],
         columns.label[:num_arcs],

@@ -12,7 +12,7 @@ Segment = tuple[str, int, int]
 """A token of the lexicon and the frames [start, end) that it spans."""
 
 
-_Trail = tuple[Any, int, int]  # the trail before, and a word's tokens [begin, end)
+_Backpointer = tuple[Any, int, int]  # of the previous word, and a word's tokens [begin, end)
 
 
 @dataclass(frozen=True)
@@ -69,30 +69,30 @@ def word_spans(
         If the tokens are not the words' pronunciations.
     """
     names = [token for token, _, _ in tokens]
-    dead: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     # Depth first, with an explicit stack: a long recording has more words than Python's recursion
     # limit.
-    stack: list[tuple[int, int, _Trail | None]] = [(0, 0, None)]
+    stack: list[tuple[int, int, _Backpointer | None]] = [(0, 0, None)]
     while stack:
-        word, at, trail = stack.pop()
+        word, at, back = stack.pop()
         if word == len(words) and all(name in fillers for name in names[at:]):
-            return _spans(trail, tokens)
-        if (word, at) in dead:
+            return _spans(back, tokens)
+        if (word, at) in visited:
             continue
-        dead.add((word, at))
+        visited.add((word, at))
         if at < len(names) and names[at] in fillers:
-            stack.append((word, at + 1, trail))
+            stack.append((word, at + 1, back))
         if word < len(words):
             for phones in pronunciations(words[word]):
                 end = at + len(phones)
                 if tuple(names[at:end]) == tuple(phones):
-                    stack.append((word + 1, end, (trail, at, end)))
+                    stack.append((word + 1, end, (back, at, end)))
     raise LatticeError(f"tokens {' '.join(names)} do not spell {' '.join(words)}")
 
 
-def _spans(trail: _Trail | None, tokens: Sequence[Segment]) -> list[tuple[int, int]]:
+def _spans(back: _Backpointer | None, tokens: Sequence[Segment]) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
-    while trail is not None:
-        trail, begin, end = trail
+    while back is not None:
+        back, begin, end = back
         spans.append((tokens[begin][1], tokens[end - 1][2]))
     return spans[::-1]

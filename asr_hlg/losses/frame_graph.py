@@ -54,7 +54,7 @@ class FrameGraph(NamedTuple):
         )
 
     @property
-    def least_frames(self) -> int:
+    def min_frames(self) -> int:
         """Number of frames of the shortest path."""
         dst = np.repeat(np.arange(len(self.final)), np.diff(self.first))
         active = np.arange(len(self.final)) == 0

@@ -24,7 +24,7 @@ class TranscriptGraphs:
     """Compiler of H ∘ L ∘ transcript with a cache: each transcript is compiled once.
 
     >>> graphs = TranscriptGraphs(topology.ctc(lexicon.num_tokens), lexicon)
-    >>> graphs.of("one two").least_frames
+    >>> graphs.of("one two").min_frames
     5
 
     Parameters

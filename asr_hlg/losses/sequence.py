@@ -18,7 +18,7 @@ from asr_hlg.losses.path_sum import path_sum
 class TranscriptLoss(nn.Module):
     """Base class of losses on transcripts: the check of the training data."""
 
-    def least_frames(self, text: str) -> int:
+    def min_frames(self, text: str) -> int:
         """Number of frames that a transcript needs; `LexiconError` for an unknown word."""
         raise NotImplementedError
 
@@ -42,7 +42,7 @@ class TranscriptLoss(nn.Module):
         unknown, short = [], []
         for id, text, frames in zip(ids, texts, num_frames, strict=True):
             try:
-                least = self.least_frames(text)
+                least = self.min_frames(text)
             except LexiconError as error:
                 unknown.append(f"{id}: {error.message}")
                 continue
@@ -79,9 +79,9 @@ class SequenceLoss(TranscriptLoss):
         super().__init__()
         self.graphs = TranscriptGraphs(H, lexicon, grammar)
 
-    def least_frames(self, text: str) -> int:
+    def min_frames(self, text: str) -> int:
         """Number of frames on the shortest path of a transcript's graph."""
-        return self.graphs.of(text).least_frames
+        return self.graphs.of(text).min_frames
 
     def log_likelihood(
         self, scores: torch.Tensor, lengths: torch.Tensor, texts: Sequence[str]

@@ -35,25 +35,25 @@ class Log:
             with replaced(path) as part:
                 part.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
         self._file = path.open("a", encoding="utf-8")
-        self._board = _board(folder / "tensorboard", first_step)
+        self._tensorboard = _tensorboard_writer(folder / "tensorboard", first_step)
 
     def write(self, kind: str, step: int, scalars: dict[str, Any]) -> None:
         """Write the scalars of a step, or of an epoch that ended with it."""
         self._file.write(json.dumps({"kind": kind, "step": step, **scalars}) + "\n")
         self._file.flush()
-        if self._board is not None:
+        if self._tensorboard is not None:
             for name, value in scalars.items():
                 if isinstance(value, (int, float)):
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+                    self._tensorboard.add_scalar(f"{kind}/{name}", value, step)
 
     def close(self) -> None:
         """Flush and close the files."""
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
 
 
-def _board(folder: Path, first_step: int) -> Any:
+def _tensorboard_writer(folder: Path, first_step: int) -> Any:
     """Make a writer for TensorBoard; None where it is not installed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # in modules that torch imports here

@@ -207,7 +207,7 @@ def _create(network: NetworkSection, columns: tuple[str, ...]) -> Network:
     """The network of a config: trained, new, or a new transducer on a trained encoder."""
     if network.kind == nets.TRANSDUCER:
         if network.init is not None:
-            return Transducer.on(_load(network.init), columns, **network.fields)
+            return Transducer.from_encoder(_load(network.init), columns, **network.fields)
         fields = {**network.fields, "tokens": columns}
         return Transducer(section(TransducerConfig, fields, "network", error=ModelError))
     if network.kind is not None:

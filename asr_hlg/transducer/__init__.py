@@ -1,6 +1,6 @@
 """Transducers (RNN-T): networks, the pruned loss, and searches with and without a graph.
 
->>> network = Transducer.on(hama.conformer(), lexicon_tokens, stack=2)
+>>> network = Transducer.from_encoder(hama.conformer(), lexicon_tokens, stack=2)
 >>> objective = TransducerObjective(network, lexicon)        # for asr_hlg.train
 >>> decoder = make_decoder(network, graph)                   # L∘G, topology "transducer"
 >>> posteriors = network.posteriors(*network.encode(inputs, lengths))

@@ -167,8 +167,8 @@ def prune_ranges(
     boundary = targets.boundary()
     if max_tokens == 0 or frames == 0:
         return losses, torch.zeros(batch, frames, 1, dtype=torch.int64, device=am.device)
-    steepest = torch.div(boundary[:, 2] - 1, boundary[:, 3].clamp(min=1), rounding_mode="floor")
-    width = min(max_tokens + 1, max(prune_range, int(steepest.max()) + 2))
+    max_slope = torch.div(boundary[:, 2] - 1, boundary[:, 3].clamp(min=1), rounding_mode="floor")
+    width = min(max_tokens + 1, max(prune_range, int(max_slope.max()) + 2))
     # Older k2, such as 1.23.4, needs as many frames as tokens.
     padding = (0, max(0, max_tokens - frames))
     ranges = k2.get_rnnt_prune_ranges(

@@ -145,7 +145,7 @@ class Transducer(Network):
         self.prediction_simple = nn.Linear(config.prediction_dim, num_tokens)
 
     @classmethod
-    def on(cls, encoder: Network, tokens: Sequence[str], **fields: Any) -> Transducer:
+    def from_encoder(cls, encoder: Network, tokens: Sequence[str], **fields: Any) -> Transducer:
         """Make a transducer from a copy of a trained network as its encoder.
 
         Parameters

@@ -136,7 +136,7 @@ class TransducerObjective(TranscriptLoss):
         spellings = (self._lexicon.spellings(word)[0] for word in text.split())
         return [self._position[token] for spelling in spellings for token in spelling]
 
-    def least_frames(self, text: str) -> int:
+    def min_frames(self, text: str) -> int:
         """Number of frames that an alignment of a transcript needs."""
         num_tokens = len(self.tokens(text))
         return num_tokens if self.network.config.lattice == "modified" else min(1, num_tokens)

@@ -115,7 +115,7 @@ def test_on_a_trained_encoder():
     torch.manual_seed(0)
     shape = {"num_blocks": 1, "dim": 16, "num_heads": 2, "ffn_dim": 16, "kernel": 3}
     encoder = Conformer(ConformerConfig(("<blk>", "x"), **shape)).eval()
-    network = Transducer.on(encoder, TOKENS, stack=1, dropout=0.0).eval()
+    network = Transducer.from_encoder(encoder, TOKENS, stack=1, dropout=0.0).eval()
     sound, lengths = torch.randn(1, 8000), torch.tensor([8000])
     with torch.no_grad():
         expected, _ = encoder.encode(sound, lengths)

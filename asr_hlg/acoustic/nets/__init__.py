@@ -21,9 +21,9 @@ kind           layers                                                           
 ((1, 34, 3), [34])
 >>> network.save("digits.npz"); export(network, "digits.onnx")
 
-All but the Conformer, which needs none, normalise their features by
-:meth:`~asr_hlg.acoustic.network.FbankNetwork.normalise_with`.  All call ``augment``, a function for
-SpecAugment, in training, and give the same results for an utterance with any padding.
+All except the Conformer normalise their features by
+:meth:`~asr_hlg.acoustic.network.FbankNetwork.normalise_with`. In training, all apply ``augment``, a
+function for SpecAugment. The result for an utterance does not depend on its padding.
 """
 
 from asr_hlg.acoustic.nets.registry import KINDS, create, network_class

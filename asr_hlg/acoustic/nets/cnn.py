@@ -74,7 +74,7 @@ class TimeFrequencyConvolution(nn.Module):
         self.convolution = nn.Conv2d(channels, channels_out, kernel, (stride, 2))
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, channels, frames, bands)`` and frames ``(B,)``, before and after."""
+        """Input and output: ``(B, channels, frames, bands)``, and frames ``(B,)``."""
         x = x.masked_fill(padding_mask(lengths, x.shape[2])[:, None], 0.0)
         edges = (self.bands, self.bands, self.left_context, self.right_context)
         x = clipped_relu(self.convolution(F.pad(x, edges)))

@@ -1,4 +1,4 @@
-"""Layers of the networks; in none of them does padding change an utterance's result.
+"""Layers of the networks; padding never changes an utterance's result.
 
 All take and return ``(B, frames, width)`` and the utterances' lengths in frames.  Frames after an
 utterance's end count as zeros, like those outside the tensor, so a batch gives the same results as
@@ -69,7 +69,7 @@ class TimeConvolution(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, frames, width)`` and frames ``(B,)``, before and after."""
+        """Input and output: ``(B, frames, width)``, and frames ``(B,)``."""
         x = x.masked_fill(padding_mask(lengths, x.shape[1]), 0.0).transpose(1, 2)
         x = self.convolution(F.pad(x, (self.left_context, self.right_context))).transpose(1, 2)
         x = self.dropout(self.norm(clipped_relu(x)))

@@ -44,7 +44,7 @@ def load(path: str | Path) -> Network:
     Raises
     ------
     ModelError
-        If the file holds none, holds a transducer, or is damaged.
+        If the file contains no network or a transducer, or is damaged.
     """
     kind = network_kind(path)
     if kind not in KINDS:
@@ -106,7 +106,7 @@ def onnx_bytes(network: Network) -> bytes:
     options = {"dynamo": False} if "dynamo" in parameters else {}
     stream = io.BytesIO()
     with warnings.catch_warnings():
-        # It warns that other batch sizes than the example's may fail; tests cover them.
+        # The exporter warns that batch sizes other than the example's may fail; tests cover them.
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(

@@ -41,7 +41,7 @@ def back_off_state(lg: Arcs, silence: OptionalSilence | None) -> int | None:
     """Find the unigram state, to which all states back off; None if there is not exactly one.
 
     ε-arcs without a word enter it (back-offs, or the end of a silence), no ε-arc leaves it, and no
-    silence begins there, since back-offs come after it.
+    silence begins there, since silence precedes back-off.
     """
     is_eps = lg.ilabel == 0
     candidate = np.zeros(lg.num_states, dtype=bool)
@@ -103,7 +103,7 @@ def _chains(
     rows: list[_Row] = []
     num_states = word_end + 1
     for new in pronunciations:
-        # Spread over the tokens, so that pruning does not meet all of it at once.
+        # The score is spread over the tokens, since the whole of it on one arc may exceed the beam.
         share = new.log_prob / len(new.tokens)
         states = [*range(num_states, num_states + len(new.tokens) - 1), word_end]
         num_states += len(new.tokens) - 1
@@ -116,9 +116,10 @@ def _chains(
 
 
 def _states_like(lg: Arcs, state: int) -> list[tuple[int, float]]:
-    """States that have all arcs of a state, itself included, and how much more these score there.
+    """States with copies of all arcs of a state, and the difference of the copies' scores.
 
-    After a word that is no history, L∘G has the arcs of the unigram state instead of a back-off.
+    After a word that is not a history of G, L∘G has the arcs of the unigram state instead of a
+    back-off arc.
     """
     arcs = lg.leaving(np.array([state]))[0]
     num_arcs = np.diff(lg.row_splits)

@@ -53,8 +53,8 @@ def read(path: str | Path) -> list[Hotword]:
     Raises
     ------
     HotwordError
-        With file and line: for what is not UTF-8, a boost that is no number or below 0, a phrase
-        that is there twice, a reserved word; and for a list without any phrase.
+        With file and line: for text that is not UTF-8, a boost that is not a number or negative, a
+        repeated phrase, a reserved word; and for an empty list.
     """
     hotwords: dict[tuple[str, ...], Hotword] = {}
     for number, line in text_lines(path, HotwordError):
@@ -65,7 +65,7 @@ def read(path: str | Path) -> list[Hotword]:
         if hotword.words in hotwords:
             first = hotwords[hotword.words].line
             raise HotwordError(
-                f"{' '.join(hotword.words)!r} is there twice, first on line {first}",
+                f"{' '.join(hotword.words)!r} is listed twice, first on line {first}",
                 path=path,
                 line=number,
             )
@@ -123,14 +123,14 @@ def apply(
         If a word that the graph lacks cannot be pronounced, or if G is a grammar, which takes no
         new words.
     """
-    resolved = [_as_known(hotword, graph) for hotword in hotwords]
+    resolved = [_match_case(hotword, graph) for hotword in hotwords]
     origin = {word: hotword for hotword in reversed(resolved) for word in hotword.words}
     missing = [word for word in reversed(origin) if word not in graph.words]
     tokens = graph.token_names[: symbols.first_disambig(graph.tokens)]
     if missing and not graph.takes_new_words:
         hotword = origin[missing[0]]
         raise HotwordError(
-            f"the graph lacks {missing[0]!r}, and has no place for new words",
+            f"the graph lacks {missing[0]!r}, and new words cannot be added to it",
             path=hotword.path,
             line=hotword.line,
             remedy="write it into the grammar, or use a graph with an n-gram model",
@@ -141,7 +141,7 @@ def apply(
             f"the graph lacks {word!r}, and it cannot be pronounced: {reason}",
             path=origin[word].path,
             line=origin[word].line,
-            remedy="write it as it is spoken, or add it to the lexicon",
+            remedy="spell it as it is spoken, or add it to the lexicon",
         )
     if entries:
         pronunciations = defaultdict(list)
@@ -154,8 +154,8 @@ def apply(
     return boost(graph, phrases), guesses
 
 
-def _as_known(hotword: Hotword, graph: DecodingGraph) -> Hotword:
-    """Replace words that the graph has in another case only."""
+def _match_case(hotword: Hotword, graph: DecodingGraph) -> Hotword:
+    """Replace words that the graph has only in another case."""
     words = []
     for word in hotword.words:
         cases = (word, word.lower(), word.upper(), word.title())

@@ -2,8 +2,8 @@
 
     graph = with_words(graph, {"xanthippe": [("Z", "AE", "N", "TH", "IH", "P")]})
 
-A new word may occur wherever the language model has backed off to unigrams, and what follows it
-has unigram scores, as after any word that is in no n-gram.
+A new word may occur wherever the language model has backed off to unigrams, and the next word has
+its unigram score, as after any word that is in no n-gram.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def with_words(
     """
     if not graph.takes_new_words:
         raise GraphError(
-            "has no place for new words",
+            "does not take new words",
             remedy="write them into its grammar; or, if its G is an n-gram model, compile it again",
         )
     duplicates = [word for word in pronunciations if word in graph.words]
@@ -77,7 +77,9 @@ def with_words(
     unigrams = back_off_state(graph.lg, silence)
     if unigrams is None:
         raise GraphError(
-            "lacks its place for new words", path=graph.folder, remedy="compile the graph again"
+            "has no unigram state to add words to",
+            path=graph.folder,
+            remedy="compile the graph again",
         )
     return graph.with_lg(
         add_pronunciations(graph.lg, unigrams, new, silence),

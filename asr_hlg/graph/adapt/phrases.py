@@ -4,9 +4,9 @@
 
 A word's score is on the arc that writes it, so a phrase of one word is an addition to its arcs.
 Longer phrases depend on the words before, as in the composition of L∘G with a trie of the phrases.
-Only the part of this composition that is inside of phrases is built: copies of the states between
-their words. Paths that leave a phrase unfinished are not in there, since the graph itself has
-them, so no boost has to be taken back.
+Only the part of this composition inside phrases is built: copies of the states between their words.
+Paths that leave a phrase unfinished are left out, since L∘G has them without a boost, so no boost
+has to be subtracted again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.indexing import Bools, Ints, isin_sorted
 from asr_hlg.graph.decoding_graph import DecodingGraph
 
-_OUTSIDE = 0  # the root of the trie: not within a phrase
+_ROOT = 0  # root of the trie: outside of phrases
 
 
 def boost(graph: DecodingGraph, phrases: Mapping[tuple[str, ...], float]) -> DecodingGraph:
@@ -36,8 +36,8 @@ def boost(graph: DecodingGraph, phrases: Mapping[tuple[str, ...], float]) -> Dec
     graph : DecodingGraph
         It is not changed.
     phrases : mapping
-        From the words of a phrase to what each of them adds to the score, a natural log that is
-        not negative.
+        From the words of a phrase to the boost that each adds to the score, a natural log of at
+        least 0.
 
     Returns
     -------
@@ -64,42 +64,41 @@ def boost(graph: DecodingGraph, phrases: Mapping[tuple[str, ...], float]) -> Dec
 class _Trie:
     """Trie of the phrases; node 0 is the root.
 
-    ``earned[n]`` is what has been added to the score in node n already: the words so far, at the
-    lowest boost of the phrases that go on from there. ``total[n]`` is the boost of a phrase that
-    ends in n.
+    ``boost_so_far[n]`` is the boost of the words up to node n, at the lowest boost per word of the
+    phrases that continue from n. ``total[n]`` is the boost of a phrase that ends in n.
     """
 
     child: dict[tuple[int, int], int]
-    earned: dict[int, float]
+    boost_so_far: dict[int, float]
     total: dict[int, float]
 
     @staticmethod
     def of(phrases: Mapping[tuple[int, ...], float]) -> _Trie:
         """Build the trie of some phrases with their boosts per word."""
         child: dict[tuple[int, int], int] = {}
-        earned: dict[int, float] = {_OUTSIDE: 0.0}
+        boost_so_far: dict[int, float] = {_ROOT: 0.0}
         total: dict[int, float] = {}
         for phrase, value in phrases.items():
-            node = _OUTSIDE
+            node = _ROOT
             for depth, word in enumerate(phrase, start=1):
                 node = child.setdefault((node, word), len(child) + 1)
                 if depth < len(phrase):
-                    earned[node] = min(earned.get(node, np.inf), depth * value)
+                    boost_so_far[node] = min(boost_so_far.get(node, np.inf), depth * value)
             total[node] = len(phrase) * value
-        return _Trie(child, earned, total)
+        return _Trie(child, boost_so_far, total)
 
     def successors(self, node: int, word: int) -> dict[int, float]:
-        """Nodes that follow a node on a word, and what the word adds to the score.
+        """Nodes that follow a node on a word, and the boost that each adds to the score.
 
         A word outside of phrases may also stay outside.
         """
-        gains = {_OUTSIDE: 0.0} if node == _OUTSIDE else {}
+        gains = {_ROOT: 0.0} if node == _ROOT else {}
         child = self.child.get((node, word))
-        if child in self.earned:
-            gains[child] = self.earned[child] - self.earned[node]
+        if child in self.boost_so_far:
+            gains[child] = self.boost_so_far[child] - self.boost_so_far[node]
         if child in self.total:
-            gains[_OUTSIDE] = max(
-                self.total[child] - self.earned[node], gains.get(_OUTSIDE, -np.inf)
+            gains[_ROOT] = max(
+                self.total[child] - self.boost_so_far[node], gains.get(_ROOT, -np.inf)
             )
         return gains
 
@@ -108,9 +107,9 @@ class _Trie:
 class _Steps:
     """Arcs of the composition, one a row.
 
-    ``arc`` is an arc of L∘G and ``gain`` what it scores more. ``source`` and ``target`` are
-    places within phrases, -1 for the outside: a state of L∘G, a node of the trie and the last
-    token, in one number.
+    ``arc`` is an arc of L∘G, ``gain`` its boost. ``source`` and ``target`` are states of the
+    composition, -1 outside of phrases: a state of L∘G, a node of the trie and the last token,
+    encoded as one number.
     """
 
     source: Ints
@@ -123,7 +122,7 @@ class _Steps:
         return _Steps(self.source[rows], self.arc[rows], self.target[rows], self.gain[rows])
 
     def divided_by(self, count: int) -> _Steps:
-        """Divide places by a number (-1 stays), and keep one of equal steps."""
+        """Divide the states by a number (-1 stays), and keep one of equal steps."""
         source, target = self.source // count, self.target // count
         order = np.lexsort([target, self.arc, source])
         steps = _Steps(source[order], self.arc[order], target[order], self.gain[order])
@@ -155,23 +154,25 @@ class _Composition:
         nodes, words = (np.array(column) for column in zip(*trie.child, strict=True))
         self.num_words = 1 + max(int(words.max()), int(lg.olabel.max(initial=0)))
         self.trie_arcs = np.sort(nodes * self.num_words + words)
-        self.first_words = np.sort(words[nodes == _OUTSIDE])
+        self.first_words = np.sort(words[nodes == _ROOT])
 
     def boosted(self) -> Arcs:
-        """L∘G, with more for single words, and copies of its states for the inside of phrases."""
-        steps = self._steps()
+        """L∘G with boosted arcs for single words, and with copies of states for longer phrases."""
+        steps = self._all_steps()
         single_word = (steps.source == -1) & (steps.target == -1)
         score = self.lg.score.copy()
         score[steps.arc[single_word]] += steps.gain[single_word].astype(np.float32)
         lg = replace(self.lg, score=score)
-        longer = _that_finish(steps.take(np.flatnonzero(~single_word)))
+        longer = _coaccessible(steps.take(np.flatnonzero(~single_word)))
         return lg.extended(self._inside(longer)) if len(longer.arc) else lg
 
-    def _steps(self) -> _Steps:
+    def _all_steps(self) -> _Steps:
         """Steps that begin a phrase, and all those that may come after them."""
         arcs = np.flatnonzero(isin_sorted(self.lg.olabel, self.first_words))
         outside = np.full(len(arcs), -1)
-        steps = self._on_words(outside, np.full(len(arcs), _OUTSIDE), np.zeros_like(arcs), arcs)
+        steps = self._steps_with_words(
+            outside, np.full(len(arcs), _ROOT), np.zeros_like(arcs), arcs
+        )
         parts, visited = [steps], np.array([-1])
         while len(frontier := np.setdiff1d(steps.target, visited)):
             visited = np.union1d(visited, frontier)
@@ -183,10 +184,10 @@ class _Composition:
             without = ~has_word & self._may_follow(node, token, arcs)
             steps = _Steps.concatenated(
                 [
-                    self._without_word(
+                    self._steps_without_words(
                         source[without], node[without], token[without], arcs[without]
                     ),
-                    self._on_words(
+                    self._steps_with_words(
                         source[has_word], node[has_word], token[has_word], arcs[has_word]
                     ),
                 ]
@@ -194,26 +195,26 @@ class _Composition:
             parts.append(steps)
         return _Steps.concatenated(parts)
 
-    def _place(self, arcs: Ints, node: Ints | int, token: Ints) -> npt.NDArray[np.int64]:
-        """Places to which arcs lead, in a node of the trie; ``token`` came last before them."""
+    def _composed_state(self, arcs: Ints, node: Ints | int, token: Ints) -> npt.NDArray[np.int64]:
+        """Composed states of the arcs' destinations and trie nodes; ``token`` is the one before."""
         states, next_token = self.lg.dst[arcs].astype(np.int64), self.lg.ilabel[arcs]
         token = np.where(next_token == 0, token, next_token)
         return (states * self.num_nodes + node) * self.token_pairs.num_tokens + token
 
     def _may_follow(self, node: Ints, token: Ints, arcs: Ints) -> Bools:
-        """Which arcs without words can be part of a phrase, going by their tokens."""
+        """Whether the tokens of arcs without words can be part of a phrase."""
         next_token = self.lg.ilabel[arcs]
         may_follow: Bools = self.token_pairs.contain(node, token, next_token) | (next_token == 0)
         return may_follow
 
-    def _without_word(self, source: Ints, node: Ints, token: Ints, arcs: Ints) -> _Steps:
-        """Steps on arcs without words, which stay in their node."""
-        return _Steps(source, arcs, self._place(arcs, node, token), np.zeros(len(arcs)))
+    def _steps_without_words(self, source: Ints, node: Ints, token: Ints, arcs: Ints) -> _Steps:
+        """Steps on arcs without words, which keep the trie's node."""
+        return _Steps(source, arcs, self._composed_state(arcs, node, token), np.zeros(len(arcs)))
 
-    def _on_words(self, source: Ints, node: Ints, token: Ints, arcs: Ints) -> _Steps:
-        """Steps on arcs with words, which lead to other nodes, or to the outside."""
+    def _steps_with_words(self, source: Ints, node: Ints, token: Ints, arcs: Ints) -> _Steps:
+        """Steps on arcs with words, which lead to other nodes or out of the phrase."""
         pair = node * self.num_words + self.lg.olabel[arcs]
-        rows = np.flatnonzero((node == _OUTSIDE) | isin_sorted(pair, self.trie_arcs))
+        rows = np.flatnonzero((node == _ROOT) | isin_sorted(pair, self.trie_arcs))
         none = np.zeros(0, dtype=np.int64)
         parts = [_Steps(none, none, none, np.zeros(0))]
         for group in _groups(pair[rows]):
@@ -222,21 +223,21 @@ class _Composition:
             gains = self.trie.successors(int(node[group[0]]), int(self.lg.olabel[same_arcs[0]]))
             for successor, gain in gains.items():
                 target = np.full(len(same_arcs), -1)
-                if successor != _OUTSIDE:
-                    target = self._place(same_arcs, successor, token[group])
+                if successor != _ROOT:
+                    target = self._composed_state(same_arcs, successor, token[group])
                 gain_column = np.full(len(same_arcs), gain)
                 parts.append(_Steps(source[group], same_arcs, target, gain_column))
         return _Steps.concatenated(parts)
 
     def _inside(self, steps: _Steps) -> Arcs:
-        """Arcs to add to L∘G, for steps that all belong to whole phrases."""
-        # The last token only guided the search; it makes no other state.
+        """Arcs to add to L∘G for the steps of complete phrases."""
+        # The last token was needed only to find the steps; states that differ in it are merged.
         steps = steps.divided_by(self.token_pairs.num_tokens)
-        places = np.unique(np.concatenate([steps.source, steps.target, [-1]]))[1:]
+        composed = np.unique(np.concatenate([steps.source, steps.target, [-1]]))[1:]
         first = self.lg.num_states
 
-        def number(place: Ints, outside: Ints) -> Ints:
-            return np.where(place == -1, outside, first + np.searchsorted(places, place))
+        def number(state: Ints, outside: Ints) -> Ints:
+            return np.where(state == -1, outside, first + np.searchsorted(composed, state))
 
         arcs = self.lg.take(steps.arc)
         return replace(
@@ -244,21 +245,21 @@ class _Composition:
             src=number(steps.source, arcs.src).astype(np.int32),
             dst=number(steps.target, arcs.dst).astype(np.int32),
             score=arcs.score + steps.gain.astype(np.float32),
-            final=np.full(first + len(places), -np.inf, dtype=np.float32),
+            final=np.full(first + len(composed), -np.inf, dtype=np.float32),
         )
 
 
-def _that_finish(steps: _Steps) -> _Steps:
-    """Steps from which the end of a phrase can be reached."""
-    places = np.unique(np.concatenate([steps.source, steps.target, [-1]]))
-    source, target = (np.searchsorted(places, place) for place in (steps.source, steps.target))
-    finishes = np.zeros(len(places), dtype=bool)
-    finishes[0] = True  # the outside
+def _coaccessible(steps: _Steps) -> _Steps:
+    """Steps from which the end of a phrase can be reached (coaccessible, in OpenFst's terms)."""
+    composed = np.unique(np.concatenate([steps.source, steps.target, [-1]]))
+    source, target = (np.searchsorted(composed, state) for state in (steps.source, steps.target))
+    coaccessible = np.zeros(len(composed), dtype=bool)
+    coaccessible[0] = True  # the state outside of phrases
     while True:
-        useful = finishes[target]
-        if finishes[source[useful]].all():
+        useful = coaccessible[target]
+        if coaccessible[source[useful]].all():
             return steps.take(np.flatnonzero(useful))
-        finishes[source[useful]] = True
+        coaccessible[source[useful]] = True
 
 
 def _groups(keys: Ints) -> Iterator[npt.NDArray[np.int64]]:
@@ -269,7 +270,7 @@ def _groups(keys: Ints) -> Iterator[npt.NDArray[np.int64]]:
 
 
 class _TokenPairs:
-    """Pairs of tokens that may follow each other on arcs without words, for a node of the trie.
+    """Pairs of consecutive tokens on arcs without words, for each node of the trie.
 
     A word is written on the arc of one of its tokens. So up to the next word there are the last
     word's other tokens, silence, and the beginning of the next word. Token 0 means the end of the
@@ -290,7 +291,7 @@ class _TokenPairs:
         word_before = {node: word for (_, word), node in trie.child.items()}
         pairs = set()
         for (node, word), child in trie.child.items():
-            before = [s[-1] for s in spellings[word_before[node]]] if node != _OUTSIDE else []
+            before = [s[-1] for s in spellings[word_before[node]]] if node != _ROOT else []
             for spelling in spellings[word]:
                 for pair in pairwise(spelling):
                     pairs |= {(node, *pair), (child, *pair)}
@@ -303,5 +304,5 @@ class _TokenPairs:
         return (node * self.num_tokens + before) * self.num_tokens + after
 
     def contain(self, node: Ints, before: Ints, after: Ints) -> Bools:
-        """Which pairs may occur."""
+        """Whether pairs may occur."""
         return isin_sorted(self._key(node, before, after), self._keys)

@@ -40,19 +40,19 @@ def pronounce(
     entries : list of Pronunciation
         Of all words except those left out.
     guesses : Guesses
-        Words that no file has.
+        Words whose pronunciation was guessed, and those left out.
     """
     if not words:
         return [], Guesses({}, {})
     entries = _from_sources(set(words), meta.get("recipe", {}), folder)
     known = {entry.word for entry in entries}
 
-    def lacking(phones: tuple[str, ...]) -> list[str]:
+    def missing_tokens(phones: tuple[str, ...]) -> list[str]:
         (spelling,) = Lexicon([("word", phones)], **meta["lexicon"]).spellings("word")
         return [token for token in spelling if token not in tokens]
 
     unknown = [word for word in words if word not in known]
-    guesses = g2p.guess(unknown, model or g2p.HamaG2P(), lacking)
+    guesses = g2p.guess(unknown, model or g2p.HamaG2P(), missing_tokens)
     return entries + [Pronunciation(*guess) for guess in guesses.pronunciations.items()], guesses
 
 

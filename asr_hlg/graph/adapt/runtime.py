@@ -113,7 +113,7 @@ def with_grammar(
             f"{word!r} is not in the lexicon and cannot be pronounced: {reason}",
             path=path,
             line=lines[word],
-            remedy="write it as it is spoken",
+            remedy="spell it as it is spoken",
         )
     lexicon = Lexicon(entries, tokens=opened.token_names, **meta["lexicon"])
     G = grammar.to_arcs(text, lexicon.words, path)
@@ -136,7 +136,7 @@ def part_of_lexicon(
     folder : GraphFolder
     words : collection of str
     model : GraphemeToPhoneme, optional
-        Pronounces what neither the graph's lexicon nor the files of its recipe have.
+        Pronounces words that neither the graph's lexicon nor the files of its recipe have.
 
     Returns
     -------
