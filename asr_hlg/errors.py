@@ -53,7 +53,7 @@ class LexiconError(AsrHlgError):
 
 
 class LanguageModelError(AsrHlgError):
-    """ARPA file, Sphinx trie or training text that cannot be made into a language model."""
+    """Faulty ARPA file or Sphinx trie, or unsuitable training text of a language model."""
 
 
 class GrammarError(AsrHlgError):
@@ -104,7 +104,7 @@ def listed(faulty: Sequence[str], limit: int = 5) -> str:
 
 
 def _on_one_line(text: str) -> str:
-    """Text with control and other unprintable characters, of a file name for instance, escaped."""
+    """Escape control and other unprintable characters, which file names may contain."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )

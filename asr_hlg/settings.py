@@ -34,7 +34,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    # pydantic takes 0.1 s to import, which a command that reads no table need not pay.
+    # Importing pydantic takes 0.1 s, which commands that read no table save.
     from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
     from pydantic_core import CoreSchema
 
@@ -259,7 +259,7 @@ class _Table:
 def _failure(
     table: _Table, target: type, values: Mapping[str, Any], reasons: ValidationError
 ) -> AsrHlgError:
-    """Error for the first of pydantic's reasons; an unknown key goes before a missing one."""
+    """Error for the first of pydantic's reasons; unknown keys are reported before missing ones."""
     order = {"unexpected_keyword_argument": 0, "missing": 2}
     reason = min(reasons.errors(), key=lambda each: order.get(each["type"], 1))
     if not reason["loc"]:  # what JSON cannot hold, such as half a surrogate pair
@@ -291,7 +291,7 @@ def _tables_of(target: type) -> dict[str, type]:
 
 
 def _describe(annotation: Any) -> str:
-    """Which values a field takes, for messages."""
+    """Description of the values that a field takes, for messages."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return "one of " + ", ".join(map(repr, arguments))

@@ -1,6 +1,6 @@
-"""Compilation of a recipe and loading of its graph, beside OpenFst's operations.
+"""Time and memory of compiling a recipe and loading its graph, compared with OpenFst.
 
-Every step runs in a process of its own, such as ``python -m asr_hlg.bench.graphs load graphs/en``.
+Every step runs in a separate process, such as ``python -m asr_hlg.bench.graphs load graphs/en``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from asr_hlg.graph.recipe import Recipe
 
 @dataclass(frozen=True)
 class Row:
-    """Cost of one step in a process of its own, with the start of Python.
+    """Time and memory of one step in a separate process, including the start of Python.
 
     Attributes
     ----------

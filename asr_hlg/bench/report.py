@@ -109,7 +109,7 @@ class Report:
 
 
 def _search(graph: GraphReport) -> str:
-    """Table of the engines; the last column compares with our fastest at no more errors."""
+    """Table of the engines; the last column is our speed relative to theirs at no more errors."""
     faster = search.ratios(graph.search)
     rows = []
     for row in graph.search:

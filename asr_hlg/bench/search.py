@@ -64,8 +64,8 @@ def compare(
     beams : sequence of float
         Search beams.
     min_active : sequence of int
-        Values of the option of that name, by default the graph's own; all other options are the
-        graph's own.
+        Values of the option of that name, by default that of the graph's recipe, as all other
+        options.
     rounds : int
         Repetitions; the fastest one of every utterance counts.
     engines : sequence of str

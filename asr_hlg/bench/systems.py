@@ -1,7 +1,7 @@
 """Word errors, speed and memory of whole recognisers: asr-hlg, pocketsphinx, Whisper tiny.en.
 
-Every system is a command that writes ``id word word …``, run in a process of its own. Its start is
-measured with one recording, and subtracted from the time for all of them::
+Every system is a command that writes ``id word word …``, run in a separate process. Its start-up is
+measured with one recording, and subtracted from the time for all recordings::
 
     python -m asr_hlg.bench.systems whisper 2 recordings.txt out.txt
 """

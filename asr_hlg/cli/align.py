@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--phones", action="store_true", help="CTM of phones instead of words")
     parser.add_argument("--channel", type=int, help="channel, from 0 (default: the average of all)")
-    parser.add_argument("--format", choices=_FORMATS, default="ctm", help="output format (ctm)")
+    parser.add_argument(
+        "--format", choices=_FORMATS, default="ctm", help="output format (default: ctm)"
+    )
     parser.add_argument(
         "--output", metavar="FILE", help="file or folder (default: standard output)"
     )

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and how names of graphs and recipes become paths."""
+"""Arguments that several commands share, and paths of graphs and recipes from their names."""
 
 from __future__ import annotations
 

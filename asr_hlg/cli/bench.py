@@ -1,4 +1,4 @@
-"""``asr-hlg bench``: speed, errors and memory, beside other decoders."""
+"""``asr-hlg bench``: speed, errors and memory, compared with other decoders."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Three parts, all by default:
             the same posteriors, one thread each, over beams
   systems   recordings to words: asr-hlg transcribe, pocketsphinx, and Whisper tiny.en
             (faster-whisper), with --threads processes or threads
-  graphs    time and memory of compiling and loading, beside kaldifst's compose, determinize_star
-            and minimize_encoded
+  graphs    time and memory of compiling and loading, compared with kaldifst's compose,
+            determinize_star and minimize_encoded
 
 Engines and systems that are not installed are left out, and the report names them;
 pip install 'asr-hlg[bench]' installs all. Writes bench.md, bench.json and, with matplotlib,
-bench.svg. Other load on the machine slows everything; engines take turns, so that it slows all
-alike. Systems that do not use the graph are measured once.
+bench.svg. Engines take turns, so that other load on the machine slows all of them equally.
+Systems that do not use the graph are measured once.
 
 examples:
   asr-hlg bench examples/ --ref examples/text
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=(),
         metavar="N",
-        help="min_active of the part search (default: the graph's own)",
+        help="min_active of the part search (default: that of the graph's recipe)",
     )
     for name, choices, part in (
         ("engine", search.ENGINES, "search"),

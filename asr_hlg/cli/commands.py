@@ -18,7 +18,7 @@ COMMANDS = {
     "info": "show size, sources and history of a compiled graph",
     "draw": "draw graphs, lattices and alignments",
     "align": "find the time of every word of known transcripts",
-    "bench": "measure speed, errors and memory beside other decoders",
+    "bench": "compare speed, errors and memory with other decoders",
     "train": "train or adapt an acoustic model",
     "lm": "estimate, prune, mix and evaluate n-gram language models",
 }

@@ -19,8 +19,8 @@ changed are not run again.
 
 examples:
   asr-hlg graph cat_hat                            compile graphs/cat_hat.toml
-  asr-hlg graph graphs/en.toml --max-memory 4      stop before 4 GB are used, and say what to prune
-  asr-hlg graph cat_hat --explain "cat and hat"    arcs of a sentence, or where its path ends
+  asr-hlg graph graphs/en.toml --max-memory 4      with at most 4 GB of memory
+  asr-hlg graph cat_hat --explain "cat and hat"    arcs of a sentence, or the word not accepted
 """
 
 
@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GB",
         help="resident memory at which to stop, with advice on what to prune (default: no limit)",
     )
-    parser.add_argument("--explain", metavar="SENTENCE", help="show its path in the graph")
+    parser.add_argument(
+        "--explain", metavar="SENTENCE", help="show the path of a sentence in the graph"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

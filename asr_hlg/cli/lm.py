@@ -32,8 +32,8 @@ examples:
   asr-hlg lm estimate sentences.txt --vocabulary lexicon.txt --output mine.arpa.gz
 """
 _PRUNE = """\
-An n-gram is removed if that increases the model's perplexity by less than the threshold, as a
-share of it: 1e-8 removes few n-grams, 1e-6 most of them.
+An n-gram is removed if that increases the model's perplexity by a smaller share than the
+threshold: 1e-8 removes few n-grams, 1e-6 most of them.
 
 example:
   asr-hlg lm prune mine.arpa --threshold 1e-7 --output small.arpa
@@ -70,12 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     command = add("estimate", "estimate a model from text", _ESTIMATE)
     command.add_argument("text", nargs="+", metavar="TEXT", help="sentences, one per line")
-    command.add_argument("--order", type=int, default=3, help="length of the n-grams (3)")
+    command.add_argument("--order", type=int, default=3, help="length of the n-grams (default: 3)")
     command.add_argument(
         "--vocabulary",
         metavar="FILE",
         help="words that get a probability even if they are not in the text: the first word of "
-        "each line, so a lexicon will do",
+        "each line, for instance of a lexicon",
     )
     command.add_argument(
         "--one-discount", action="store_true", help="one discount for each order, not three"
@@ -114,7 +114,7 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run one of the actions."""
     if options.action != "perplexity" and not options.output.parent.is_dir():
-        # found now rather than after minutes of work
+        # checked before minutes of work
         raise LanguageModelError("cannot be written: there is no such folder", path=options.output)
     actions = {"estimate": _estimate, "prune": _prune, "mix": _mix, "perplexity": _perplexity}
     actions[options.action](options)

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help="for the model, its log and checkpoints (default: beside the config, without .toml)",
+        help="folder of the results (default: beside the config, without .toml)",
     )
     parser.add_argument(
         "--set",
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change one key of the config: training.epochs=5; may be given several times",
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
 
 
 def run(options: argparse.Namespace) -> int:

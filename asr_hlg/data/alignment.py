@@ -1,4 +1,4 @@
-"""Frame labels on cuts, as Lhotse alignment items, which follow changes of the cut.
+"""Frame labels on cuts, as Lhotse alignment items, which stay correct when a cut is changed.
 
 Runs of equal labels become items with a start and a duration in the recording. When a cut is sped
 up, truncated or joined to another, Lhotse changes these times accordingly.
@@ -166,8 +166,8 @@ def frame_labels(cut: Cut, columns: dict[str, int], frame_shift: float, num_fram
     for item in items:
         if item.symbol not in columns:
             raise DataError(
-                f"the alignment of cut {cut.id!r} has {item.symbol!r}, which is no output of the "
-                "network",
+                f"the alignment of cut {cut.id!r} has {item.symbol!r}, which is not an "
+                "output of the network",
                 remedy="align with the same lexicon and topology as the network has",
             )
     starts = [item.start for item in items]

@@ -70,7 +70,7 @@ class Augmentation(Bounded):
                 raise OptionError(f"{name} are the minimum and the maximum, not {pair}")
 
     def change_lengths(self, cuts: Iterable[Cut], seed: int, epoch: int) -> Iterator[Cut]:
-        """Change the speed of cuts, and join some to those that follow."""
+        """Change the speed of cuts, and join some with the next ones."""
         rng = random.Random(f"{seed} {epoch} join")
         perturbed = (self._change_speed(cut, seed, epoch) for cut in cuts)
         for cut in perturbed:
@@ -186,7 +186,7 @@ def noises(sample_rate: int) -> CutSet:
     """Half a minute of white and of pink noise, in memory.
 
     White noise has the same power at every frequency. The power of pink noise halves with every
-    octave, as roughly that of rooms and streets does.
+    octave, roughly as in the noise of rooms and streets.
     """
     count = round(_NOISE_SECONDS * sample_rate)
     generator = np.random.default_rng(0)

@@ -30,8 +30,8 @@ def cuts(source: str | Path) -> CutSet:
         - a Kaldi data folder: ``wav.scp``, ``text`` and perhaps ``segments``; entries of
           ``wav.scp`` that are commands are refused;
         - a Lhotse manifest of cuts (``.jsonl``, ``.jsonl.gz``);
-        - a Lhotse manifest of recordings, with that of supervisions beside it under the same
-          name but for ``supervisions`` in place of ``recordings``.
+        - a Lhotse manifest of recordings, with a manifest of supervisions beside it, whose name has
+          ``supervisions`` in place of ``recordings``.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def cuts(source: str | Path) -> CutSet:
             texts = _transcripts(source) if texts is None else texts
             utterances.append(_transcribed(recording, texts, source))
     if not utterances:
-        raise DataError("there are no cuts in it", path=source, remedy="name another corpus")
+        raise DataError("it contains no cuts", path=source, remedy="name another corpus")
     for cut in utterances:
         text_of(cut)
     return CutSet(utterances)
@@ -151,7 +151,7 @@ def _supervisions(manifest: Path) -> SupervisionSet:
     path = manifest.with_name(manifest.name.replace("recordings", "supervisions"))
     if path == manifest or not path.is_file():
         raise DataError(
-            "a manifest of recordings without the one of their supervisions",
+            "a manifest of recordings without a manifest of supervisions",
             path=manifest,
             remedy="name them recordings.jsonl.gz and supervisions.jsonl.gz, or make cuts of them",
         )

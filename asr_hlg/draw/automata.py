@@ -72,7 +72,7 @@ def fsa(
     arcs, finals = _unpack(automaton)
     if len(arcs) > max_arcs:
         raise OptionError(
-            f"a picture of {len(arcs):,} arcs could not be read",
+            f"a picture of {len(arcs):,} arcs would be illegible",
             remedy=f"draw something smaller, such as one sentence, or raise max_arcs={max_arcs}",
         )
     names = _Names(

@@ -43,7 +43,7 @@ def part(
     path : str or Path
     lexicon : Lexicon
     G : k2.Fsa or Arcs, optional
-        Without it any word may follow any in ``HLG`` and ``LG``.
+        Without it, ``HLG`` and ``LG`` allow all word sequences.
     H : k2.Fsa, optional
         The topology; CTC by default.
     disambig : bool
@@ -54,7 +54,7 @@ def part(
     if name not in PARTS:
         raise OptionError(f"cannot draw {name!r}", remedy=f"known: {', '.join(PARTS)}")
     if name == "G" and G is None:
-        raise OptionError("there is no G to draw: any word may follow any")
+        raise OptionError("there is no G to draw: the graph allows all word sequences")
     if H is None or name == "ctc":
         H = topology.ctc(lexicon.num_tokens)
     if name == "hmm":

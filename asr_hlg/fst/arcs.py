@@ -76,7 +76,7 @@ class Arcs:
     def extended(self, more: Arcs) -> Arcs:
         """Union of the arcs of two automata that number their common states alike, sorted.
 
-        ``more`` may have further states after these; only their final scores are taken from it.
+        ``more`` may have further states, whose final scores it gives.
         """
         return Arcs(
             np.concatenate([self.src, more.src]),
@@ -138,12 +138,12 @@ class Arcs:
             kaldifst.StdConstFst(fst).write(str(path))
             data = path.read_bytes()
         at = 4
-        for _ in range(2):  # the two type names
+        for _ in range(2):  # names of the FST type and the arc type
             at += 4 + struct.unpack_from("<i", data, at)[0]
         version, flags, _, start, num_states, num_arcs = struct.unpack_from("<iiQqqq", data, at)
         at += 40
         if flags & 3:
-            raise GraphError("an OpenFst automaton with symbol tables inside is not expected here")
+            raise GraphError("OpenFst automata with symbol tables are not supported")
         if version == 1 or flags & 4:
             at = -(-at // 16) * 16
         states = np.frombuffer(data, _CONST_STATE, num_states, at)
@@ -177,7 +177,7 @@ class Arcs:
         """
         ends = np.flatnonzero(np.isfinite(self.final)).astype(np.int32)
         if not len(ends):
-            raise GraphError("the automaton has no final state, so nothing goes through it")
+            raise GraphError("the automaton has no final state, so it accepts nothing")
         last = np.int32(self.num_states)
         minus = np.full(len(ends), -1, dtype=np.int32)
         whole = Arcs(

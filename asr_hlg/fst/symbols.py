@@ -32,7 +32,7 @@ def table(symbols: Iterable[str]) -> k2.SymbolTable:
     >>> words["cat"], words[1]
     (2, 'and')
     """
-    import k2  # the acoustic rooms need this module's names, and no k2
+    import k2  # imported here, since the acoustic room uses this module without k2
 
     id2sym = dict(enumerate(symbols))
     sym2id = {symbol: index for index, symbol in id2sym.items()}

@@ -19,7 +19,7 @@ from asr_hlg.grammar.parser import parse
 def compile(text: str, words: k2.SymbolTable, path: str | Path | None = None) -> k2.Fsa:
     """Compile a grammar into G, an acceptor of word sequences.
 
-    The score of a sentence is the log of its probability, which follows from the grammar alone:
+    The score of a sentence is the log of its probability, as the grammar defines it:
 
     - alternatives, phrases and public rules are equally probable, or in proportion to their
       weights (1 where there is none);

@@ -115,7 +115,7 @@ def _topological_order(named: dict[str, Node]) -> list[str]:
         position = next(r.position for r in references[loop[0]] if r.name == loop[1])
         raise position.error(
             f"rule <{loop[0]}> contains itself: {' → '.join(f'<{name}>' for name in loop)}",
-            "write repetitions with + or *: other recursion makes no finite graph",
+            "write repetitions with + or *, since a recursive rule has no finite graph",
         ) from None
 
 

@@ -95,7 +95,7 @@ def _tokens(text: str, newlines: bool) -> Iterator[_Token]:
 
 
 def _lexical_error(text: str) -> str:
-    """Describe what is wrong where no token begins."""
+    """Error message for text that begins no token."""
     for opening, closing in (("/*", "*/"), ('"', '"'), ("{", "}")):
         if text.startswith(opening):
             return f"{opening} is not closed by {closing}"
@@ -172,7 +172,7 @@ class _Parser:
         return self.result("write a phrase, such as <digit>+, or mark a rule as public")
 
     def rule(self) -> None:
-        """Parse ``<name> = choice``, after ``public`` or not."""
+        """Parse ``[public] <name> = choice``."""
         is_public = self.token.text == "public"
         if is_public:
             self.take()
@@ -202,7 +202,7 @@ class _Parser:
         return Choice(tuple(options))
 
     def option(self) -> tuple[float, Node]:
-        """Parse a sequence of items, after a weight or not."""
+        """Parse a sequence of items with an optional weight."""
         weight = 1.0
         if self.token.type == "weight":
             token = self.take()

@@ -1,4 +1,4 @@
-"""Lattices: what a search found, and every result that is drawn from it.
+"""Lattices: best paths, n-best lists, forward scores, word times and confidences.
 
     lattice = decode(graph, posteriors)
     lattice.best_path()[0].text        # Viterbi

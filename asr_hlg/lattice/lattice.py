@@ -1,4 +1,4 @@
-"""The lattices of a batch of utterances, and every result that is drawn from them."""
+"""Lattices of a batch of utterances: best paths, n-best lists, forward scores, confidences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from asr_hlg.output.transcript import Word
 
 
 class Lattice:
-    """Paths of a decoding graph that explain a batch of utterances.
+    """Paths of a decoding graph that survived the search of a batch of utterances.
 
     Parameters
     ----------

@@ -78,9 +78,9 @@ def confusion_network(lattice: WordLattice, words: npt.NDArray[np.int32]) -> Con
 def minimum_bayes_risk(lattice: WordLattice, words: npt.NDArray[np.int32]) -> ConfusionNetwork:
     """The confusion network of the hypothesis with the fewest expected word errors.
 
-    Starts from ``words`` (the best path) and replaces every slot by its most probable word; each
-    round lowers the risk or is the last (Xu et al. 2011, section 4). The network that is
-    returned has the final hypothesis as its reference.
+    Starts from ``words`` (the best path) and replaces every slot by its most probable word; rounds
+    end when the risk no longer decreases (Xu et al. 2011, section 4). The network that is returned
+    has the final hypothesis as its reference.
     """
     network = confusion_network(lattice, words)
     for _ in range(MAX_ROUNDS):

@@ -72,7 +72,7 @@ class HamaG2P:
             if phone is not None:
                 yield phone
             elif plain:
-                raise LexiconError(f"{symbol!r} is no English phone")
+                raise LexiconError(f"{symbol!r} is not an English phone")
 
 
 def _without_marks(ipa: str) -> str:

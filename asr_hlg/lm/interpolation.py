@@ -1,4 +1,4 @@
-"""Linear interpolation of models, such as a general one with one of the task at hand."""
+"""Linear interpolation of models, such as a general model and one of a domain."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def tune_weights(
     sentences : iterable of str or of sequences of str
         Not a text that one of the models was estimated from: that model would get all the weight.
     max_iterations : int
-        It ends earlier when no weight changes by 1e-6.
+        Iteration ends earlier when no weight changes by 1e-6.
 
     Raises
     ------

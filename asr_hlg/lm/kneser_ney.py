@@ -59,7 +59,8 @@ def estimate(
     -----
     S. F. Chen and J. Goodman, "An empirical study of smoothing techniques for language
     modeling", Harvard TR-10-98, 1998, equations 25 to 27. A text too small for its discounts
-    (no n-gram seen once, say) gets 1/2 for plain and 1/2, 1, 3/2 for modified smoothing.
+    (without n-grams seen once, for instance) gets 1/2 for plain and 1/2, 1, 3/2 for modified
+    smoothing.
     """
     if order < 1:
         raise LanguageModelError(f"an n-gram model cannot have order {order}")

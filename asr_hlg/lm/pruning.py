@@ -30,7 +30,8 @@ def prune(model: ArpaModel, threshold: float) -> ArpaModel:
     model : ArpaModel
     threshold : float
         Relative change in perplexity, such as 1e-8 (little pruning) or 3e-7 (much). With 0 only
-        n-grams whose removal lowers the perplexity go, and back-off weights are normalised.
+        n-grams whose removal lowers the perplexity are removed, and back-off weights are
+        normalised.
 
     Notes
     -----

@@ -48,7 +48,7 @@ def _text(transcript: Transcript) -> str:
 def _trn(transcript: Transcript) -> str:
     """NIST's trn: the words and the id in parentheses.
 
-    sclite takes what precedes the first hyphen or underscore of an id for the speaker
+    sclite takes the part of an id before the first hyphen or underscore as the speaker
     (``-i spu_id``). Parentheses inside an id would end it, hence brackets in their place.
     """
     words = " ".join(map(_sclite_word, transcript.text.split()))
@@ -65,7 +65,7 @@ def _ctm(transcript: Transcript) -> str:
     lines = []
     id = re.sub("^;", "_", _one_field(transcript.id))
     for word in _timed_words(transcript):
-        # The difference of rounded times lets words that touch still touch.
+        # The difference of rounded times keeps adjacent words adjacent.
         duration = round(word.end, 3) - round(word.start, 3)
         lines.append(
             f"{id} 1 {word.start:.3f} {duration:.3f} "
@@ -75,7 +75,7 @@ def _ctm(transcript: Transcript) -> str:
 
 
 def _sclite_word(word: str) -> str:
-    """Word in which sclite finds no markup of its own, for which it has no escapes.
+    """Word without the characters that are markup for sclite, which cannot be escaped.
 
     Braces delimit alternatives, ``@`` is the null word, ``(word)`` may be deleted at no cost,
     ``<ALT`` begins a tag, ``;`` an attribute of a word. See doc/infmts.htm in NIST's SCTK.
@@ -196,7 +196,7 @@ def _intervals(tier: list[Word]) -> list[tuple[float, float, str]]:
 
 def _lhotse(transcript: Transcript) -> str:
     """One supervision segment of Lhotse a line, as JSON."""
-    from lhotse.supervision import AlignmentItem, SupervisionSegment  # brings torch along
+    from lhotse.supervision import AlignmentItem, SupervisionSegment  # imports torch
 
     alignment = {
         name.removesuffix("s"): [

@@ -25,7 +25,7 @@ _ROW_GROUP = 1000  # rows that are held in memory before they are written
 
 @contextmanager
 def writer(path: str | Path) -> Iterator[ParquetWriter]:
-    """Open a writer; the file appears at the end, and not at all if there is an error before.
+    """Open a writer; the file is created at the end, and only if there was no error.
 
     Raises
     ------

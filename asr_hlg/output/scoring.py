@@ -222,7 +222,7 @@ def _check_ids(references: Mapping[str, str], scored: Mapping[str, Any], what: s
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
         raise AsrHlgError(
             f"the {what} {unknown[0]!r}{more} has no reference",
-            remedy="add it to the reference file, or drop it from what is scored",
+            remedy="add it to the reference file, or remove it from the scored file",
         )
 
 

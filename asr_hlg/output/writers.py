@@ -7,10 +7,10 @@ Example
 ...         out.write(transcript)
 cat_hat the cat and the hat
 
-Every transcript is flushed as soon as it is written. A folder gets one file per recording, and
-each of these files appears when it is complete. Any other target holds all recordings; subtitles
-and TextGrids, whose times belong to one recording, refuse a second one there. Parquet, which is
-not a text format, has a writer of its own: :mod:`asr_hlg.output.parquet`.
+Every transcript is flushed as soon as it is written. A folder gets one file per recording, each
+created when it is complete. Any other target holds all recordings; subtitles and TextGrids, whose
+times belong to one recording, refuse a second one there. Parquet, which is not a text format, has a
+writer of its own: :mod:`asr_hlg.output.parquet`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def writer(
         Number of recordings, if it is known: a target that cannot hold them is then refused
         before the first is decoded.
     whole : bool
-        Create the file at the end, and not at all if there is an error before.
+        Create the file at the end, and only if there was no error.
 
     Raises
     ------

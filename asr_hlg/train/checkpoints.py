@@ -77,7 +77,7 @@ def write(folder: Path, stem: str, arrays: Mapping[str, npt.NDArray[Any]], meta:
         raise TrainingError(
             f"cannot write a checkpoint: {error.strerror}",
             path=path,
-            remedy="make room and start the same command again; it continues where it stopped",
+            remedy="free disk space and repeat the command, which resumes from the last checkpoint",
         ) from None
     return path
 

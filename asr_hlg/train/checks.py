@@ -30,7 +30,7 @@ def read_cuts(sources: Sequence[Path]) -> CutSet:
         for cut in data.cuts(source):
             if cut.id in by_id:
                 raise DataError(
-                    f"cut {cut.id!r} is there twice", path=source, remedy="give each its own id"
+                    f"cut {cut.id!r} is listed twice", path=source, remedy="give each its own id"
                 )
             by_id[cut.id] = cut
     if not by_id:

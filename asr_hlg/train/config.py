@@ -199,7 +199,7 @@ class NetworkSection:
         fixed = [name for name in fields if name != "dropout" and network.kind is None]
         if fixed:
             raise OptionError(
-                f"[network] {fixed[0]} is settled by init", path=path, remedy="remove it"
+                f"[network] {fixed[0]} is determined by init", path=path, remedy="remove it"
             )
         init = network.init
         if init is not None and init != "hama":

@@ -1,4 +1,4 @@
-"""The log of a training: a JSON object a line, and TensorBoard where that is installed."""
+"""The log of a training: JSON lines, and TensorBoard files if TensorBoard is installed."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from asr_hlg.train.progress import Clock, Outcome, Progress
 if TYPE_CHECKING:
     from asr_hlg.data import Batch
 
-_MAX_SKIPPED = 10  # consecutive batches without a finite loss before training is given up
+_MAX_SKIPPED = 10  # consecutive batches without a finite loss, after which training fails
 
 
 class Batches(Protocol):
@@ -228,7 +228,7 @@ class Trainer:
         progress = self.progress
         if progress.frames == 0:
             raise TrainingError(
-                f"epoch {progress.epoch + 1} had no batch to learn from",
+                f"epoch {progress.epoch + 1} had no batch to train on",
                 remedy="check the training data: it is empty, or every batch was skipped",
             )
         entry: dict[str, Any] = {"loss": progress.loss_sum / progress.frames}

@@ -32,10 +32,10 @@ from asr_hlg.train.evaluate import Evaluation
 from asr_hlg.train.objective import FrameObjective
 from asr_hlg.transducer import Transducer, TransducerConfig, TransducerObjective
 
-_NORMALISED_ON = 600.0  # seconds of sound from which features' mean and deviation are taken
+_NORMALISED_ON = 600.0  # seconds of sound for the mean and deviation of features
 
 ReportLine = Callable[[str], None]
-"""Takes a line for the user."""
+"""Callback for a line to the user."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def make_loss(
         raise OptionError(
             f"the loss {loss.kind} does not fit the network {network.kind}",
             path=config.path,
-            remedy="the network transducer needs the loss transducer, and the other way round",
+            remedy="the network transducer needs the loss transducer, and vice versa",
         )
     if isinstance(network, Transducer):
         return TransducerObjective(network, lexicon, config.pruned_loss)

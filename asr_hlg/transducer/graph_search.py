@@ -1,8 +1,8 @@
 """Graph-constrained search of a transducer, by ``k2.RnntDecodingStreams``.
 
 A frame emits one token or ∅, so L∘G itself, without a topology, is the graph: for ∅, k2 stays in a
-state. For every state that is active, k2 asks for the log-probabilities in each context of the
-prediction network with which the state was reached.
+state. For every active state, k2 needs the log-probabilities in each context of the prediction
+network with which the state was reached.
 
 k2's lattices lack the last frame and the graph's final scores. Therefore every utterance ends with
 one more token, END, whose arcs carry the final scores, and with one more frame.

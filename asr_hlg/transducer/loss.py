@@ -159,7 +159,7 @@ def prune_ranges(
         to column U in the last; R is the smaller of ``prune_range`` and U + 1.
     """
     if prune_range < 2:
-        raise ModelError(f"prune_range is at least 2, or no token could be emitted: {prune_range}")
+        raise ModelError(f"prune_range must be at least 2, not {prune_range}")
     px, py = _simple_log_probs(am, lm, targets, am_scale, lm_scale)
     losses, (px_occupancy, py_occupancy) = _total(px, py, targets)
     batch, max_tokens = targets.shape
@@ -204,7 +204,10 @@ def _simple_log_probs_float32(
     check_shape("lm", lm, (batch, max_tokens + 1, num_classes))
     targets.check(frames, num_classes)
     if not (am_scale >= 0 and lm_scale >= 0 and am_scale + lm_scale <= 1):
-        raise ModelError(f"am_scale {am_scale} and lm_scale {lm_scale} are shares of 1")
+        raise ModelError(
+            f"am_scale {am_scale} and lm_scale {lm_scale} must be at least 0, "
+            "and their sum at most 1"
+        )
     am, lm = (part if part.dtype == torch.float64 else part.float() for part in (am, lm))
     # The next token and ∅ in one index, so that a frame's scores are gathered once.
     tokens = F.pad(targets.tokens, (0, 1), value=BLANK)

@@ -51,7 +51,7 @@ class PrunedLossOptions(Bounded):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.am_scale + self.lm_scale > 1:
-            raise OptionError("am_scale and lm_scale are shares of 1")
+            raise OptionError("the sum of am_scale and lm_scale must be at most 1")
 
     def weights(self, step: int) -> tuple[float, float]:
         """Weights of the simple and of the pruned loss after that many steps."""

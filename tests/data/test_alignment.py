@@ -136,7 +136,7 @@ def test_cuts_that_have_no_labels_or_others():
     [cut] = make_cuts([0.3])
     with pytest.raises(DataError, match="'c0' has no alignment"):
         labels_of(cut, 3)
-    with pytest.raises(DataError, match="'c0' has 'c', which is no output"):
+    with pytest.raises(DataError, match="'c0' has 'c', which is not an output"):
         data.frame_labels(aligned([3]), {"a": 0}, SHIFT, 1)
     both = joined([aligned([1]), aligned([2], 1)])
     with pytest.raises(DataError, match="has 2 supervisions"):

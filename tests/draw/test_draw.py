@@ -170,7 +170,7 @@ def test_lattice_shows_shares_of_the_best_sentences(tmp_path, found):
 
 
 def test_too_large_to_read(tmp_path):
-    with pytest.raises(OptionError, match="900 arcs could not be read"):
+    with pytest.raises(OptionError, match="900 arcs would be illegible"):
         draw.fsa(topology.ctc(30), tmp_path / "ctc.svg")
 
 

@@ -251,7 +251,7 @@ def test_an_empty_set_and_ids_that_occur_twice(tones, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(AsrHlgError, match="none"):
         _objective(tones, f'data.train=["{tmp_path / "none"}"]')
-    with pytest.raises(DataError, match=r"'1-\d+' is there twice"):
+    with pytest.raises(DataError, match=r"'1-\d+' is listed twice"):
         _objective(tones, 'data.train=["train", "train"]')
     with pytest.raises(DataError, match="no cuts"):
         _objective(tones, "data.train=[]")

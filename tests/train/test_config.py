@@ -89,7 +89,7 @@ def test_what_must_be_the_same_for_a_checkpoint(tmp_path):
         ('kind = "ctc"', 'kind = "ct"', "kind must be one of 'ctc', 'hmm'"),
         ('kind = "ctc"', 'kind = "ctc"\nprior_scale = 1', "prior_scale belongs to the loss hmm"),
         ('kind = "ctc"', 'kind = "ctc"\nregularise = 1', "regularise must be at least 0"),
-        ('kind = "tdnn"', 'init = "hama"', r"\[network\] fbank is settled by init"),
+        ('kind = "tdnn"', 'init = "hama"', r"\[network\] fbank is determined by init"),
         ('kind = "tdnn"', "", "needs either kind or init"),
         ('graph = "graphs/digits.toml"', "", "graph is missing"),
         ('name = "theo"', "", r"\[test\] name is missing"),

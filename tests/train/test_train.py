@@ -200,7 +200,7 @@ def test_no_batches_are_an_error(tmp_path):
         def __iter__(self):
             return iter(())
 
-    with pytest.raises(TrainingError, match="no batch to learn from"):
+    with pytest.raises(TrainingError, match="no batch to train on"):
         trainer(tmp_path, batches=Empty()).run()
 
 

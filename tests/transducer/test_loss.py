@@ -250,7 +250,7 @@ def test_more_shapes_that_do_not_fit():
     ranges = torch.zeros(2, 4, 2, dtype=torch.int64)
     with pytest.raises(ModelError, match=r"ranges has shape \(2, 4, 2\), expected \(2, 5, 2\)"):
         loss.pruned(torch.zeros(2, 5, 4), torch.zeros(2, 3, 4), ranges, torch.tanh, targets)
-    with pytest.raises(ModelError, match="prune_range is at least 2"):
+    with pytest.raises(ModelError, match="prune_range must be at least 2, not 1"):
         loss.prune_ranges(torch.zeros(2, 5, 4), torch.zeros(2, 3, 4), targets, 1)
 
 
