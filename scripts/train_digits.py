@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change keys of the configs"
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     options = parser.parse_args()
     if not (WORK / "fsdd" / "train.jsonl.gz").is_file():
         prepare_fsdd.prepare(options.wav, WORK / "fsdd")

@@ -66,7 +66,9 @@ class Alone(torch.nn.Module):
         return waveforms
 
 
-@pytest.mark.parametrize(("module", "reason"), [(Wrong(), "scores of shape"), (Alone(), "take or")])
+@pytest.mark.parametrize(
+    ("module", "reason"), [(Wrong(), "scores of shape"), (Alone(), "wrong inputs or outputs")]
+)
 def test_models_with_other_inputs_or_outputs_are_errors(tmp_path, module, reason):
     path = describe(tmp_path / "m.pt")
     torch.jit.script(module).save(str(path))

@@ -56,8 +56,8 @@ def test_precomputed_posteriors_are_looked_up(tmp_path, matrices, kind):
 
 
 @pytest.mark.parametrize("kind", ["npz", "ark"])
-@pytest.mark.parametrize(("value", "reason"), [(np.nan, "no log-prob"), (np.inf, "no log-prob")])
-def test_values_that_are_no_log_probabilities_are_errors(tmp_path, matrices, kind, value, reason):
+@pytest.mark.parametrize(("value", "reason"), [(np.nan, "not log-prob"), (np.inf, "not log-prob")])
+def test_values_that_are_not_log_probabilities_are_errors(tmp_path, matrices, kind, value, reason):
     matrices["utt-1"][2, 2] = value
     model = acoustic.load(stored(tmp_path, kind, matrices))
     with pytest.raises(ModelError, match=reason):
@@ -127,10 +127,10 @@ def test_a_script_file_that_points_nowhere_is_an_error(tmp_path):
 
 
 def test_a_folder_holds_one_model(tmp_path, matrices):
-    with pytest.raises(ModelError, match="holds none"):
+    with pytest.raises(ModelError, match="contains none"):
         acoustic.load(tmp_path)
     stored(tmp_path, "scp", matrices)
     assert acoustic.load(tmp_path).posteriors_for(["utt-1"]).lengths.tolist() == [7]
     (tmp_path / "other.scp").write_text("")
-    with pytest.raises(ModelError, match=r"holds log_probs\.scp, other\.scp"):
+    with pytest.raises(ModelError, match=r"contains log_probs\.scp, other\.scp"):
         acoustic.load(tmp_path)
