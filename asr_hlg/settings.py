@@ -71,7 +71,7 @@ _KEY = re.compile(r"\s*([^\s=#\[\]{}][^=#\[\]{}]*?)\s*=")
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """Annotation of a numeric field: its bounds in words, for error messages, and as a test."""
+    """Annotation of a numeric field: a test of its bounds, and their description for messages."""
 
     description: str
     contain: Callable[[float], bool]

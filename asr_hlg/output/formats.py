@@ -75,7 +75,7 @@ def _ctm(transcript: Transcript) -> str:
 
 
 def _sclite_word(word: str) -> str:
-    """Word without the characters that are markup for sclite, which cannot be escaped.
+    """Word with sclite's markup characters replaced, since they cannot be escaped.
 
     Braces delimit alternatives, ``@`` is the null word, ``(word)`` may be deleted at no cost,
     ``<ALT`` begins a tag, ``;`` an attribute of a word. See doc/infmts.htm in NIST's SCTK.

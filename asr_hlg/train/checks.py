@@ -91,7 +91,7 @@ def check_transcripts(
 def _is_short(loss: TranscriptLoss, text: str, num_frames: int) -> bool:
     """Whether an utterance has too few frames; words that are unknown are another error."""
     try:
-        return num_frames < loss.least_frames(text)
+        return num_frames < loss.min_frames(text)
     except LexiconError:
         return False
 

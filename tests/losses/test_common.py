@@ -132,7 +132,7 @@ def test_nan_log_probs_give_a_nan_loss(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("text", ["at", "cat cat", "kit at"])
-def test_least_frames_is_where_the_loss_becomes_finite(name, text):
+def test_min_frames_is_where_the_loss_becomes_finite(name, text):
     loss = LOSSES[name]
     least = loss.graphs.of(text).min_frames
     log_probs = random_log_probs(least, loss.graphs.num_columns)
