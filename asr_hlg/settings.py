@@ -262,7 +262,7 @@ def _failure(
     """Error for the first of pydantic's reasons; unknown keys are reported before missing ones."""
     order = {"unexpected_keyword_argument": 0, "missing": 2}
     reason = min(reasons.errors(), key=lambda each: order.get(each["type"], 1))
-    if not reason["loc"]:  # what JSON cannot hold, such as half a surrogate pair
+    if not reason["loc"]:  # not representable in JSON, such as half a surrogate pair
         return table.failure(f"{table}{reason['msg']}", [], values)
     key, *inner = map(str, reason["loc"][1:])
     while inner and key in (tables := _tables_of(target)):

@@ -10,8 +10,8 @@ output 1   float32 ``(B, frames, num_tokens)``         log-probabilities or logi
 output 2   integers ``(B,)``                           frames of each utterance
 =========  ==========================================  ===========================================
 
-A JSON file of the same name beside it, ``model.json`` for ``model.pt``, describes what such a file
-does not contain::
+A JSON file of the same name in the same folder, ``model.json`` for ``model.pt``, adds the data that
+these files lack::
 
     {
       "tokens": "tokens.txt",     a symbol table in the same folder, or a list of names

@@ -42,8 +42,8 @@ def scale(
     blank_penalty : float
         Subtracted from the log-probability of blank; raise it if words are deleted.
     floor : float
-        Smallest probability, 0 for none; with a floor, a token of probability 0 can be part of a
-        path whose other scores are good.
+        Smallest probability, 0 for none; with a floor, a path with one token of probability 0 can
+        still win.
     prior_scale : float
         κ: less than 1 for networks whose posteriors depend less on the priors.
     """

@@ -146,7 +146,7 @@ class NetworkModel(AcousticModel):
         inputs = [F.pad(waveform, silence) for waveform in waveforms]
         if self._fbank is not None:
             inputs = fbank(inputs, self.sample_rate, self._fbank)
-        # Not inference mode, whose tensors cannot be used in training.
+        # No inference mode, since its tensors cannot be used in training.
         with torch.no_grad():
             return [rows[margin : len(rows) - margin] for rows in self._in_windows(inputs)]
 

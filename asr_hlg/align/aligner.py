@@ -88,7 +88,7 @@ class Aligner:
         """
         opened = GraphFolder(Path(folder))
         H = opened.recipe_topology()
-        # A lexicon cannot be empty: a word of the graph is added if no other has a pronunciation.
+        # A lexicon cannot be empty: if no word has a pronunciation, one of the graph is added.
         graph_word = opened.words[1]
         vocabulary = list(dict.fromkeys([graph_word, *words]))
         lexicon, guesses = runtime.part_of_lexicon(opened, vocabulary, model)

@@ -24,7 +24,7 @@ from asr_hlg.errors import AudioError
 Samples = npt.NDArray[np.float32]
 
 _PART = 1 << 18  # samples, over all channels, that are read at once
-_MP3_END = 8192  # bytes that may follow the last frame: tags, and what the decoder has buffered
+_MP3_END = 8192  # bytes that may follow the last frame: tags, and the decoder's buffer
 _BLOCK_SECONDS = 60  # shorter recordings are read as one block
 _COPY_AGAIN = "copy the file again, or leave it out"
 _CONVERT = "convert it to FLAC or WAV, with ffmpeg for instance"

@@ -1,8 +1,8 @@
 """Benchmarks of search, recognition and compilation against other decoders: ``asr-hlg bench``.
 
-Engines and systems do the same work on the same machine with the same number of threads.
-Engines take turns, so that other load on the machine slows all of them alike. Compare ratios;
-absolute times depend on the machine that the report names.
+Engines and systems do the same work on the same machine with the same number of threads. Engines
+take turns, so that other load on the machine slows all of them equally. Compare ratios; absolute
+times depend on the machine.
 
 =============  ===========================================================================
 ``run``        all parts, with one or more graphs

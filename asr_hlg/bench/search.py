@@ -72,7 +72,7 @@ def compare(
         Members of `ENGINES` that are installed, see `missing`.
     """
     searches = {name: _engine(graph, name) for name in engines}
-    for search in searches.values():  # compile, and read what is only mapped
+    for search in searches.values():  # compile the kernels, and read the mapped arrays
         search(next(iter(posteriors.values())), SearchOptions.from_graph(graph))
     settings = [
         SearchOptions.from_graph(graph, search_beam=beam, min_active=number)

@@ -256,7 +256,8 @@ class _Utterances(Dataset[Any]):
     epoch: int = 0
 
     def __getitem__(self, cuts: list[Cut]) -> Batch | AsrHlgError:
-        # Errors are returned, since those raised in a worker come with its traceback.
+        # Errors are returned, since the messages of errors raised in a worker contain its
+        # traceback.
         try:
             return self._batch(cuts)
         except AsrHlgError as error:

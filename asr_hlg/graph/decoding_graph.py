@@ -85,7 +85,7 @@ class DecodingGraph:
 
         ``labels`` are posterior columns (no ε), ``aux_labels`` words (ragged: an arc may write
         several), ``phones`` the lexicon's token that begins on an arc (0 for none), and
-        ``graph_scores`` a copy of the scores, which the lattice keeps beside the total.
+        ``graph_scores`` a copy of the scores, which the lattice keeps in addition to the total.
         """
         return self.views.fsa.to(self.device)
 

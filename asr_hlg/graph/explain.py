@@ -87,7 +87,7 @@ def explain(lg: Arcs, lexicon: Lexicon, sentence: str | Sequence[str]) -> Explan
             )
     lg, states = _part_for(lg.sorted(), [lexicon.words[word] for word in words])
     number = np.cumsum(states) - 1
-    # Arc numbers are the input labels, so that the best path names its arcs.
+    # Arc numbers are the input labels, so that the best path is a list of arcs.
     numbered = replace(
         lg,
         src=number[lg.src],

@@ -34,7 +34,7 @@ class PackedLg:
     states with the same words only the best one is kept, as in tropical ε-removal (Mohri 2002,
     "Generic ε-removal").
 
-    The attributes of an arc are one record, because a search is limited by memory latency.
+    The attributes of an arc are one record, because memory latency limits the search.
 
     Attributes
     ----------

@@ -8,8 +8,9 @@ words.txt, tokens.txt, lexiconp.txt
 packed/*.npy    L∘G for token passing, see :mod:`asr_hlg.graph.packed`
 hlg/*.npy       H∘L∘G for k2, see :mod:`asr_hlg.graph.hlg`
 
-``packed`` and ``hlg`` are caches of what can be derived from L∘G and H. Each belongs to the L∘G
-and H whose hashes ``graph.json`` names with it, and is derived again where it is missing.
+``packed`` and ``hlg`` are caches of arrays that can be derived from L∘G and H. For each,
+``graph.json`` has the hashes of the L∘G and H that it was derived from; a missing one is derived
+again.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ class ViewCache:
         arrays : sequence of str
             The names of its arrays.
         derive : callable
-            Returns the arrays, and what to add to ``graph.json``; lists are appended.
+            Returns the arrays, and entries to add to ``graph.json``; lists are appended.
         """
         if not self._has(name):
             with _lock(self.folder):

@@ -73,7 +73,7 @@ def build_trees(g_arcs: GArcs, lexicon: Pronunciations) -> Trees:
     widest, longest, num_ends, room = _tree_sizes(g_arcs, lexicon)
     root_first = np.zeros(num_g + 1, np.int64)
     root = new_columns(num_ends)
-    # Without sharing there would be an arc for every token; what is not written costs no memory.
+    # Upper bound: without sharing, an arc for every token. Unwritten pages take no memory.
     tree_first = np.zeros(room + 2, np.int32)
     tree = new_columns(room + 1)
     table = np.full(1 << 16, -1, np.int32)

@@ -71,7 +71,7 @@ class Lexicon:
         self._disambig = disambiguate(self._sequences)
         self._given_tokens = None if tokens is None else tuple(tokens)
         plain = self._default_tokens() if self._given_tokens is None else self._given_tokens
-        # An optional silence ends with one more symbol than the words need.
+        # The optional silence needs one more disambiguation symbol than the words.
         last = max(self._disambig, default=0) + (silence is not None)
         self.tokens = symbols.table([*plain, *(f"#{number}" for number in range(last + 1))])
         self.num_tokens = len(plain)

@@ -22,7 +22,7 @@ LOG_ZERO = -99.0 * np.log(10.0)  # natural log of the probability zero: ARPA fil
 
 _LOG10 = np.log(10.0)
 _ZERO = -99.0  # log10
-_MAX_LINES = 200_000  # that are in memory as text at the same time
+_MAX_LINES = 200_000  # n-grams in memory as text at the same time
 _COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,12})")
 
 

@@ -27,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 BOS = "<s>"
 EOS = "</s>"
 
-_MAX_ROWS = 200_000  # that are in memory as text at the same time
+_MAX_ROWS = 200_000  # n-grams in memory as text at the same time
 
 
 @dataclass(frozen=True, eq=False)

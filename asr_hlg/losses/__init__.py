@@ -7,9 +7,10 @@
 | `HmmFullSum` | transcript | `topology.hmm` | Zeyer et al. 2017 |
 | `LfMmi` | transcript | any, `topology.chain` in the paper | Povey et al. 2016 |
 
-All are called alike: ``loss(log_probs (B, T, V), lengths (B,), targets) -> (B,)`` in nats, where
-the attribute ``targets`` of the class names what it takes, transcripts or alignments. Frames past
-an utterance's length do not count and get no gradient. float64 input gives float64 losses::
+All have the same interface: ``loss(log_probs (B, T, V), lengths (B,), targets) -> (B,)`` in nats,
+where the attribute ``targets`` of the class is the kind of its targets, transcripts or alignments.
+Frames past an utterance's length do not count and get no gradient. float64 input gives float64
+losses::
 
     H = topology.ctc(lexicon.num_tokens)
     loss = Ctc(H, lexicon)

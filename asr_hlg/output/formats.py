@@ -49,7 +49,7 @@ def _trn(transcript: Transcript) -> str:
     """NIST's trn: the words and the id in parentheses.
 
     sclite takes the part of an id before the first hyphen or underscore as the speaker
-    (``-i spu_id``). Parentheses inside an id would end it, hence brackets in their place.
+    (``-i spu_id``). Parentheses inside an id would end it and are replaced by brackets.
     """
     words = " ".join(map(_sclite_word, transcript.text.split()))
     id = _one_field(transcript.id).translate(str.maketrans("()", "[]"))

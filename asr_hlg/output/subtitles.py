@@ -27,7 +27,7 @@ def cues(words: list[Word], duration: float = 0.0) -> Iterator[Cue]:
     """Split words into cues of at most two lines, 42 characters per line and seven seconds.
 
     A pause ends a cue. A cue that would be too long is split at the longest gap between words in
-    its second half. A word that exceeds a limit by itself gets a cue of its own. Cues are in the
+    its second half. A word that exceeds a limit by itself gets a separate cue. Cues are in the
     order of the words and do not overlap; a short one is extended to one second, but not beyond
     the next cue or the end of the recording (``duration`` seconds).
     """

@@ -9,8 +9,8 @@ cat_hat the cat and the hat
 
 Every transcript is flushed as soon as it is written. A folder gets one file per recording, each
 created when it is complete. Any other target holds all recordings; subtitles and TextGrids, whose
-times belong to one recording, refuse a second one there. Parquet, which is not a text format, has a
-writer of its own: :mod:`asr_hlg.output.parquet`.
+times belong to one recording, refuse a second recording. The writer of Parquet, which is not a text
+format, is in :mod:`asr_hlg.output.parquet`.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Evaluation:
     """
 
     def __init__(self, cuts: Iterable[Cut], graph: DecodingGraph, **search: Any):
-        # Utterances of similar lengths together: less padding.
+        # Utterances are sorted by length, since batches of similar lengths have less padding.
         self.cuts = sorted(cuts, key=lambda cut: (cut.duration, cut.id))
         self.graph = graph
         self.search = search

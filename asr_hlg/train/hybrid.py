@@ -2,8 +2,8 @@
 
 The first round trains on alignments that divide every recording evenly among the states of its
 transcript, or without alignments by the full sum over all of them; every later round trains on the
-Viterbi alignments of the network of the round before (see :mod:`asr_hlg.align.labels`). The rounds
-are given in the config::
+Viterbi alignments of the network of the round before (see :mod:`asr_hlg.align.labels`). The config
+gives the rounds::
 
     [hybrid]
     start = "full_sum"             # or "uniform"

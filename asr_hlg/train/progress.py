@@ -53,7 +53,7 @@ class Progress:
         return sorted(chosen)
 
     def stalled(self, patience: int) -> bool:
-        """Whether the dev error rate has not improved for ``patience`` epochs; 0 never stalls."""
+        """Whether the dev errors have not improved for ``patience`` epochs; False if that is 0."""
         if not patience or not self.epochs or "wer" not in self.epochs[0]:
             return False
         return len(self.epochs) - 1 - self.best(1)[0] >= patience

@@ -1,6 +1,6 @@
 """Trainings in turn, each starting from the model of the one before.
 
-A transducer on a trained encoder, for instance, first trains what is new::
+A transducer on a trained encoder, for instance, first trains the new layers::
 
     [[stage]]
     network.trainable = ["joiner", "prediction", "simple", "output"]
@@ -61,7 +61,7 @@ def train_in_turn(
     Parameters
     ----------
     config : TrainingConfig
-        What all of them are part of; gives the result its task.
+        Config of the whole training; its ``task`` is that of the result.
     folder : Path
         Gets the model of the last one, and the result with the time of all.
     parts : sequence of Path

@@ -276,7 +276,7 @@ def _total(px: Tensor, py: Tensor, targets: Targets) -> tuple[Tensor, tuple[Tens
     """
     boundary = targets.boundary()
     batch, max_tokens, frames = px.shape
-    # k2 needs at least one token and one frame; what is added is outside the boundary.
+    # k2 needs at least one token and one frame; the padding is outside the boundary.
     if max_tokens == 0:
         px, py = px.new_full((batch, 1, frames), -torch.inf), torch.cat([py, py], 1)
     if frames == 0:

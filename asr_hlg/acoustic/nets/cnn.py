@@ -111,8 +111,7 @@ class CnnConfig(FrontEndConfig):
     dim, num_layers, kernel : int
         Width of the layers over time, their number, and the frames that each combines.
     causal : bool
-        No layer uses later frames than the current one, so that recognition can run while
-        somebody speaks.
+        No layer uses later frames than the current one, as streaming recognition requires.
     """
 
     kernel_frames: OddSize = 5

@@ -121,7 +121,7 @@ def receptive_field(layers: Iterable[Any]) -> tuple[int, int]:
 def _lstm(width: int, width_out: int) -> nn.LSTM:
     lstm = nn.LSTM(width, width_out, batch_first=True)
     with torch.no_grad():
-        # An LSTM whose forget gates are open at first learns long spans in fewer steps
+        # Forget gates that are open at first make long spans easier to learn
         # (Jozefowicz et al. 2015).
         lstm.get_parameter("bias_ih_l0")[width_out : 2 * width_out].fill_(1.0)
     return lstm
