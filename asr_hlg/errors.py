@@ -43,8 +43,8 @@ class AsrHlgError(Exception):
         return _rebuild, (type(self), self.message, self.path, self.line, self.remedy)
 
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.path, self.line) if part is not None)
-        text = f"{place}: {self.message}" if place else self.message
+        location = ":".join(str(part) for part in (self.path, self.line) if part is not None)
+        text = f"{location}: {self.message}" if location else self.message
         return _on_one_line(f"{text} ({self.remedy})" if self.remedy else text)
 
 

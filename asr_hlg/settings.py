@@ -330,15 +330,15 @@ def _line_of_key(text: str, keys: list[str], index: int) -> int | None:
     best, best_length = None, 0
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.fullmatch(line):
-            place = table = _parts(header[1])
+            key_path = table = _parts(header[1])
             headers[header[1]] += 1
         elif key := _KEY.match(line):
-            place = table + _parts(key[1])
+            key_path = table + _parts(key[1])
         else:
             continue
         repeated = table and headers[table[0]] not in (0, index + 1)
-        if place == keys[: len(place)] and len(place) > best_length and not repeated:
-            best, best_length = number, len(place)
+        if key_path == keys[: len(key_path)] and len(key_path) > best_length and not repeated:
+            best, best_length = number, len(key_path)
     return best
 
 

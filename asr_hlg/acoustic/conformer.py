@@ -127,8 +127,8 @@ class LogMel(nn.Module):
         """Values of :meth:`_power`, computed slower, in operations that torch can export."""
         time = torch.arange(self.window, device=waveforms.device)
         # Phases are reduced modulo a whole turn while they are integers, so without rounding.
-        turns = torch.remainder(time[: self.window // 2 + 1, None] * time, self.window)
-        angles = turns * (2 * math.pi / self.window)
+        phases = torch.remainder(time[: self.window // 2 + 1, None] * time, self.window)
+        angles = phases * (2 * math.pi / self.window)
         kernels = torch.cat([torch.cos(angles), torch.sin(angles)]) * self.taper
         spectrum = F.conv1d(waveforms[:, None], kernels[:, None], stride=self.hop)
         real, imaginary = spectrum.transpose(1, 2).chunk(2, dim=-1)

@@ -197,8 +197,10 @@ class Aligner:
         return compile_hlg(self.H, lexicon, linear_acceptor(lexicon, words), columns=self.columns)
 
     def _too_short(self, words: Sequence[str], num_frames: int) -> str:
-        least = sum(min(map(len, self.lexicon.spellings(word))) for word in words)
-        return f"{num_frames} frames are too few for {len(words)} words of {least} phones or more"
+        min_phones = sum(min(map(len, self.lexicon.spellings(word))) for word in words)
+        return (
+            f"{num_frames} frames are too few for {len(words)} words of {min_phones} phones or more"
+        )
 
 
 class NoGuesses:

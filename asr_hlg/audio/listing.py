@@ -145,12 +145,12 @@ def _wav_scp(path: Path) -> Iterator[Recording]:
 
 def _kaldi_folder(folder: Path) -> Iterator[Recording]:
     """Utterances of a Kaldi data folder: those of ``segments``, else whole recordings."""
-    whole = _wav_scp(folder / "wav.scp")
+    from_wav_scp = _wav_scp(folder / "wav.scp")
     segments = folder / "segments"
     if not segments.exists():
-        yield from whole
+        yield from from_wav_scp
         return
-    by_id = {recording.id: recording for recording in whole}
+    by_id = {recording.id: recording for recording in from_wav_scp}
     for number, line in _lines(segments):
         name, *fields = line.split()
         try:
@@ -217,18 +217,16 @@ def _nested_objects(data: Any) -> Iterator[dict[str, Any]]:
 
 def _source_problem(source: dict[str, Any]) -> str | None:
     """Reason not to read a source; manifests may come from others, so nothing is run or fetched."""
-    place = str(source["source"])
-    if source["type"] != "file" or "://" in place:
+    name = str(source["source"])
+    if source["type"] != "file" or "://" in name:
         return f"a source of type {source['type']!r} is not read, only files are"
-    return unsafe_name_reason(place) or (
-        None if os.path.isfile(place) else f"no such file: {place}"
-    )
+    return unsafe_name_reason(name) or (None if os.path.isfile(name) else f"no such file: {name}")
 
 
-def unsafe_name_reason(place: str) -> str | None:
+def unsafe_name_reason(name: str) -> str | None:
     """Reason not to let Lhotse read a file, since it passes some names to a shell."""
-    if place.lower().endswith((".opus", ".sph")) and shlex.quote(place) != place:
-        return f"Lhotse would pass this name to a shell: {place}"
+    if name.lower().endswith((".opus", ".sph")) and shlex.quote(name) != name:
+        return f"Lhotse would pass this name to a shell: {name}"
     return None
 
 

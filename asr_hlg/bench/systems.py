@@ -73,18 +73,18 @@ def compare(
     scored = {recording.id: references[recording.id] for recording in wavs}
     with tempfile.TemporaryDirectory(prefix="asr_hlg-") as name:
         folder = Path(name)
-        first, everything = folder / "first.txt", folder / "all.txt"
-        for path, part in ((first, wavs[:1]), (everything, wavs)):
+        first, all_recordings = folder / "first.txt", folder / "all.txt"
+        for path, part in ((first, wavs[:1]), (all_recordings, wavs)):
             path.write_text("".join(f"{Path(r.path).resolve()}\n" for r in part))
         for system in systems:
             output = folder / f"{system}.txt"
             start = measure.run(_command(system, threads, first, output, graph), threads)
             output.unlink()
-            whole = measure.run(_command(system, threads, everything, output, graph), threads)
+            cost = measure.run(_command(system, threads, all_recordings, output, graph), threads)
             result = score(scored, text.read_transcripts(output), normalise=text.normalise)
-            speed = sum(lengths[1:]) / max(whole.wall - start.wall, 1e-3)
+            speed = sum(lengths[1:]) / max(cost.wall - start.wall, 1e-3)
             rate = 100 * result.words.rate
-            rows.append(Row(system, threads, rate, speed, start.wall, whole.memory_mb))
+            rows.append(Row(system, threads, rate, speed, start.wall, cost.memory_mb))
     return rows
 
 

@@ -106,7 +106,7 @@ def from_zero(cut: Cut) -> list[SupervisionSegment]:
         fastcopy(
             supervision.with_offset(offset),
             alignment={
-                tier: list(_within(items, part, offset))
+                tier: list(_clipped(items, part, offset))
                 for tier, items in (supervision.alignment or {}).items()
             },
         )
@@ -115,7 +115,7 @@ def from_zero(cut: Cut) -> list[SupervisionSegment]:
     ]
 
 
-def _within(items: Iterable[AlignmentItem], part: Cut, offset: float) -> Iterator[AlignmentItem]:
+def _clipped(items: Iterable[AlignmentItem], part: Cut, offset: float) -> Iterator[AlignmentItem]:
     """Items clipped to a cut, with times shifted so that the cut begins at ``offset``."""
     for item in items:
         start, end = max(item.start, part.start), min(item.end, part.end)

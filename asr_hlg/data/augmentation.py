@@ -82,9 +82,9 @@ class Augmentation(Bounded):
     def change_sound(self, cut: Cut, noises: Sequence[Cut], seed: int, epoch: int) -> Cut:
         """Change the volume of a cut, and add noise to some cuts."""
         rng = random.Random(f"{seed} {epoch} {cut.id} colour")
-        quiet, loud = self.volumes
+        min_volume, max_volume = self.volumes
         if self.volumes != (1.0, 1.0):
-            factor = math.exp(rng.uniform(math.log(quiet), math.log(loud)))
+            factor = math.exp(rng.uniform(math.log(min_volume), math.log(max_volume)))
             cut = cut.perturb_volume(factor, affix_id=False)
         if rng.random() < self.noise:
             noise = _section(rng.choice(noises), cut.duration, rng)
@@ -176,10 +176,10 @@ class SpecAugment:
 
 def joined(cuts: Sequence[Cut]) -> Cut:
     """Concatenate cuts; the id contains the ids of all."""
-    whole = cuts[0]
+    result = cuts[0]
     for cut in cuts[1:]:
-        whole = whole.append(cut)
-    return whole.with_id("+".join(cut.id for cut in cuts))
+        result = result.append(cut)
+    return result.with_id("+".join(cut.id for cut in cuts))
 
 
 def noises(sample_rate: int) -> CutSet:

@@ -216,9 +216,9 @@ class Loader:
     def _bins(self) -> list[float]:
         """Durations that separate the buckets."""
         stream = _Stream(self.cuts, self._utterances.augmentation, self.options, epoch=0)
-        some = list(islice(stream, _BUFFER // 2))
-        buckets = min(self.options.buckets, len(some))
-        bins = estimate_duration_buckets(some, buckets) if buckets > 1 else []
+        first_cuts = list(islice(stream, _BUFFER // 2))
+        buckets = min(self.options.buckets, len(first_cuts))
+        bins = estimate_duration_buckets(first_cuts, buckets) if buckets > 1 else []
         return bins or [self.options.max_duration]
 
     @cached_property
@@ -299,12 +299,12 @@ class _Utterances(Dataset[Any]):
 
 def _load_into_memory(cuts: CutSet, sample_rate: int, gibibytes: float) -> CutSet:
     """Read the sound of the cuts into memory if it fits, and resample it in either case."""
-    left = gibibytes * 2**30 / (4 * sample_rate)
+    seconds_left = gibibytes * 2**30 / (4 * sample_rate)
     empty = True
     for cut in cuts:
         empty = False
-        left -= cut.duration
-        if left < 0:
+        seconds_left -= cut.duration
+        if seconds_left < 0:
             return cuts.resample(sample_rate)
     if empty:
         raise DataError("the cut set is empty", remedy="check the manifest and how it is filtered")

@@ -52,10 +52,10 @@ def trellis(
     num_tokens, num_frames = image.shape
     size = (float(np.clip(0.35 * num_frames, 6, 30)), max(2.5, 0.28 * num_tokens + 1.2))
     with _figure(path, size) as axes:
-        shown = axes.imshow(
+        image_artist = axes.imshow(
             image, aspect="auto", origin="lower", cmap="Blues", vmin=0, interpolation="nearest"
         )
-        axes.figure.colorbar(shown, ax=axes, label=colour, pad=0.02)
+        axes.figure.colorbar(image_artist, ax=axes, label=colour, pad=0.02)
         axes.set_yticks(range(num_tokens), tokens)
         _time_axis(axes, num_frames, frame_shift)
         if alignment is not None:
@@ -63,8 +63,8 @@ def trellis(
         for text, start, end in words:
             for edge in (start, end):
                 axes.axvline(edge - 0.5, color="black", linestyle="--", linewidth=0.8)
-            place = {"ha": "center", "va": "bottom", "fontsize": 11}
-            axes.text((start + end - 1) / 2, num_tokens - 0.4, text, **place)
+            text_style = {"ha": "center", "va": "bottom", "fontsize": 11}
+            axes.text((start + end - 1) / 2, num_tokens - 0.4, text, **text_style)
         axes.set_title(title, pad=20 if words else 6)
 
 

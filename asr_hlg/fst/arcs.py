@@ -180,7 +180,7 @@ class Arcs:
             raise GraphError("the automaton has no final state, so it accepts nothing")
         last = np.int32(self.num_states)
         minus = np.full(len(ends), -1, dtype=np.int32)
-        whole = Arcs(
+        automaton = Arcs(
             np.concatenate([self.src, ends]),
             np.concatenate([self.dst, np.full(len(ends), last, dtype=np.int32)]),
             np.concatenate([self.ilabel, minus]),
@@ -188,7 +188,9 @@ class Arcs:
             np.concatenate([self.score, self.final[ends]]),
             np.append(self.final, np.float32(-np.inf)),
         ).sorted()
-        return k2_fsa(whole.src, whole.dst, whole.ilabel, whole.score, whole.olabel)
+        return k2_fsa(
+            automaton.src, automaton.dst, automaton.ilabel, automaton.score, automaton.olabel
+        )
 
     @staticmethod
     def from_k2(fsa: k2.Fsa) -> Arcs:

@@ -38,8 +38,8 @@ def table(symbols: Iterable[str]) -> k2.SymbolTable:
     sym2id = {symbol: index for index, symbol in id2sym.items()}
     if len(sym2id) != len(id2sym):
         seen: set[str] = set()
-        twice = next(s for s in id2sym.values() if s in seen or seen.add(s))  # type: ignore[func-returns-value]
-        raise AsrHlgError(f"symbol {twice!r} is in the table twice")
+        duplicate = next(s for s in id2sym.values() if s in seen or seen.add(s))  # type: ignore[func-returns-value]
+        raise AsrHlgError(f"symbol {duplicate!r} is in the table twice")
     return k2.SymbolTable(_id2sym=id2sym, _sym2id=sym2id, eps=id2sym[0])
 
 

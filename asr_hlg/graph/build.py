@@ -122,8 +122,10 @@ def read_lexicon(recipe: Recipe, vocabulary: frozenset[str] | None = None) -> Le
 def read_source(name: str, path: Path, words: Collection[str] | None = None) -> list[Pronunciation]:
     """Read pronunciations from one of the lexicon's files, all of them or those of some words."""
     if name == "pocketsphinx:dict":
-        found = lm.read_dict(path)
-        return [Pronunciation(*entry) for entry in found if words is None or entry[0] in words]
+        pronunciations = lm.read_dict(path)
+        return [
+            Pronunciation(*entry) for entry in pronunciations if words is None or entry[0] in words
+        ]
     entries = Lexicon.read(path).entries
     return [entry for entry in entries if words is None or entry.word in words]
 
@@ -216,11 +218,11 @@ def _built(folder: Path) -> dict[str, Any]:
     except GraphError:
         return {}
     sizes = {name: entry["bytes"] for name, entry in meta["files"].items()}
-    whole = all(
+    complete = all(
         (folder / name).is_file() and (folder / name).stat().st_size == size
         for name, size in sizes.items()
     )
-    return meta if whole else {}
+    return meta if complete else {}
 
 
 def _described(recipe: Recipe) -> dict[str, Any]:

@@ -205,27 +205,27 @@ class ViewCache:
         derive : callable
             Returns the arrays, and entries to add to ``graph.json``; lists are appended.
         """
-        if not self._has(name):
+        if not self._is_stored(name):
             with _lock(self.folder):
                 self._meta.update(read_meta(self.folder))
-                if not self._has(name):
-                    derived, remarks = derive()
+                if not self._is_stored(name):
+                    derived, new_entries = derive()
                     try:
-                        self._add(name, derived, remarks)
+                        self._store(name, derived, new_entries)
                     except OSError as error:
                         text = "%s: %s cannot be stored, so it is derived at every start: %s"
                         _LOG.warning(text, self.folder, name, error.strerror)
                         return derived
         return _map_arrays(self.folder, self._meta, name, arrays)
 
-    def _has(self, name: str) -> bool:
-        made_of = self._meta["views"].get(name)
-        return made_of == _source_hash(self._meta) and (self.folder / name).is_dir()
+    def _is_stored(self, name: str) -> bool:
+        source_hash = self._meta["views"].get(name)
+        return source_hash == _source_hash(self._meta) and (self.folder / name).is_dir()
 
-    def _add(self, name: str, arrays: Arrays, remarks: Meta) -> None:
+    def _store(self, name: str, arrays: Arrays, new_entries: Meta) -> None:
         _save_arrays(self.folder / name, arrays)
         meta = self._meta
-        for key, value in remarks.items():
+        for key, value in new_entries.items():
             meta[key] = meta[key] + value if isinstance(value, list) else value
         meta["files"] |= _hashes(self.folder, f"{name}/*.npy")
         meta["views"][name] = _source_hash(meta)
@@ -334,22 +334,22 @@ def _check_meta(meta: Meta) -> None:
         if part.is_absolute() or ".." in part.parts or not isinstance(entry["sha256"], str):
             raise ValueError(f"{name!r} is not a file of this folder")
     columns, lexicon, recipe = meta["columns"], meta["lexicon"], meta.get("recipe", {})
-    _demand(isinstance(columns, list), "columns must be a list")
-    _demand(all(isinstance(name, str) for name in columns), "columns must be names")
+    _check_entry(isinstance(columns, list), "columns must be a list")
+    _check_entry(all(isinstance(name, str) for name in columns), "columns must be names")
     fits = set(lexicon) <= set(LEXICON_OPTIONS) and "silence" in lexicon
-    _demand(fits, f"the lexicon must have {', '.join(LEXICON_OPTIONS)}")
-    _demand(isinstance(lexicon["silence"], str | None), "silence must be a token or null")
-    _demand(isinstance(meta["takes_new_words"], bool), "takes_new_words must be true or false")
-    _demand(isinstance(meta["views"], dict), "views must be a table")
-    _demand(isinstance(recipe, dict), "the recipe must be a table")
-    _demand(isinstance(recipe.get("acoustic_model", ""), str), "acoustic_model must be a name")
+    _check_entry(fits, f"the lexicon must have {', '.join(LEXICON_OPTIONS)}")
+    _check_entry(isinstance(lexicon["silence"], str | None), "silence must be a token or null")
+    _check_entry(isinstance(meta["takes_new_words"], bool), "takes_new_words must be true or false")
+    _check_entry(isinstance(meta["views"], dict), "views must be a table")
+    _check_entry(isinstance(recipe, dict), "the recipe must be a table")
+    _check_entry(isinstance(recipe.get("acoustic_model", ""), str), "acoustic_model must be a name")
     for name in ("lexicon", "topology", "search", "rescore", "lm", "grammar"):
-        _demand(isinstance(recipe.get(name, {}), dict | None), f"[{name}] must be a table")
+        _check_entry(isinstance(recipe.get(name, {}), dict | None), f"[{name}] must be a table")
     for topology in (recipe.get("topology"), meta["topology"]):
         section(TopologySection, topology or {}, "topology", error=GraphError)
 
 
-def _demand(holds: bool, message: str) -> None:
+def _check_entry(holds: bool, message: str) -> None:
     if not holds:
         raise ValueError(message)
 

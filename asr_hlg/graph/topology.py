@@ -57,11 +57,11 @@ def ctc(num_tokens: int, modified: bool = False) -> k2.Fsa:
     phones = tokens[1:]
     if modified:
         blank = ([0], [0], [0], [0])
-        once = (0 * phones, 0 * phones, phones, phones)  # for one frame only
+        one_frame = (0 * phones, 0 * phones, phones, phones)  # for one frame only
         enter = (0 * phones, phones, phones, phones)
-        stay = (phones, phones, phones, 0 * phones)
+        self_loops = (phones, phones, phones, 0 * phones)
         leave = (phones, 0 * phones, phones, 0 * phones)
-        parts = zip(blank, once, enter, stay, leave, strict=True)
+        parts = zip(blank, one_frame, enter, self_loops, leave, strict=True)
         columns = [np.concatenate(part) for part in parts]
         final = np.where(tokens == 0, 0.0, -np.inf)
     else:
@@ -175,12 +175,12 @@ def chain(num_phones: int, self_loop: float = 0.5) -> k2.Fsa:
             remedy="give at least one phone and a self_loop between 0 and 1",
         )
     phones = np.arange(1, num_phones + 1)
-    stay = (phones, phones, 2 * phones, 0 * phones, np.full(num_phones, np.log(self_loop)))
+    self_loops = (phones, phones, 2 * phones, 0 * phones, np.full(num_phones, np.log(self_loop)))
     exit_states = np.arange(num_phones + 1)
     exit_scores = np.where(exit_states == 0, 0.0, np.log1p(-self_loop))
     src, phone, _, aux, score = _to_every_phone(exit_states, exit_scores, phones)
     enter = (src, phone, 2 * phone - 1, aux, score)
-    columns = [np.concatenate(part) for part in zip(stay, enter, strict=True)]
+    columns = [np.concatenate(part) for part in zip(self_loops, enter, strict=True)]
     return _transducer(columns, exit_scores, 2 * num_phones + 1)
 
 
@@ -201,11 +201,11 @@ def left_to_right(num_states: int, self_loop: float = 0.5, skip: float = 0.0) ->
         )
     matrix = np.zeros((num_states, num_states + 1))
     for state in range(num_states):
-        jump = skip if state + 2 <= num_states else 0.0
+        skip_prob = skip if state + 2 <= num_states else 0.0
         matrix[state, state] = self_loop
-        matrix[state, state + 1] = 1 - self_loop - jump
-        if jump:
-            matrix[state, state + 2] = jump
+        matrix[state, state + 1] = 1 - self_loop - skip_prob
+        if skip_prob:
+            matrix[state, state + 2] = skip_prob
     return matrix
 
 

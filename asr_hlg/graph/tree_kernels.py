@@ -70,19 +70,19 @@ class Trees(NamedTuple):
 def build_trees(g_arcs: GArcs, lexicon: Pronunciations) -> Trees:
     """Build the prefix trees of all states of G."""
     num_g = len(g_arcs.first) - 1
-    widest, longest, num_ends, room = _tree_sizes(g_arcs, lexicon)
+    max_pronunciations, max_length, num_pronunciations, num_tokens = _tree_sizes(g_arcs, lexicon)
     root_first = np.zeros(num_g + 1, np.int64)
-    root = new_columns(num_ends)
+    root = new_columns(num_pronunciations)
     # Upper bound: without sharing, an arc for every token. Unwritten pages take no memory.
-    tree_first = np.zeros(room + 2, np.int32)
-    tree = new_columns(room + 1)
+    tree_first = np.zeros(num_tokens + 2, np.int32)
+    tree = new_columns(num_tokens + 1)
     table = np.full(1 << 16, -1, np.int32)
     num_trees = num_roots = 0
 
-    ends = np.empty(widest, np.int64)
-    dst, label, word, _ = new_columns(widest + longest)
-    stack = Columns(dst, label, word, np.empty(widest + longest, np.float64))
-    opened = np.zeros(longest + 1, np.int64)
+    ends = np.empty(max_pronunciations, np.int64)
+    dst, label, word, _ = new_columns(max_pronunciations + max_length)
+    stack = Columns(dst, label, word, np.empty(max_pronunciations + max_length, np.float64))
+    opened = np.zeros(max_length + 1, np.int64)
     for g in range(num_g):
         num = 0
         for arc in range(g_arcs.first[g], g_arcs.first[g + 1]):
@@ -109,21 +109,21 @@ def build_trees(g_arcs: GArcs, lexicon: Pronunciations) -> Trees:
 
 @njit(nogil=True, cache=True)
 def _tree_sizes(g_arcs: GArcs, lexicon: Pronunciations) -> tuple[int, int, int, int]:
-    """Most pronunciations of a state, longest pronunciation, all pronunciations, all tokens."""
-    widest = longest = num_ends = room = 0
+    """Maximum pronunciations of a state, maximum length, number of pronunciations and tokens."""
+    max_pronunciations = max_length = num_pronunciations = num_tokens = 0
     for g in range(len(g_arcs.first) - 1):
-        width = 0
+        num_here = 0
         for arc in range(g_arcs.first[g], g_arcs.first[g + 1]):
             word = g_arcs.word[arc]
             for i in range(lexicon.word_first[word], lexicon.word_first[word + 1]):
                 p = lexicon.of_word[i]
                 length = lexicon.begin[p + 1] - lexicon.begin[p]
-                longest = max(longest, length)
-                room += length
-                width += 1
-        widest = max(widest, width)
-        num_ends += width
-    return widest, longest, num_ends, room
+                max_length = max(max_length, length)
+                num_tokens += length
+                num_here += 1
+        max_pronunciations = max(max_pronunciations, num_here)
+        num_pronunciations += num_here
+    return max_pronunciations, max_length, num_pronunciations, num_tokens
 
 
 @njit(nogil=True, cache=True)

@@ -198,22 +198,22 @@ def _read_states(
     """The arcs of all states as rows (src, ilabel, olabel, graph, acoustic, dst), and finals."""
     rows, final = [], []
     for state in range(num_states):
-        head = content[at : at + 16]
-        if len(head) < 16:
+        header = content[at : at + 16]
+        if len(header) < 16:
             raise LatticeError("ends in the middle of a lattice", path=path)
-        graph, acoustic = head[:8].view("<f4").tolist()
-        count = int(head[8:].view("<i8")[0])
+        graph, acoustic = header[:8].view("<f4").tolist()
+        count = int(header[8:].view("<i8")[0])
         if graph < np.inf:
             final.append((state, -graph, -acoustic))
         at += 16
-        body = content[at : at + 20 * count]
-        if count < 0 or len(body) < 20 * count:
+        records = content[at : at + 20 * count]
+        if count < 0 or len(records) < 20 * count:
             raise LatticeError("ends in the middle of a lattice", path=path)
         row = np.empty((count, 6))
-        numbers = body.view("<i4").reshape(count, 5)
+        numbers = records.view("<i4").reshape(count, 5)
         row[:, 0] = state
         row[:, [1, 2, 5]] = numbers[:, [0, 1, 4]]
-        row[:, 3:5] = -body.view("<f4").reshape(count, 5)[:, 2:4]
+        row[:, 3:5] = -records.view("<f4").reshape(count, 5)[:, 2:4]
         rows.append(row)
         at += 20 * count
     return np.concatenate([np.empty((0, 6)), *rows]), final, at
@@ -243,8 +243,8 @@ def _assemble(
         ends = [(state, 0, 0, graph, acoustic, num_states) for state, graph, acoustic in final]
         arcs = np.concatenate([arcs, np.array(ends, dtype=np.float64)])
         num_states += 1
-    whole = arcs[:, [0, 1, 2, 5]]
-    if not np.isfinite(arcs).all() or (whole < 0).any() or (whole >= 1 << 31).any():
+    columns = arcs[:, [0, 1, 2, 5]]
+    if not np.isfinite(arcs).all() or (columns < 0).any() or (columns >= 1 << 31).any():
         raise LatticeError(f"lattice {key} has labels, states or costs out of range", path=path)
     arcs = arcs[np.argsort(arcs[:, 0], kind="stable")]
     src, label, word, _, _, dst = arcs.T.astype(np.int32)

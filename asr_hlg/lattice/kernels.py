@@ -85,22 +85,22 @@ def _edit_distances(  # noqa: C901 - a function that updates the best path makes
         while arc < len(src) and src[arc] == state:
             target = dst[arc]
             for position in range(length + 1):
-                here = best[state, position] + score[arc]
-                if here == -np.inf:
+                path_score = best[state, position] + score[arc]
+                if path_score == -np.inf:
                     continue
                 if word[arc] == 0:
-                    if here > best[target, position]:
-                        best[target, position] = here
+                    if path_score > best[target, position]:
+                        best[target, position] = path_score
                         back[target, position] = arc
                         move[target, position] = _NO_WORD
                     continue
-                if here - _EDIT > best[target, position]:
-                    best[target, position] = here - _EDIT
+                if path_score - _EDIT > best[target, position]:
+                    best[target, position] = path_score - _EDIT
                     back[target, position] = arc
                     move[target, position] = _INSERT
                 if position < length:
                     same = words[position] == word[arc]
-                    value = here if same else here - _EDIT
+                    value = path_score if same else path_score - _EDIT
                     if value > best[target, position + 1]:
                         best[target, position + 1] = value
                         back[target, position + 1] = arc
@@ -274,13 +274,13 @@ def _expand(
     final, count = -np.inf, 0
     state = begin
     while state <= end:
-        here = alpha[state]
-        if here > -np.inf:
+        path_score = alpha[state]
+        if path_score > -np.inf:
             alpha[state] = -np.inf
             if state == len(alpha) - 1:
-                final = here
+                final = path_score
             for arc in range(first[state], first[state + 1]):
-                value = here + score[arc]
+                value = path_score + score[arc]
                 target = dst[arc]
                 if word[arc] == 0:
                     old = alpha[target]

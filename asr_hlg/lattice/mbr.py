@@ -68,8 +68,8 @@ def confusion_network(lattice: WordLattice, words: npt.NDArray[np.int32]) -> Con
     )
     slots = []
     for column in stats.T:
-        present = np.flatnonzero(column > 1e-6)
-        slot = {int(ids[i]): float(column[i]) for i in present}
+        competing = np.flatnonzero(column > 1e-6)
+        slot = {int(ids[i]): float(column[i]) for i in competing}
         slot[0] = max(0.0, 1.0 - sum(slot.values()))
         slots.append(slot)
     return ConfusionNetwork(tuple(slots), tuple(ids[reference].tolist()), float(risk))
@@ -85,8 +85,8 @@ def minimum_bayes_risk(lattice: WordLattice, words: npt.NDArray[np.int32]) -> Co
     network = confusion_network(lattice, words)
     for _ in range(MAX_ROUNDS):
         best = [max(slot, key=lambda word: (slot[word], -word)) for slot in network.slots]
-        better = np.array([word for word in best if word], dtype=np.int32)
-        candidate = confusion_network(lattice, better)
+        hypothesis = np.array([word for word in best if word], dtype=np.int32)
+        candidate = confusion_network(lattice, hypothesis)
         if candidate.risk >= network.risk - 1e-9:
             return network
         network = candidate
@@ -131,23 +131,23 @@ def _slot_posteriors(
         share[arc] = np.exp(alpha[src[arc]] + score[arc] - alpha[dst[arc]])
     risk, move = _expected_distance(src, dst, word, share, num_states, reference)
     stats = np.zeros((num_words, slots))
-    mass = np.zeros((num_states, slots + 1))
-    mass[num_states - 1, slots] = 1.0
+    posterior = np.zeros((num_states, slots + 1))
+    posterior[num_states - 1, slots] = 1.0
     for arc in range(num_arcs - 1, -1, -1):
         skipped = 0.0
         for q in range(slots, -1, -1):
-            here = share[arc] * mass[dst[arc], q] + skipped
+            passing = share[arc] * posterior[dst[arc], q] + skipped
             skipped = 0.0
-            if here == 0.0:
+            if passing == 0.0:
                 continue
             if move[arc, q] == 0:
                 if word[arc] != 0:
-                    stats[word[arc], q - 1] += here
-                mass[src[arc], q - 1] += here
+                    stats[word[arc], q - 1] += passing
+                posterior[src[arc], q - 1] += passing
             elif move[arc, q] == 1:
-                mass[src[arc], q] += here
+                posterior[src[arc], q] += passing
             else:
-                skipped = here
+                skipped = passing
     return risk, stats
 
 

@@ -284,20 +284,20 @@ class Lexicon:
         last arcs of pronunciations.
         """
         loop, before, after = 1, 2, 3
-        no, yes = np.log1p(-self.silence_prob), np.log(self.silence_prob)
+        skip, take = np.log1p(-self.silence_prob), np.log(self.silence_prob)
         to_silence = columns[:, is_last].copy()
         to_silence[1] = before
-        silence_score = score[is_last] + np.float32(yes)
-        score = score + np.where(is_last, np.float32(no), np.float32(0))
-        frame = [(0, loop, 0, 0, no), (0, before, 0, 0, yes)]
+        silence_score = score[is_last] + np.float32(take)
+        score = score + np.where(is_last, np.float32(skip), np.float32(0))
+        silence_arcs = [(0, loop, 0, 0, skip), (0, before, 0, 0, take)]
         if disambig:
-            closing = len(self._id_of_token) - 1
-            frame += [(before, after, token, 0, 0.0), (after, loop, closing, 0, 0.0)]
+            end_symbol = len(self._id_of_token) - 1
+            silence_arcs += [(before, after, token, 0, 0.0), (after, loop, end_symbol, 0, 0.0)]
         else:
-            frame += [(before, loop, token, 0, 0.0)]
-        extra = np.array([arc[:4] for arc in frame], dtype=np.int32).T
-        extra_score = np.array([arc[4] for arc in frame], dtype=np.float32)
+            silence_arcs += [(before, loop, token, 0, 0.0)]
+        silence_columns = np.array([arc[:4] for arc in silence_arcs], dtype=np.int32).T
+        silence_scores = np.array([arc[4] for arc in silence_arcs], dtype=np.float32)
         return (
-            np.concatenate([columns, to_silence, extra], axis=1),
-            np.concatenate([score, silence_score, extra_score]),
+            np.concatenate([columns, to_silence, silence_columns], axis=1),
+            np.concatenate([score, silence_score, silence_scores]),
         )

@@ -42,12 +42,12 @@ class TranscriptLoss(nn.Module):
         unknown, short = [], []
         for id, text, frames in zip(ids, texts, num_frames, strict=True):
             try:
-                least = self.min_frames(text)
+                needed = self.min_frames(text)
             except LexiconError as error:
                 unknown.append(f"{id}: {error.message}")
                 continue
-            if frames < least:
-                short.append(f"{id}: {frames} frames, {text!r} needs {least}")
+            if frames < needed:
+                short.append(f"{id}: {frames} frames, {text!r} needs {needed}")
         if unknown:
             raise LexiconError(
                 listed(unknown), remedy="add the words to the lexicon, or correct the transcripts"

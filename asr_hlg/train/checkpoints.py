@@ -182,7 +182,7 @@ def load_optimiser_arrays(
 
 def check_config(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
     """Refuse to continue from a checkpoint of a training with other options."""
-    before, now = _flat(old), _flat(new)
+    before, now = _flattened(old), _flattened(new)
     for key in sorted(before.keys() | now.keys()):
         # How often checkpoints are written does not change the weights.
         if "checkpoint" in key or before.get(key) == now.get(key):
@@ -194,12 +194,12 @@ def check_config(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> 
         )
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested tables as one, with dotted keys; tuples become lists, as in JSON."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{key}."))
+            flat.update(_flattened(value, f"{prefix}{key}."))
         else:
             flat[prefix + key] = list(value) if isinstance(value, tuple) else value
     return flat

@@ -273,13 +273,13 @@ class TrainingConfig:
         for each in contents:
             for change in changes:
                 _apply(each, change, path)
-        config, *configs = (cls._of(each, path) for each in contents)
+        config, *configs = (cls._from_content(each, path) for each in contents)
         if configs and config.hybrid is not None:
             raise OptionError("has both [hybrid] and [[stage]]; use one of them", path=path)
         return replace(config, stages=configs)
 
     @classmethod
-    def _of(cls, content: Mapping[str, Any], path: Path) -> TrainingConfig:
+    def _from_content(cls, content: Mapping[str, Any], path: Path) -> TrainingConfig:
         known = [f.name for f in fields(cls) if f.name not in ("path", "content", "stages")]
         check_keys(content, known, path)
         for name in ("graph", "data", "network", "loss"):

@@ -91,18 +91,18 @@ class _Beam:
         with_blank = self.score + log_probs[..., 0]
         prefix = self._prefixes()
         row, slot = torch.where(prefix.ne(NO_ORIGIN))
-        same = row, prefix[row, slot] * (log_probs.shape[2] - 1) + self.token[row, slot] - 1
-        with_blank[row, slot] = torch.logaddexp(with_blank[row, slot], with_token[same])
-        with_token[same] = -torch.inf
+        extension = row, prefix[row, slot] * (log_probs.shape[2] - 1) + self.token[row, slot] - 1
+        with_blank[row, slot] = torch.logaddexp(with_blank[row, slot], with_token[extension])
+        with_token[extension] = -torch.inf
         self.score, chosen = torch.cat([with_blank, with_token], 1).topk(self.size, 1)
         self.score = self.score - self.score[:, :1]
         return self._keep(chosen, prefix, log_probs)
 
     def _prefixes(self) -> Tensor:
         """Slot of the hypothesis with all tokens but the last, for every hypothesis."""
-        alive = self.score > -torch.inf
+        active = self.score > -torch.inf
         equal = self.hash[:, :, None].eq(self.prefix_hash[:, None, :])
-        equal &= alive[:, :, None] & alive[:, None, :]
+        equal &= active[:, :, None] & active[:, None, :]
         return torch.where(equal.any(1), equal.int().argmax(1), NO_ORIGIN)
 
     def _keep(self, chosen: Tensor, prefix: Tensor, log_probs: Tensor) -> Step:
@@ -122,14 +122,14 @@ class _Beam:
         self.hash = torch.where(is_blank, previous, previous * _MULTIPLIER + token)
         self.state = pick(self.state, (self.first_row + slot).flatten())
         self._push(torch.where(~is_blank.flatten())[0])
-        alive = self.score > -torch.inf
+        active = self.score > -torch.inf
         token_origin = torch.where(is_blank, prefix.gather(1, slot), slot)
         index = token_origin.clamp(min=0) * log_probs.shape[2] + self.token
         blank_origin = torch.where(is_blank, slot, NO_ORIGIN)
         origin = torch.stack([blank_origin, token_origin], 1)
         scores = log_probs[..., 0].gather(1, slot), log_probs.flatten(1).gather(1, index)
         return Step(
-            torch.where(alive[:, None], origin, NO_ORIGIN), torch.stack(scores, 1), self.token
+            torch.where(active[:, None], origin, NO_ORIGIN), torch.stack(scores, 1), self.token
         )
 
     def _push(self, rows: Tensor) -> None:

@@ -75,19 +75,19 @@ def _lattice(
     """Lattice of one utterance from ``(T, 2, K)``, ``(T, 2, K)`` and ``(T, K)``, connected."""
     length, _, size = origin.shape
     keep = origin != NO_ORIGIN
-    alive = np.zeros((length + 1, size), dtype=bool)
-    alive[length] = keep[-1].any(axis=0)
+    active = np.zeros((length + 1, size), dtype=bool)
+    active[length] = keep[-1].any(axis=0)
     for t in range(length - 1, -1, -1):
-        keep[t] &= alive[t + 1]
-        alive[t, origin[t][keep[t]]] = True
-    state = np.cumsum(alive.ravel()).reshape(alive.shape) - 1
+        keep[t] &= active[t + 1]
+        active[t, origin[t][keep[t]]] = True
+    state = np.cumsum(active.ravel()).reshape(active.shape) - 1
     frame, kind, slot = np.nonzero(keep)
     src = state[frame, origin[keep]]
     order = np.argsort(src, kind="stable")
     frame, kind, slot = frame[order], kind[order], slot[order]
     label = np.where(kind == 1, token[frame, slot], 0)
     # Arcs from the last frame to the final state are added at the end.
-    ending = state[length, alive[length]]
+    ending = state[length, active[length]]
     final, zeros = int(state[-1, -1]) + 1, 0 * ending
     phone = np.append(label, zeros)
     return FrameArcs(
