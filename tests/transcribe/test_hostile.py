@@ -76,7 +76,7 @@ def test_no_reader_unpickles(tmp_path, form):
         folder.mkdir()
         reader.make_seeds(folder)
         if name == "graph":  # one of whose files this may be
-            for part in ("packed-arcs.npy", "slot.npz", "graph.json", "words.npy"):
+            for part in ("packed/arcs.npy", "lg/src.npy", "graph.json", "hlg/words.npy"):
                 with pytest.raises(AsrHlgError):
                     reader.read(part.encode() + b"\0" + content, folder)
             continue
