@@ -47,24 +47,21 @@ def scale(
     prior_scale : float
         κ: less than 1 for networks whose posteriors depend less on the priors.
     """
-    scores = posteriors.log_probs
     if floor > 0:
-        scores = scores.clamp(min=math.log(floor))
+        scores = posteriors.log_probs.clamp(min=math.log(floor))
+    else:
+        scores = posteriors.log_probs.clone()
     if posteriors.tokens[0] == EPS:
         # Blank-free topologies never emit column 0, and the floor must not apply to it.
-        scores = scores.clone()
         scores[:, :, 0] = -1e9
     if priors is not None:
         if tuple(priors.shape) != (len(posteriors.tokens),) or not bool((priors > 0).all()):
             raise OptionError(f"priors must be {len(posteriors.tokens)} positive numbers")
-        scores = scores - priors.log().to(scores) * prior_scale
+        scores -= priors.log().to(scores) * prior_scale
     if blank_penalty and BLANK in posteriors.tokens:
-        penalty = torch.zeros(len(posteriors.tokens), device=scores.device)
-        penalty[posteriors.tokens.index(BLANK)] = blank_penalty
-        scores = scores - penalty
-    return Posteriors(
-        scores * acoustic_scale, posteriors.lengths, posteriors.frame_shift, posteriors.tokens
-    )
+        scores[:, :, posteriors.tokens.index(BLANK)] -= blank_penalty
+    scores *= acoustic_scale
+    return Posteriors(scores, posteriors.lengths, posteriors.frame_shift, posteriors.tokens)
 
 
 def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:

@@ -42,13 +42,10 @@ class Decoder(Protocol):
         """Scales and beams of the search."""
 
     def decode(self, posteriors: Posteriors) -> Lattice:
-        """Search a batch of utterances.
+        """One lattice per utterance, in the order of ``posteriors``.
 
-        Returns
-        -------
-        Lattice
-            One lattice per utterance, in the order of ``posteriors``. An utterance for which no
-            path of the graph survives, even with wider beams, has an empty lattice.
+        An utterance for which no path of the graph survives, even with wider beams, has an empty
+        lattice.
         """
 
     def narrower(self) -> Decoder:
@@ -66,9 +63,8 @@ def warm_up(decoder: Decoder) -> None:
 
 def random_frames(width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Normally distributed frames ``(1, 50, width)`` and their number, the same in every call."""
-    frames: torch.Tensor = 5.0 * torch.randn(
-        1, 50, width, generator=torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    frames: torch.Tensor = 5.0 * torch.randn(1, 50, width, generator=generator)
     return frames, torch.tensor([frames.shape[1]], dtype=torch.int32)
 
 
@@ -91,19 +87,7 @@ class PosteriorDecoder(ABC):
         self.options = options or SearchOptions.from_graph(graph)
 
     def decode(self, posteriors: Posteriors) -> Lattice:
-        """Search a batch of utterances.
-
-        Parameters
-        ----------
-        posteriors : Posteriors
-            Log-posteriors; columns are matched to the graph's tokens by name. Those of a hybrid
-            model are divided by its priors.
-
-        Raises
-        ------
-        ModelError
-            If the posteriors lack a token of the graph.
-        """
+        """Search a batch of utterances, as :func:`asr_hlg.search.decode` describes it."""
         mapped = likelihoods.map_tokens(posteriors, self.graph.columns)
         scores = likelihoods.scale(
             mapped,

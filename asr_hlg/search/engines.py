@@ -18,14 +18,7 @@ def make_decoder(
 ) -> PosteriorDecoder:
     """The decoder that ``options.engine`` names; "auto" is token passing where it can serve.
 
-    Parameters
-    ----------
-    graph : DecodingGraph
-        On the device on which the search shall run.
-    options : SearchOptions, optional
-        By default those of the graph's recipe, with ``changes``.
-    **changes
-        Fields of :class:`SearchOptions`, where ``options`` are left out.
+    Options are by default those of the graph's recipe, with ``changes``.
 
     Raises
     ------

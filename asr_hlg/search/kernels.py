@@ -20,10 +20,10 @@ The arcs of H∘(L∘G) between them::
 Forward links record which token led to which; :func:`asr_hlg.search.lattices.build` makes the
 lattice from them.
 
-Each step of :func:`pass_tokens` is a function of its own, which costs 3 % of the time of one long
-function. Inlining all of them costs 10 %, because the registers run short, and so does a function
-that looks up the head of a bucket and returns it: a branch that can be predicted becomes a data
-dependency.
+The steps of :func:`pass_tokens` are functions only where that costs no time. It processes emitting
+arcs itself: three functions for them make the search 7 % slower, since each array that is passed to
+a function costs some nanoseconds in every frame. No function returns the head of a bucket either,
+which costs 15 to 30 %: a predictable branch would become a data dependency.
 """
 
 from __future__ import annotations
@@ -54,14 +54,12 @@ FULL = -1
 """Returned in place of a count when the workspace is too small."""
 
 Emission = npt.NDArray[np.float64]
+Options = tuple[float, float, float, float]
 
 
 @njit(nogil=True, cache=True)
-def pass_tokens(
-    graph: GraphArrays,
-    acoustics: Scores,
-    options: tuple[float, float, float, float],
-    work: Workspace,
+def pass_tokens(  # noqa: C901 - one function, since splitting it costs 7 % of speed
+    graph: GraphArrays, acoustics: Scores, options: Options, work: Workspace
 ) -> tuple[Records, int, int]:
     """Search one utterance and record its tokens and forward links in the workspace.
 
@@ -85,41 +83,110 @@ def pass_tokens(
         Ids of blank tokens that were taken.
     """
     search_beam, output_beam, _, _ = options
+    states, arcs, eps_arcs = graph.states, graph.arcs, graph.eps_arcs
+    tokens, links, buckets = work.label_tokens, work.label_links, work.label_buckets
+    blank_tokens, sources = work.blank_tokens, work.sources
     num_frames, num_labels = acoustics.shape
+    capacity = len(tokens)
     frames = np.zeros(num_frames + 2, dtype=FRAME)
     emission = np.empty(num_labels)
     beam, cutoff = search_beam, -np.inf
-    num_alive = num_blank_tokens = 0
+    num_tokens, num_links, num_alive, num_blank_tokens = 1, 0, 0, 0
     # The start is a token of label 0, which no arc reads and which is never repeated.
-    set_label_token(work.label_tokens, 0, 0, 0, -1, 0.0)
+    set_label_token(tokens, 0, 0, 0, -1, 0.0)
     frames[1].token = 1
     for t in range(num_frames):
-        last_cutoff = cutoff
+        begin, end = frames[t].token, frames[t + 1].token
         best_emission = _relative_to_blank(acoustics, t, emission)
-        num_alive, active, best = _prune_tokens(work, frames, t, num_alive, last_cutoff)
+
+        # Prune tokens.
+        last_cutoff = cutoff
+        num_alive, active, best = _prune_tokens(work, begin, end, num_alive, last_cutoff)
         beam = _adapt_beam(beam, active, options)
-        best_next = _estimate_best(graph, emission, best)
-        num_sources, best_next = _process_self_loops(
-            graph, work, frames, t, emission, best_emission, last_cutoff, beam, best_next
-        )
+        best_next = _estimate_best(states, arcs, emission, best)
         cutoff = best_next - beam
-        num_sources = _add_blank_sources(graph, work, num_alive, best_emission, cutoff, num_sources)
-        if num_sources == FULL:
+
+        # Process emitting arcs.
+        num_sources = 0
+        if num_tokens + (end - begin) > capacity or num_links + (end - begin) > capacity:
             return frames, FULL, 0
-        full, cutoff = _process_label_arcs(
-            graph,
-            work,
-            frames,
-            t,
-            emission,
-            best_emission,
-            num_sources,
-            output_beam,
-            beam,
-            best_next,
-        )
-        if full:
+        # Self-loops come first, so that each makes a token that is new to the next frame. Meanwhile
+        # the states are listed whose arcs may stay above the cutoff: those of label tokens, those
+        # that ε-arcs lead to, and those of blank tokens.
+        for token in range(begin, end):
+            state, own_label, score = tokens[token].state, tokens[token].label, tokens[token].score
+            if score < last_cutoff:
+                continue
+            eps_begin, eps_end = states[state].eps_first, states[state + 1].eps_first
+            if num_sources + 1 + eps_end - eps_begin > capacity:
+                return frames, FULL, 0
+            repeated = score + emission[own_label]
+            if repeated >= cutoff:
+                head = buckets[state & HASH]
+                if not in_bucket(tokens, head, end, num_tokens, state):
+                    head = -1
+                buckets[state & HASH] = num_tokens
+                set_label_token(tokens, num_tokens, state, own_label, head, repeated)
+                set_link(links, num_links, token, num_tokens, NONE, REPEAT, repeated)
+                num_tokens += 1
+                num_links += 1
+                if repeated > best_next:
+                    best_next = repeated
+                    cutoff = best_next - beam
+            if score + best_emission + states[state].reach >= cutoff:
+                prefetch(arcs, states[state].first)
+                set_source(sources, num_sources, state, own_label, token, NONE, score)
+                num_sources += 1
+            for eps in range(eps_begin, eps_end):
+                eps_score, target = score + eps_arcs[eps].score, eps_arcs[eps].dst
+                if eps_score + best_emission + states[target].reach >= cutoff:
+                    prefetch(arcs, states[target].first)
+                    set_source(sources, num_sources, target, own_label, token, eps, eps_score)
+                    num_sources += 1
+        if num_sources + num_alive > capacity:
             return frames, FULL, 0
+        for i in range(num_alive):
+            blank = blank_tokens[i]
+            if blank.score + best_emission + states[blank.state].reach >= cutoff:
+                set_source(sources, num_sources, blank.state, 0, -1 - blank.id, NONE, blank.score)
+                num_sources += 1
+        for i in range(num_sources):
+            source = sources[i]
+            state, own_label, before = source.state, source.label, source.score
+            arc_cutoff = cutoff - before - best_emission
+            for arc in range(states[state].first, states[state + 1].first):
+                if arcs[arc].score < arc_cutoff:
+                    break  # arcs come in order of their scores, the largest first
+                read, target = arcs[arc].label, arcs[arc].dst
+                score = before + emission[read] + arcs[arc].score
+                if score < cutoff or read == own_label:
+                    continue
+                if num_tokens == capacity or num_links == capacity:
+                    return frames, FULL, 0
+                head = buckets[target & HASH]
+                if not in_bucket(tokens, head, end, num_tokens, target):
+                    head = -1
+                token = head
+                while token >= 0 and (tokens[token].state != target or tokens[token].label != read):
+                    token = tokens[token].next
+                if token < 0:
+                    prefetch(states, target)
+                    token = num_tokens
+                    num_tokens += 1
+                    set_label_token(tokens, token, target, read, head, score)
+                    buckets[target & HASH] = token
+                elif score > tokens[token].score:
+                    tokens[token].score = score
+                elif score < tokens[token].score - output_beam:
+                    continue  # every path over this link is as far below the best one of the token
+                set_link(links, num_links, source.src, token, source.eps, arc, score)
+                num_links += 1
+                if score > best_next:
+                    best_next = score
+                    cutoff = best_next - beam
+        frames[t + 2].token, frames[t + 1].link = num_tokens, num_links
+
+        # Process blank arcs.
         num_alive, num_blank_tokens = _process_blank_arcs(
             graph, work, frames, t, max(cutoff, last_cutoff), num_alive, num_blank_tokens
         )
@@ -142,13 +209,13 @@ def _relative_to_blank(acoustics: Scores, t: int, emission: Emission) -> float:
 
 @njit(nogil=True, cache=True, forceinline=True)
 def _prune_tokens(
-    work: Workspace, frames: Records, t: int, num_alive: int, cutoff: float
+    work: Workspace, begin: int, end: int, num_alive: int, cutoff: float
 ) -> tuple[int, int, tuple[float, Any, Any]]:
     """Prune blank tokens; returns how many are left, active states, and the best token.
 
     The best token is given as its score, state and label.
     """
-    blank_tokens, label_tokens = work.blank_tokens, work.label_tokens
+    label_tokens, blank_tokens = work.label_tokens, work.blank_tokens
     best, state, label = -np.inf, np.uint32(0), np.uint32(0)
     active = i = 0
     while i < num_alive:
@@ -160,7 +227,7 @@ def _prune_tokens(
         if blank_tokens[i].score > best:
             best, state = blank_tokens[i].score, blank_tokens[i].state
         i += 1
-    for token in range(frames[t].token, frames[t + 1].token):
+    for token in range(begin, end):
         active += label_tokens[token].score >= cutoff
         if label_tokens[token].score > best:
             best = label_tokens[token].score
@@ -169,7 +236,7 @@ def _prune_tokens(
 
 
 @njit(nogil=True, cache=True)
-def _adapt_beam(beam: float, active: int, options: tuple[float, float, float, float]) -> float:
+def _adapt_beam(beam: float, active: int, options: Options) -> float:
     """As in k2: too many active states narrow the beam, too few widen it, else it recovers."""
     search_beam, _, min_active, max_active = options
     if active > max_active:
@@ -181,7 +248,7 @@ def _adapt_beam(beam: float, active: int, options: tuple[float, float, float, fl
 
 @njit(nogil=True, cache=True)
 def _estimate_best(
-    graph: GraphArrays, emission: Emission, best_token: tuple[float, Any, Any]
+    states: Records, arcs: Records, emission: Emission, best_token: tuple[float, Any, Any]
 ) -> Any:
     """Lower bound on the best score after a frame: the best among successors of the best token.
 
@@ -189,154 +256,14 @@ def _estimate_best(
     """
     score, state, own_label = best_token
     best = max(score, score + emission[own_label])
-    for arc in range(graph.states[state].first, graph.states[state + 1].first):
-        if graph.arcs[arc].label != own_label:
-            best = max(best, score + emission[graph.arcs[arc].label] + graph.arcs[arc].score)
+    for arc in range(states[state].first, states[state + 1].first):
+        if arcs[arc].label != own_label:
+            best = max(best, score + emission[arcs[arc].label] + arcs[arc].score)
     return best
 
 
 @njit(nogil=True, cache=True)
-def _process_self_loops(  # noqa: C901 - a hot loop, whole for its speed
-    graph: GraphArrays,
-    work: Workspace,
-    frames: Records,
-    t: int,
-    emission: Emission,
-    best_emission: float,
-    last_cutoff: float,
-    beam: float,
-    best_next: float,
-) -> tuple[int, float]:
-    """Let label tokens repeat their labels, and list their states and those behind ε-arcs.
-
-    The repeated tokens come before all others of the next frame, so that each is new to it.
-    Returns the number of sources, FULL without room, and the best score after this frame so far.
-    """
-    states, arcs, eps_arcs = graph.states, graph.arcs, graph.eps_arcs
-    tokens, links, sources = work.label_tokens, work.label_links, work.sources
-    capacity = len(tokens)
-    begin, end = frames[t].token, frames[t + 1].token
-    num_tokens, num_links, num_sources = end, frames[t].link, 0
-    cutoff = best_next - beam
-    if num_tokens + (end - begin) > capacity or num_links + (end - begin) > capacity:
-        return FULL, best_next
-    for token in range(begin, end):
-        state, label, score = tokens[token].state, tokens[token].label, tokens[token].score
-        if score < last_cutoff:
-            continue
-        eps_begin, eps_end = states[state].eps_first, states[state + 1].eps_first
-        if num_sources + 1 + eps_end - eps_begin > capacity:
-            return FULL, best_next
-        repeated = score + emission[label]
-        if repeated >= cutoff:
-            head = work.label_buckets[state & HASH]
-            if not in_bucket(tokens, head, end, num_tokens, state):
-                head = -1
-            work.label_buckets[state & HASH] = num_tokens
-            set_label_token(tokens, num_tokens, state, label, head, repeated)
-            set_link(links, num_links, token, num_tokens, NONE, REPEAT, repeated)
-            num_tokens += 1
-            num_links += 1
-            if repeated > best_next:
-                best_next = repeated
-                cutoff = best_next - beam
-        if score + best_emission + states[state].reach >= cutoff:
-            prefetch(arcs, states[state].first)
-            set_source(sources, num_sources, state, label, token, NONE, score)
-            num_sources += 1
-        for eps in range(eps_begin, eps_end):
-            eps_score, target = score + eps_arcs[eps].score, eps_arcs[eps].dst
-            if eps_score + best_emission + states[target].reach >= cutoff:
-                prefetch(arcs, states[target].first)
-                set_source(sources, num_sources, target, label, token, eps, eps_score)
-                num_sources += 1
-    frames[t + 2].token, frames[t + 1].link = num_tokens, num_links
-    return num_sources, best_next
-
-
-@njit(nogil=True, cache=True)
-def _add_blank_sources(
-    graph: GraphArrays,
-    work: Workspace,
-    num_alive: int,
-    best_emission: float,
-    cutoff: float,
-    num_sources: int,
-) -> int:
-    """List the states of blank tokens; returns the number of sources, FULL without room."""
-    states, tokens, sources = graph.states, work.blank_tokens, work.sources
-    if num_sources == FULL or num_sources + num_alive > len(sources):
-        return FULL
-    for i in range(num_alive):
-        token = tokens[i]
-        if token.score + best_emission + states[token.state].reach >= cutoff:
-            set_source(sources, num_sources, token.state, 0, -1 - token.id, NONE, token.score)
-            num_sources += 1
-    return num_sources
-
-
-@njit(nogil=True, cache=True)
-def _process_label_arcs(  # noqa: C901 - a hot loop, whole for its speed
-    graph: GraphArrays,
-    work: Workspace,
-    frames: Records,
-    t: int,
-    emission: Emission,
-    best_emission: float,
-    num_sources: int,
-    output_beam: float,
-    beam: float,
-    best_next: float,
-) -> tuple[bool, float]:
-    """Follow the arcs of all sources to label tokens of the next frame.
-
-    Returns whether the workspace is too small, and the cutoff of the next frame's tokens.
-    """
-    states, arcs = graph.states, graph.arcs
-    tokens, links = work.label_tokens, work.label_links
-    capacity, cutoff = len(tokens), best_next - beam
-    begin = frames[t + 1].token
-    num_tokens, num_links = frames[t + 2].token, frames[t + 1].link
-    for i in range(num_sources):
-        source = work.sources[i]
-        state, own_label, before = source.state, source.label, source.score
-        arc_cutoff = cutoff - before - best_emission
-        for arc in range(states[state].first, states[state + 1].first):
-            if arcs[arc].score < arc_cutoff:
-                break  # arcs come in order of their scores, the largest first
-            label, target = arcs[arc].label, arcs[arc].dst
-            score = before + emission[label] + arcs[arc].score
-            if score < cutoff or label == own_label:
-                continue
-            if num_tokens == capacity or num_links == capacity:
-                return True, cutoff
-            head = work.label_buckets[target & HASH]
-            if not in_bucket(tokens, head, begin, num_tokens, target):
-                head = -1
-            token = head
-            while token >= 0 and (tokens[token].state != target or tokens[token].label != label):
-                token = tokens[token].next
-            if token < 0:
-                prefetch(states, target)
-                token = num_tokens
-                num_tokens += 1
-                set_label_token(tokens, token, target, label, head, score)
-                work.label_buckets[target & HASH] = token
-            elif score > tokens[token].score:
-                tokens[token].score = score
-            elif score < tokens[token].score - output_beam:
-                continue  # every path over this link is as far below the best one of the token
-            set_link(links, num_links, source.src, token, source.eps, arc, score)
-            num_links += 1
-            if score > best_next:
-                best_next = score
-                cutoff = best_next - beam
-    frames[t + 2].token, frames[t + 1].link = num_tokens, num_links
-    return False, cutoff
-
-
-@njit(nogil=True, cache=True)
-def _process_blank_arcs(  # noqa: C901 - a hot loop, whole for its speed
+def _process_blank_arcs(  # noqa: C901 - a hot loop: a function for each link takes time
     graph: GraphArrays,
     work: Workspace,
     frames: Records,
@@ -349,16 +276,16 @@ def _process_blank_arcs(  # noqa: C901 - a hot loop, whole for its speed
 
     Returns the number of active blank tokens, FULL without room, and that of ids taken so far.
     """
-    states, eps_arcs = graph.states, graph.eps_arcs
-    tokens, blank_tokens, links = work.label_tokens, work.blank_tokens, work.blank_links
+    states, eps_arcs, tokens = graph.states, graph.eps_arcs, work.label_tokens
+    blank_tokens, links, buckets = work.blank_tokens, work.blank_links, work.blank_buckets
     begin, end, num_links = frames[t].token, frames[t + 1].token, frames[t].blank_link
     for i in range(num_alive if end > begin else 0):  # buckets that no token looks up stay unset
         state = blank_tokens[i].state
-        head = work.blank_buckets[state & HASH]
+        head = buckets[state & HASH]
         if not in_bucket(blank_tokens, head, 0, i, state):
             head = -1
         blank_tokens[i].next = head
-        work.blank_buckets[state & HASH] = i
+        buckets[state & HASH] = i
     for token in range(begin, end):
         state, entry_score = tokens[token].state, tokens[token].score
         if entry_score < cutoff:
@@ -373,7 +300,7 @@ def _process_blank_arcs(  # noqa: C901 - a hot loop, whole for its speed
             eps, target, score = NONE, state, entry_score
             if arc >= eps_begin:
                 eps, target, score = arc, eps_arcs[arc].dst, entry_score + eps_arcs[arc].score
-            head = work.blank_buckets[target & HASH]
+            head = buckets[target & HASH]
             if not in_bucket(blank_tokens, head, 0, num_alive, target):
                 head = -1
             i = head
@@ -385,7 +312,7 @@ def _process_blank_arcs(  # noqa: C901 - a hot loop, whole for its speed
                 new = blank_tokens[i]
                 new.state, new.next, new.id, new.direct = target, head, num_blank_tokens, 0
                 new.score, new.entry_score = score, entry_score
-                work.blank_buckets[target & HASH] = i
+                buckets[target & HASH] = i
                 num_blank_tokens += 1
             blank_token, link = blank_tokens[i], links[num_links]
             blank_token.score = max(blank_token.score, score)

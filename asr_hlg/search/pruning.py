@@ -2,62 +2,112 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from asr_hlg.search.records import NONE, REPEAT, GraphArrays, Scores, Tokens
+from asr_hlg.search.records import NONE, REPEAT, GraphArrays, Ints, Scores, Tokens
 
-Floats = npt.NDArray[np.float64]
-Kept = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]
+Indices = npt.NDArray[np.uint32]
 
 _SLACK = 1e-3
 """Added to the output beam in the first sweep, against rounding; the second is exact."""
 
 
+class Kept(NamedTuple):
+    """What is on paths within the output beam."""
+
+    label_links: Indices
+    blank_links: Indices
+    last_blank_tokens: Indices  # indices of ``blank_tokens`` after the last frame
+    label_tokens: npt.NDArray[np.bool_]
+    blank_begin: Ints  # of every blank token, the first frame; if unused, after the last frame
+    blank_end: Ints  # of every blank token, the last frame
+
+
 @njit(nogil=True, cache=True)
-def prune_links(graph: GraphArrays, acoustics: Scores, output_beam: float, tokens: Tokens) -> Kept:
-    """The label links, blank links and last blank tokens on paths within the output beam.
+def prune_links(  # noqa: C901 - a frame's two loops share ten arrays
+    graph: GraphArrays, final: Scores, acoustics: Scores, output_beam: float, tokens: Tokens
+) -> Kept:
+    """The links and tokens on paths within the output beam.
 
     Backward scores are, as in the search, relative to a path of nothing but blanks from the first
     frame to the last, so that a blank token's changes only where a label link leaves it.
     """
-    frames, num_frames = tokens.frames, len(acoustics)
+    frames, num_frames, label_tokens = tokens.frames, len(acoustics), tokens.label_tokens
     kept_links = np.empty(frames[num_frames].link, dtype=np.uint32)
     kept_blank_links = np.empty(frames[num_frames].blank_link, dtype=np.uint32)
     # Both are filled from the end.
     first_link, first_blank_link = len(kept_links), len(kept_blank_links)
-    label_beta = np.full(frames[num_frames + 1].token, -np.inf)
-    blank_beta = np.full(tokens.num_blank_tokens, -np.inf)
-    best = _final_scores(graph, tokens, num_frames, label_beta)
-    cutoff = best - output_beam - _SLACK
-    ends = _last_blank_tokens(graph, tokens, cutoff, blank_beta)
-    if best == -np.inf:
-        return kept_links[first_link:], kept_blank_links[first_blank_link:], ends[:0]
+    label_beta, blank_beta, best = _final_scores(graph, final, tokens, num_frames)
+    # Without a final state, no path is kept.
+    cutoff = best - output_beam - _SLACK if best > -np.inf else np.inf
+    ends = np.empty(tokens.num_alive, dtype=np.uint32)
+    num_ends = 0
+    used = np.zeros(frames[num_frames + 1].token, dtype=np.bool_)
+    begin = np.full(tokens.num_blank_tokens, num_frames + 1, dtype=np.int32)
+    end = np.full(tokens.num_blank_tokens, -1, dtype=np.int32)
+    used[0] = True
+    for i in range(tokens.num_alive):
+        blank_token = tokens.blank_tokens[i]
+        if blank_token.score + blank_beta[blank_token.id] >= cutoff:
+            ends[num_ends] = i
+            num_ends += 1
+            end[blank_token.id] = num_frames
     for t in range(num_frames - 1, -1, -1):
-        first_blank_link = _prune_blank_links(
-            graph, tokens, t, cutoff, label_beta, blank_beta, kept_blank_links, first_blank_link
-        )
-        first_link = _prune_label_links(
-            graph, acoustics, tokens, t, cutoff, label_beta, blank_beta, kept_links, first_link
-        )
-    return kept_links[first_link:], kept_blank_links[first_blank_link:], ends
+        for i in range(frames[t + 1].blank_link - 1, frames[t].blank_link - 1, -1):
+            blank_link = tokens.blank_links[i]
+            beta = blank_beta[blank_link.dst]
+            if blank_link.eps != NONE:
+                beta += graph.eps_arcs[blank_link.eps].score
+            if label_tokens[blank_link.src].score + beta >= cutoff:
+                first_blank_link -= 1
+                kept_blank_links[first_blank_link] = i
+                begin[blank_link.dst] = t + 1
+                label_beta[blank_link.src] = max(label_beta[blank_link.src], beta)
+        for i in range(frames[t + 1].link - 1, frames[t].link - 1, -1):
+            link = tokens.label_links[i]
+            beta = label_beta[link.dst]
+            if link.score + beta < cutoff:
+                continue
+            first_link -= 1
+            kept_links[first_link] = i
+            used[link.dst] = True
+            beta += acoustics[t, label_tokens[link.dst].label] - acoustics[t, 0]
+            if link.arc != REPEAT:
+                beta += graph.arcs[link.arc].score
+            if link.eps != NONE:
+                beta += graph.eps_arcs[link.eps].score
+            if link.src >= 0:
+                label_beta[link.src] = max(label_beta[link.src], beta)
+            else:
+                token = -1 - link.src
+                blank_beta[token] = max(blank_beta[token], beta)
+                end[token] = max(end[token], t)
+    return Kept(
+        kept_links[first_link:],
+        kept_blank_links[first_blank_link:],
+        ends[:num_ends],
+        used,
+        begin,
+        end,
+    )
 
 
 @njit(nogil=True, cache=True)
-def _final_scores(graph: GraphArrays, tokens: Tokens, num_frames: int, label_beta: Floats) -> float:
-    """Write the final scores of the last label tokens to ``label_beta``.
+def _final_scores(graph: GraphArrays, final: Scores, tokens: Tokens, num_frames: int) -> Any:
+    """Backward scores of label tokens and of blank tokens after the last frame; the best path's.
 
-    Returns the score of the best path, ``-inf`` where none reached a final state.
+    They are ``-inf`` for earlier tokens, and for the best path if none reached a final state.
     """
-    states, eps_arcs, final, label_tokens = (
-        graph.states,
-        graph.eps_arcs,
-        graph.final,
-        tokens.label_tokens,
-    )
+    states, eps_arcs, label_tokens = graph.states, graph.eps_arcs, tokens.label_tokens
+    first, end = tokens.frames[num_frames].token, tokens.frames[num_frames + 1].token
+    label_beta = np.full(end, -np.inf)
+    blank_beta = np.full(tokens.num_blank_tokens, -np.inf)
     best = -np.inf
-    for token in range(tokens.frames[num_frames].token, tokens.frames[num_frames + 1].token):
+    for token in range(first, end):
         state = label_tokens[token].state
         label_beta[token] = final[state]
         for arc in range(states[state].eps_first, states[state + 1].eps_first):
@@ -65,81 +115,7 @@ def _final_scores(graph: GraphArrays, tokens: Tokens, num_frames: int, label_bet
             label_beta[token] = max(label_beta[token], beta)
         best = max(best, label_tokens[token].score + label_beta[token])
     for i in range(tokens.num_alive):
-        best = max(best, tokens.blank_tokens[i].score + final[tokens.blank_tokens[i].state])
-    return best
-
-
-@njit(nogil=True, cache=True)
-def _last_blank_tokens(
-    graph: GraphArrays, tokens: Tokens, cutoff: float, blank_beta: Floats
-) -> npt.NDArray[np.uint32]:
-    """Blank tokens at the end of paths above the cutoff; writes final scores to ``blank_beta``."""
-    kept = np.empty(tokens.num_alive, dtype=np.uint32)
-    count = 0
-    for i in range(tokens.num_alive):
-        token = tokens.blank_tokens[i]
-        beta = graph.final[token.state]
-        blank_beta[token.id] = beta
-        if token.score + beta >= cutoff:
-            kept[count] = i
-            count += 1
-    return kept[:count]
-
-
-@njit(nogil=True, cache=True)
-def _prune_blank_links(
-    graph: GraphArrays,
-    tokens: Tokens,
-    t: int,
-    cutoff: float,
-    label_beta: Floats,
-    blank_beta: Floats,
-    kept: npt.NDArray[np.uint32],
-    first: int,
-) -> int:
-    """Keep frame ``t``'s blank links above the cutoff before ``kept[first]``; the new first."""
-    links, frames = tokens.blank_links, tokens.frames
-    for i in range(frames[t + 1].blank_link - 1, frames[t].blank_link - 1, -1):
-        link = links[i]
-        beta = blank_beta[link.dst]
-        if link.eps != NONE:
-            beta += graph.eps_arcs[link.eps].score
-        if tokens.label_tokens[link.src].score + beta >= cutoff:
-            first -= 1
-            kept[first] = i
-            label_beta[link.src] = max(label_beta[link.src], beta)
-    return first
-
-
-@njit(nogil=True, cache=True)
-def _prune_label_links(
-    graph: GraphArrays,
-    acoustics: Scores,
-    tokens: Tokens,
-    t: int,
-    cutoff: float,
-    label_beta: Floats,
-    blank_beta: Floats,
-    kept: npt.NDArray[np.uint32],
-    first: int,
-) -> int:
-    """Keep frame ``t``'s label links above the cutoff before ``kept[first]``; the new first."""
-    links, frames, blank = tokens.label_links, tokens.frames, acoustics[t, 0]
-    for i in range(frames[t + 1].link - 1, frames[t].link - 1, -1):
-        link = links[i]
-        beta = label_beta[link.dst]
-        if link.score + beta < cutoff:
-            continue
-        first -= 1
-        kept[first] = i
-        beta += acoustics[t, tokens.label_tokens[link.dst].label] - blank
-        if link.arc != REPEAT:
-            beta += graph.arcs[link.arc].score
-        if link.eps != NONE:
-            beta += graph.eps_arcs[link.eps].score
-        if link.src >= 0:
-            label_beta[link.src] = max(label_beta[link.src], beta)
-        else:
-            token = -1 - link.src
-            blank_beta[token] = max(blank_beta[token], beta)
-    return first
+        blank_token = tokens.blank_tokens[i]
+        blank_beta[blank_token.id] = final[blank_token.state]
+        best = max(best, blank_token.score + final[blank_token.state])
+    return label_beta, blank_beta, best

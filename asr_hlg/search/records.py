@@ -72,13 +72,18 @@ FRAME = np.dtype([("token", "i8"), ("link", "i8"), ("blank_link", "i8")])
 
 
 class GraphArrays(NamedTuple):
-    """The arrays of :class:`asr_hlg.graph.packed.PackedLg`, in a form that numba takes."""
+    """Arrays of :class:`asr_hlg.graph.packed.PackedLg` that the search reads."""
 
     states: Records
     arcs: Records
-    words: Ints
     eps_arcs: Records
+
+
+class GraphOutputs(NamedTuple):
+    """Arrays of :class:`asr_hlg.graph.packed.PackedLg` that only lattices need."""
+
     final: Scores
+    words: Ints
     spellings: Ints
     spelling_splits: Ints
 
@@ -101,7 +106,7 @@ class Workspace(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """The result of token passing: the arrays of a workspace, as far as they are filled.
+    """The result of token passing: arrays of a workspace, and how far they are filled.
 
     ``frames`` are `FRAME` records ``(num_frames + 2,)``; ``num_alive`` blank tokens, the first of
     ``blank_tokens``, are active after the last frame, and ``num_blank_tokens`` ids of blank

@@ -24,6 +24,7 @@ from asr_hlg.search.records import (
     LABEL_TOKEN,
     SOURCE,
     GraphArrays,
+    GraphOutputs,
     Tokens,
     Workspace,
 )
@@ -47,7 +48,9 @@ class TokenPassing(PosteriorDecoder):
                 "token passing needs a graph of the CTC topology, on the CPU",
                 remedy="leave the engine to be chosen",
             )
-        self._arrays = GraphArrays(**graph.packed.arrays)
+        lg = graph.packed
+        self._arcs = GraphArrays(lg.states, lg.arcs, lg.eps_arcs)
+        self._outputs = GraphOutputs(lg.final, lg.words, lg.spellings, lg.spelling_splits)
 
     @staticmethod
     def fits(graph: DecodingGraph) -> bool:
@@ -68,44 +71,30 @@ class TokenPassing(PosteriorDecoder):
         """One utterance's lattice, searched with wider beams where the first lose every path."""
         if not len(acoustics):
             return None
-        arcs = search_one(self._arrays, acoustics, self.options)
-        if arcs is None:
-            arcs = search_one(self._arrays, acoustics, self.options.wider())
-        return arcs
+        arcs = self._search_with(acoustics, self.options)
+        return self._search_with(acoustics, self.options.wider()) if arcs is None else arcs
 
-
-def search_one(
-    graph: GraphArrays, acoustics: npt.NDArray[np.float32], options: SearchOptions
-) -> FrameArcs | None:
-    """The lattice of one utterance, None where no path reaches a final state.
-
-    Parameters
-    ----------
-    graph : GraphArrays
-    acoustics : np.ndarray
-        float32 ``(num_frames, num_tokens)``, scaled; column 0 is the blank.
-    options : SearchOptions
-    """
-    try:
-        workspace = _idle.get_nowait()
-    except Empty:
-        workspace = allocate()
-    limits = (
-        float(options.search_beam),
-        float(options.output_beam),
-        float(options.min_active),
-        float(options.max_active),
-    )
-    try:
-        result = kernels.pass_tokens(graph, acoustics, limits, workspace)
-        while result[1] == kernels.FULL:
-            workspace = allocate(2 * len(workspace.label_tokens))
-            result = kernels.pass_tokens(graph, acoustics, limits, workspace)
-        tokens = Tokens(*workspace[:4], *result)
-        arcs = FrameArcs(*lattices.build(graph, acoustics, float(options.output_beam), tokens))
-    finally:
-        _idle.put(workspace)
-    return arcs if arcs.num_arcs else None
+    def _search_with(
+        self, acoustics: npt.NDArray[np.float32], options: SearchOptions
+    ) -> FrameArcs | None:
+        """One utterance's lattice, None where no path reaches a final state."""
+        try:
+            workspace = _idle.get_nowait()
+        except Empty:
+            workspace = allocate()
+        beams = float(options.search_beam), float(options.output_beam)
+        limits = (*beams, float(options.min_active), float(options.max_active))
+        try:
+            result = kernels.pass_tokens(self._arcs, acoustics, limits, workspace)
+            while result[1] == kernels.FULL:
+                workspace = allocate(2 * len(workspace.label_tokens))
+                result = kernels.pass_tokens(self._arcs, acoustics, limits, workspace)
+            tokens = Tokens(*workspace[:4], *result)
+            fields = lattices.build(self._arcs, self._outputs, acoustics, limits[1], tokens)
+        finally:
+            _idle.put(workspace)
+        arcs = FrameArcs(*fields)
+        return arcs if arcs.num_arcs else None
 
 
 def allocate(capacity: int = 1 << 20) -> Workspace:
