@@ -1,4 +1,4 @@
-# asr_hlg: `make decode` and `make test` are all that a newcomer needs; `make` lists the rest.
+# asr_hlg: `make decode` and `make test` are enough to start; `make` lists the rest.
 SHELL  := bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3.11

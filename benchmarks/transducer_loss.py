@@ -4,7 +4,7 @@
     .venv/bin/python benchmarks/transducer_loss.py --plot memory.svg        # needs matplotlib
 
 One utterance of T frames and U tokens out of V types, in float32: joiner, loss, and all gradients.
-Every case runs in a process of its own. *Memory* is the difference between its peak resident memory
+Every case runs in a separate process. *Memory* is the difference between its peak resident memory
 and that before the case, after the weights were created and a tiny case was run; *time* is CPU
 time.
 

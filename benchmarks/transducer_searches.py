@@ -2,8 +2,8 @@
 
     python benchmarks/transducer_searches.py .work/digits/transducer/model.npz
 
-The model and the data are those of `make digits MODEL=transducer`. Prints a Markdown table; words
-of the searches without a graph are read off their tokens by the lexicon. The last line compares
+The model and the data are those of `make digits MODEL=transducer`. Prints a Markdown table; the
+lexicon splits the tokens of searches without a graph into words. The last line compares
 the pruned loss with the full one on the same strings.
 """
 

@@ -2,7 +2,7 @@
 
 python scripts/draw_architecture.py     # part of `make docs`
 
-An arrow from A to B says that files of A import files of B. Arrows that follow from others
+An arrow from A to B means that files of A import files of B. Arrows that follow from others
 (A imports B, B imports C, A imports C) are left out.
 """
 

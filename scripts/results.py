@@ -3,7 +3,7 @@
     python scripts/results.py digits                 runs below .work/ whose task is `digits`
     python scripts/results.py digits --runs exp/ --check
 
-The table replaces what is between `<!-- results:digits -->` and `<!-- /results:digits -->`. Every
+The table replaces the text between `<!-- results:digits -->` and `<!-- /results:digits -->`. Every
 folder of a training has a result.json, which `asr-hlg train` writes.
 """
 

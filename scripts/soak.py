@@ -4,8 +4,8 @@
 
 Two workers transcribe valid, empty, truncated, silent and non-audio files. At random a worker
 crashes, raises an error or hangs, and at random one is killed from outside. Every recording must
-have exactly one result, in order, and a valid one the same words every time. The exit status is 1
-if any had not.
+have exactly one result, in order, and a valid one the same words every time. Otherwise the exit
+status is 1.
 """
 
 from __future__ import annotations
