@@ -61,7 +61,7 @@ def test_the_memory_of_children_counts():
     assert measure.run([sys.executable, "-c", code], threads=1).memory_mb > 200
 
 
-def test_a_command_that_fails_says_why():
+def test_the_error_of_a_failed_command_has_the_reason():
     with pytest.raises(AsrHlgError, match="status 3: no luck"):
         measure.run([sys.executable, "-c", "import sys; print('no luck'); sys.exit(3)"], threads=1)
 

@@ -110,7 +110,7 @@ def test_a_corpus_without_what_it_needs(tmp_path):
         data.cuts(empty)
 
 
-def test_a_cut_says_its_supervisions_in_their_order():
+def test_the_transcript_of_a_cut_is_in_the_order_of_its_supervisions():
     [cut] = make_cuts([1.0])
     cut.supervisions = [
         SupervisionSegment("s2", "c0", 0.5, 0.5, text="second"),

@@ -16,7 +16,7 @@ def copy(root, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("dot")
-def test_the_lecture_runs_and_prints_what_it_says(root, copy):
+def test_the_lecture_runs_and_prints_the_output_in_its_text(root, copy):
     script = runpy.run_path(str(root / "scripts" / "draw_lecture.py"))
     text = (root / "docs" / "lecture.md").read_text(encoding="utf-8")
     assert script["run"](text) == text

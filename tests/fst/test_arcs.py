@@ -43,7 +43,7 @@ def test_openfst_and_back(arcs):
 
 
 @given(automata())
-def test_openfst_text_tells_the_same(arcs):
+def test_openfst_prints_the_same_arcs(arcs):
     """What OpenFst itself prints of the automaton: costs, and a final state a line."""
     found, final = [], {}
     for line in str(arcs.to_openfst()).splitlines():

@@ -1,4 +1,4 @@
-"""Graph folders: one file of one is changed, and vouched for as its maker could."""
+"""Graph folders: one file is changed, and its hash updated, as its author could do."""
 
 from __future__ import annotations
 
@@ -78,17 +78,17 @@ def read_graph(data: bytes, folder: Path) -> None:
     """Put the file in its place, make ``graph.json`` agree, load and search; then put it back."""
     name, _, content = data.partition(b"\0")
     path, whole = folder / "toy" / name.decode(), folder / "toy" / "graph.json"
-    before, vouched = path.read_bytes(), whole.read_bytes()
+    before, meta_before = path.read_bytes(), whole.read_bytes()
     try:
         path.write_bytes(content)
-        _vouch(whole)
+        _update_hash(whole)
         _search(folder / "toy", name.decode())
     finally:
         path.write_bytes(before)
-        whole.write_bytes(vouched)
+        whole.write_bytes(meta_before)
 
 
-def _vouch(path: Path) -> None:
+def _update_hash(path: Path) -> None:
     try:
         meta = json.loads(path.read_bytes())
         for name, entry in meta["files"].items():

@@ -43,7 +43,7 @@ def files_of(folder: Path) -> list[str]:
 
 
 def answer(folder: Path) -> list | str:
-    """What the search finds, or that it refuses to."""
+    """Results of both searches, or the message of the error."""
     try:
         return search_folder(folder, "tokens"), search_folder(folder, "k2")
     except AsrHlgError as error:
@@ -86,15 +86,15 @@ def test_files_of_another_size_are_found(folder, change):
         elif change != "missing":
             changed = {"shorter": content[:-1], "longer": content + b"\n", "empty": b""}
             path.write_bytes(changed[change])
-        # A line break more or less at the end of JSON says nothing else.
+        # A line break more or less at the end of JSON does not change its content.
         same = name == "graph.json" and change in ("shorter", "longer")
         assert (answer(folder) == "refused") != same, name
         path.rmdir() if change == "folder" else path.unlink(missing_ok=True)
         path.write_bytes(content)
 
 
-def vouched(folder: Path) -> None:
-    """What a stranger would do who changed files: the hashes are theirs."""
+def update_hashes(folder: Path) -> None:
+    """Update the hashes in ``graph.json``, as the author of changed files could."""
     meta = json.loads((folder / "graph.json").read_text())
     write_manifest(folder, meta)
 
@@ -114,25 +114,23 @@ def vouched(folder: Path) -> None:
         ("packed/spelling_splits", None, 7, "spellings"),
     ],
 )
-def test_an_index_that_leads_outside_is_refused_whoever_vouches_for_it(
-    folder, name, field, value, reason
-):
+def test_an_index_out_of_range_is_refused_with_correct_hashes(folder, name, field, value, reason):
     path = folder / f"{name}.npy"
     array = np.load(path)
     (array if field is None else array[field])[len(array) // 2] = value
     np.save(path, array)
-    vouched(folder)
+    update_hashes(folder)
     with pytest.raises(GraphError, match=f"is damaged: invalid {reason}"):
         DecodingGraph.load(folder)
 
 
 @pytest.mark.parametrize("name", ["hlg/arcs", "hlg/phones", "hlg/words", "hlg/word_splits"])
-def test_the_same_for_hlg(folder, name):
+def test_an_index_out_of_range_in_hlg_is_refused(folder, name):
     path = folder / f"{name}.npy"
     array = np.load(path)
     array[len(array) // 2] = 10**6
     np.save(path, array)
-    vouched(folder)
+    update_hashes(folder)
     with pytest.raises(GraphError, match="is damaged"):
         DecodingGraph.load(folder).fsa  # noqa: B018
 
@@ -143,7 +141,7 @@ def test_arrays_of_another_type_are_refused(folder, dtype):
         path = folder / f"{name}.npy"
         content = path.read_bytes()
         np.save(path, np.zeros(len(np.load(path)), dtype))
-        vouched(folder)
+        update_hashes(folder)
         with pytest.raises(GraphError, match="is damaged"):
             DecodingGraph.load(folder)
         path.write_bytes(content)
@@ -169,14 +167,14 @@ def test_a_folder_names_only_its_own_files(folder):
         {"acoustic_model": ["hama"]},
     ],
 )
-def test_a_recipe_that_is_none_is_refused(folder, recipe):
+def test_a_malformed_recipe_is_refused(folder, recipe):
     meta = json.loads((folder / "graph.json").read_text())
     store.write_meta(folder, {**meta, "recipe": recipe})
     with pytest.raises(GraphError):
         DecodingGraph.load(folder)
 
 
-def test_a_file_that_nobody_vouches_for_is_refused(folder):
+def test_a_file_without_a_hash_is_refused(folder):
     meta = json.loads((folder / "graph.json").read_text())
     del meta["files"]["hlg/word_splits.npy"]
     store.write_meta(folder, meta)

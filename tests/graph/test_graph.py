@@ -1,4 +1,4 @@
-"""Graphs: recipes, incremental builds, folders that vouch for themselves, explanations."""
+"""Graphs: recipes, incremental builds, hashes of folders, explanations."""
 
 from __future__ import annotations
 

@@ -132,24 +132,24 @@ def test_a_grammar_takes_boosts_but_no_new_words():
 
 
 @pytest.fixture(scope="module")
-def hear():
-    """What a graph hears in a recording, by path."""
+def best_path():
+    """Best path of a recording through a graph."""
     model = acoustic.load("hama")
     cache = {}
 
-    def best(graph, path, **options):
+    def search(graph, path, **options):
         if path not in cache:
             (recording,) = recordings([path])
             cache[path] = model.posteriors([recording.load(model.sample_rate)], model.sample_rate)
         lattice = decode(graph, cache[path], SearchOptions.from_graph(graph, **options))
         return lattice.best_path()[0]
 
-    return best
+    return search
 
 
 @pytest.fixture(scope="module")
-def listening(english):
-    """The English graph with two names, one of which it lacks, and more that nobody says."""
+def with_hotwords(english):
+    """The English graph with two names of the recordings, one of them new, and other hotwords."""
     names = ["xanthippe", "siobhan", "kubernetes", "nakamoto", "bank of scotland", "joe biden"]
     graph, guesses = apply(english, [Hotword(tuple(name.split())) for name in names])
     assert "xanthippe" in guesses.pronunciations
@@ -166,28 +166,30 @@ def listening(english):
         ("siobhan", "ask siobhan to come home", True),
     ],
 )
-def test_a_name_is_heard_with_hotwords_only(english, listening, hear, name, text, known, engine):
+def test_a_name_is_recognised_only_as_a_hotword(
+    english, with_hotwords, best_path, name, text, known, engine
+):
     path = DATA / f"{name}.wav"
     assert (name in english.words) == known
-    assert name not in hear(english, path, engine=engine).words
-    assert hear(listening, path, engine=engine).text == text
+    assert name not in best_path(english, path, engine=engine).words
+    assert best_path(with_hotwords, path, engine=engine).text == text
 
 
 @pytest.mark.real
-def test_other_sentences_stay_as_they_were(english, listening, hear, root):
+def test_hotwords_do_not_change_other_sentences(english, with_hotwords, best_path, root):
     examples = sorted((root / "examples").glob("*.wav"))
     assert len(examples) > 5
     for path in examples:
-        before, after = hear(english, path), hear(listening, path)
+        before, after = best_path(english, path), best_path(with_hotwords, path)
         assert after.text == before.text
         assert after.score == pytest.approx(before.score, abs=1e-3)
 
 
 @pytest.mark.real
-def test_a_phrase_that_is_heard_anyway_earns_its_boost(english, hear, root):
+def test_a_phrase_on_the_best_path_gets_its_boost(english, best_path, root):
     path = next((root / "examples").glob("07*.wav"))
     changed, _ = apply(english, [Hotword(("play", "the", "piano"), 1.5), Hotword(("wants",), 2.0)])
-    before, after = hear(english, path), hear(changed, path)
+    before, after = best_path(english, path), best_path(changed, path)
     assert before.text == after.text
     assert after.graph_score == pytest.approx(before.graph_score + 3 * 1.5 + 2.0, abs=1e-3)
     assert after.acoustic_score == pytest.approx(before.acoustic_score, abs=1e-3)

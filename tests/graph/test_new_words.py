@@ -160,7 +160,7 @@ def test_new_words_fit_the_graph(tmp_path):
         with_words(graph, {"zoo": [("z", "ae")]})
 
 
-def test_a_grammar_says_where_words_may_stand():
+def test_a_grammar_takes_no_new_words():
     lexicon = Lexicon(ENTRIES, silence="SIL")
     G = grammar.compile("cat at | a add", lexicon.words)
     graph = compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G)

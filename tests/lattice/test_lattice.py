@@ -188,7 +188,7 @@ def test_times_follow_the_tokens(graph):
     assert cat.confidence > 0.99
 
 
-def test_a_path_may_say_nothing(everything):
+def test_a_path_may_have_no_words(everything):
     lexicon = Lexicon([("cat", ("k", "ae", "t"))])
     G = grammar.compile("[cat]", lexicon.words)
     graph = compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, G)

@@ -1,4 +1,4 @@
-"""Writers: what each format says, checked by hand or read back by those who define the format."""
+"""Writers: the text of each format, checked by hand or read by the tool that defines the format."""
 
 from __future__ import annotations
 

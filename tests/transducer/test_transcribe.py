@@ -288,7 +288,7 @@ def test_graph_and_model_must_fit(graph, tmp_path):
 
 
 def test_networks_that_a_graph_cannot_be_searched_with(graph, tmp_path):
-    """A worker says so before it takes a recording."""
+    """A worker reports the error before it takes a recording."""
     network_of("lstm").save(tmp_path / "lstm.npz")
     network_of(tokens=TOKENS[:-1]).save(tmp_path / "short.npz")
     reasons = {"lstm": "use a stateless", "short": "lacks tokens of the graph: d"}
@@ -332,7 +332,7 @@ def test_rescoring_is_searching_with_the_other_ngram(graph, wavs, tmp_path, scal
 
 @pytest.fixture(scope="module")
 def theo(root, tmp_path_factory):
-    """A trained transducer, and sixty strings of digits by somebody whom it has never heard."""
+    """A trained transducer, and sixty strings of digits by a speaker outside its training data."""
     model = root / ".work" / "digits" / "transducer" / "model.npz"
     manifest = root / ".work" / "fsdd" / "dev-strings.jsonl.gz"
     if not (model.is_file() and manifest.is_file()):
