@@ -46,7 +46,7 @@ class FailingTranscriber(Transcriber):
     """A transcriber that fails at random, as a model with a bug would."""
 
     def transcribe_one(
-        self, recording: Recording, alive: Callable[[], None] = lambda: None
+        self, recording: Recording, report_progress: Callable[[], None] = lambda: None
     ) -> Transcript:
         """Transcribe a recording, or crash, raise an error or hang."""
         if random.random() < FAULT_RATE:
@@ -56,7 +56,7 @@ class FailingTranscriber(Transcriber):
             if failure == "raise":
                 raise IndexError("injected")
             time.sleep(10 * TIMEOUT)
-        return super().transcribe_one(recording, alive)
+        return super().transcribe_one(recording, report_progress)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class FailingJob(Job):
         """Transcriber of a worker, and its report."""
         transcriber, report = super().transcriber()
         return FailingTranscriber(
-            transcriber.graph, transcriber.model, transcriber.search, transcriber.options
+            transcriber.graph, transcriber.model, transcriber.decoder, transcriber.options
         ), report
 
 
