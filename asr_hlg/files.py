@@ -19,18 +19,32 @@ from asr_hlg.errors import AsrHlgError
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def replaced(path: Path, durable: bool = False) -> Iterator[Path]:
     """Path of a temporary file beside ``path``, which replaces it when the block succeeds.
 
     A process that has mapped the old file keeps the old content. After an error the temporary
-    file is removed and ``path`` is unchanged.
+    file is removed and ``path`` is unchanged. With ``durable`` the new content is on the disk at
+    the end, so that it survives a power cut.
     """
     part = path.with_name(path.name + ".part")
     try:
         yield part
+        if durable:
+            _flush(part)
         os.replace(part, path)
+        if durable:
+            _flush(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def save_array(path: Path, array: npt.NDArray[Any]) -> None:

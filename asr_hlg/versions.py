@@ -1,10 +1,14 @@
-"""Versions of installed packages, for files that record what they were made with."""
+"""Optional packages, and versions of installed ones for files that record what made them."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from asr_hlg.errors import AsrHlgError
 
 
 def installed(packages: Iterable[str], missing: str | None = None) -> dict[str, str]:
@@ -25,3 +29,20 @@ def installed(packages: Iterable[str], missing: str | None = None) -> dict[str, 
             if missing is not None:
                 versions[package] = missing
     return versions
+
+
+def optional(package: str, *modules: str, purpose: str, extra: str) -> Any:
+    """Import a package of one of this project's extras, and some modules of the package.
+
+    If that fails, an AsrHlgError names ``purpose``, the package and the extra.
+    """
+    try:
+        for module in modules:
+            import_module(module)
+        return import_module(package)
+    except ImportError as error:
+        reason = "" if isinstance(error, ModuleNotFoundError) else f": {error}"
+        raise AsrHlgError(
+            f"{purpose} needs the package {package}{reason}",
+            remedy=f"pip install 'asr-hlg[{extra}]'",
+        ) from None

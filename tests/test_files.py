@@ -10,19 +10,20 @@ import pytest
 from asr_hlg.files import file_hash, replaced, save_array, write_json
 
 
-def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
+@pytest.mark.parametrize("durable", [False, True])
+def test_an_error_leaves_the_old_file_and_no_other(tmp_path, durable):
     path = tmp_path / "a.txt"
     path.write_text("old")
 
     def write_half() -> None:
-        with replaced(path) as part:
+        with replaced(path, durable) as part:
             part.write_text("ne")
             raise ValueError("half written")
 
     with pytest.raises(ValueError, match="half"):
         write_half()
     assert path.read_text() == "old"
-    with replaced(path) as part:
+    with replaced(path, durable) as part:
         part.write_text("new")
     assert path.read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

@@ -59,18 +59,21 @@ class FbankConfig(NetworkConfig):
         super().__post_init__()
         shift = self.fbank.frame_shift
         check(1e-4 <= shift <= 10, f"a frame shift is between 0.0001 s and 10 s, not {shift}")
+        short = self.first_kernel_frames < self.subsampling
+        check(
+            not short,
+            "the first layer's kernel is shorter than its stride, which would skip frames",
+        )
+
+    @property
+    def first_kernel_frames(self) -> int:
+        """Number of frames that the first layer combines."""
+        raise NotImplementedError
 
     @property
     def frame_shift(self) -> float:
         """Seconds from one frame of log-probabilities to the next."""
         return self.subsampling * self.fbank.frame_shift
-
-    def check_first_kernel(self, frames: int) -> None:
-        """Raise a ModelError if the first layer's stride is longer than its kernel."""
-        check(
-            frames >= self.subsampling,
-            "the first layer's kernel is shorter than its stride, which would skip frames",
-        )
 
 
 def check(condition: bool, message: str) -> None:

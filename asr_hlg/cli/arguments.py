@@ -8,6 +8,22 @@ from pathlib import Path
 from asr_hlg.errors import GraphError
 
 
+def add_command(
+    parsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    epilog: str | None = None,
+) -> argparse.ArgumentParser:
+    """Add the parser of a command or of one of its actions, with a summary in the help text."""
+    return parsers.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def add_graph(parser: argparse.ArgumentParser) -> None:
     """Argument ``--graph`` of commands that decode."""
     parser.add_argument(

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import asr_hlg
+from asr_hlg.cli.arguments import add_command
 from asr_hlg.errors import AsrHlgError
 
 COMMANDS = {
@@ -68,12 +69,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        command = add_command(commands, name, summary)
         # Only the module of this command is imported: --help need not wait for torch.
         if name in given:
             module = importlib.import_module(f"asr_hlg.cli.{name}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from asr_hlg import lm
+from asr_hlg.cli.arguments import add_command
 from asr_hlg.errors import LanguageModelError
 
 EPILOG = """\
@@ -58,17 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``asr-hlg lm``."""
     parser.epilog = EPILOG
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-
-    def add(name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
-        return actions.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-
-    command = add("estimate", "estimate a model from text", _ESTIMATE)
+    command = add_command(actions, "estimate", "estimate a model from text", _ESTIMATE)
     command.add_argument("text", nargs="+", metavar="TEXT", help="sentences, one per line")
     command.add_argument("--order", type=int, default=3, help="length of the n-grams (default: 3)")
     command.add_argument(
@@ -82,12 +73,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_output(command)
 
-    command = add("prune", "remove the n-grams that change the perplexity least", _PRUNE)
+    command = add_command(
+        actions, "prune", "remove the n-grams that change the perplexity least", _PRUNE
+    )
     command.add_argument("model", metavar="MODEL")
     command.add_argument("--threshold", type=float, required=True, help="such as 1e-7")
     _add_output(command)
 
-    command = add("mix", "interpolate models, with weights given or tuned on a text", _MIX)
+    command = add_command(
+        actions, "mix", "interpolate models, with weights given or tuned on a text", _MIX
+    )
     command.add_argument("models", nargs="+", metavar="MODEL")
     weights = command.add_mutually_exclusive_group(required=True)
     weights.add_argument(
@@ -96,7 +91,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     weights.add_argument("--tune", metavar="TEXT", help="weights that fit this text best")
     _add_output(command)
 
-    command = add("perplexity", "measure how well a model predicts texts", _PERPLEXITY)
+    command = add_command(
+        actions, "perplexity", "measure how well a model predicts texts", _PERPLEXITY
+    )
     command.add_argument("model", metavar="MODEL")
     command.add_argument("text", nargs="+", metavar="TEXT", help="sentences, one per line")
 

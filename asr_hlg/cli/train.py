@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asr_hlg.cli.arguments import add_device
 from asr_hlg.train import config
 from asr_hlg.train.run import train
 
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change one key of the config: training.epochs=5; may be given several times",
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    add_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import DecodingGraph
+from asr_hlg.versions import optional
 
 _EDGE = {"fontname": "Helvetica", "fontsize": "12", "arrowsize": "0.7"}
 _NODE = {"fontname": "Helvetica", "fontsize": "12", "width": "0.4", "margin": "0.02"}
@@ -194,14 +195,7 @@ def _digraph(arcs: list[_Arc], finals: list[_Final], names: _Names, title: str) 
 
 def _graphviz() -> Any:
     """The package graphviz, which is an optional dependency."""
-    try:
-        import graphviz
-    except ImportError:
-        raise AsrHlgError(
-            "drawing automata needs the package graphviz",
-            remedy="pip install 'asr-hlg[draw]'",
-        ) from None
-    return graphviz
+    return optional("graphviz", purpose="drawing automata", extra="draw")
 
 
 def _render(dot: Any, format: str) -> bytes:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 
 from asr_hlg.draw.formats import FORMATS, checked
-from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.errors import OptionError
+from asr_hlg.versions import optional
 
 
 def trellis(
@@ -71,19 +72,12 @@ def trellis(
 @contextmanager
 def _figure(path: Path, size: tuple[float, float]) -> Iterator[Any]:
     """Axes to draw on, saved at the end; the same picture gives the same bytes."""
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise AsrHlgError(
-            "drawing trellises needs the package matplotlib",
-            remedy="pip install 'asr-hlg[draw]'",
-        ) from None
+    matplotlib = optional(
+        "matplotlib", "matplotlib.figure", purpose="drawing trellises", extra="draw"
+    )
     # The object interface does not change the caller's pyplot and its backend.
     with matplotlib.rc_context({"svg.hashsalt": "asr_hlg", "font.size": 11}):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
         yield figure.subplots()
         metadata = {"Date": None} if path.suffix == ".svg" else None
         figure.savefig(path, dpi=120, metadata=metadata)

@@ -14,6 +14,7 @@ from typing import Any
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.output.subtitles import cues
 from asr_hlg.output.transcript import Transcript, Word
+from asr_hlg.versions import optional
 
 _SHORTEST_INTERVAL = 0.001  # seconds
 
@@ -160,13 +161,9 @@ def _textgrid(transcript: Transcript) -> str:
     Praat allows neither empty nor overlapping intervals, nor a grid of no length: an interval
     that would be one lasts a millisecond, or begins at the end of the one before.
     """
-    try:
-        from praatio.data_classes.interval_tier import IntervalTier
-        from praatio.data_classes.textgrid import Textgrid
-    except ImportError:
-        raise AsrHlgError(
-            "TextGrids need praatio", remedy="pip install 'asr-hlg[textgrid]'"
-        ) from None
+    praatio = optional(
+        "praatio", "praatio.textgrid", purpose="writing TextGrids", extra="textgrid"
+    ).textgrid
     tiers = {
         name: _intervals(tier)
         for name, tier in {"words": _timed_words(transcript), **_phones(transcript)}.items()
@@ -174,9 +171,9 @@ def _textgrid(transcript: Transcript) -> str:
     # The last frame may reach a little past the last sample.
     ends = [end for intervals in tiers.values() for _, end, _ in intervals]
     length = max([transcript.duration, _SHORTEST_INTERVAL, *ends])
-    grid = Textgrid(0.0, length)
+    grid = praatio.Textgrid(0.0, length)
     for name, intervals in tiers.items():
-        grid.addTier(IntervalTier(name, intervals, 0.0, length))
+        grid.addTier(praatio.IntervalTier(name, intervals, 0.0, length))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "grid"  # praatio writes to files only
         grid.save(str(path), "long_textgrid", includeBlankSpaces=True, minimumIntervalLength=None)

@@ -10,15 +10,16 @@ lines.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.errors import OptionError
+from asr_hlg.files import replaced
 from asr_hlg.output.transcript import Transcript
+from asr_hlg.versions import optional
 
 _ROW_GROUP = 1000  # rows that are held in memory before they are written
 
@@ -35,20 +36,18 @@ def writer(path: str | Path) -> Iterator[ParquetWriter]:
         If pyarrow is not installed.
     """
     path = Path(path)
-    part = path.with_name(path.name + ".part")
-    pyarrow = _pyarrow()
+    schema = _schema()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        schema = _schema(pyarrow)
-        with pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as file:
+        with (
+            replaced(path) as part,
+            _pyarrow().parquet.ParquetWriter(part, schema, compression="zstd") as file,
+        ):
             out = ParquetWriter(file, schema)
             yield out
             out.flush()
-        os.replace(part, path)
     except OSError as error:
         raise OptionError(f"cannot be written: {error.strerror or error}", path=path) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class ParquetWriter:
@@ -73,8 +72,9 @@ class ParquetWriter:
         self._rows.clear()
 
 
-def _schema(pyarrow: Any) -> Any:
+def _schema() -> Any:
     """Columns of the table and their types."""
+    pyarrow = _pyarrow()
     string, number = pyarrow.string(), pyarrow.float64()
     word = {"word": string, "start": number, "end": number, "confidence": number}
     alternative = {"text": string, "score": number}
@@ -93,11 +93,5 @@ def _schema(pyarrow: Any) -> Any:
 
 
 def _pyarrow() -> Any:
-    """The package pyarrow, which is an optional dependency."""
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise AsrHlgError(
-            f"Parquet files need pyarrow: {error}", remedy="pip install 'asr-hlg[ray]'"
-        ) from None
-    return pyarrow
+    """The package pyarrow, with its module parquet."""
+    return optional("pyarrow", "pyarrow.parquet", purpose="writing Parquet files", extra="ray")

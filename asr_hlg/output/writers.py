@@ -15,13 +15,13 @@ format, is in :mod:`asr_hlg.output.parquet`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol, TextIO
 
 from asr_hlg.errors import OptionError
+from asr_hlg.files import replaced
 from asr_hlg.output import parquet
 from asr_hlg.output.formats import FORMATS, Format
 from asr_hlg.output.transcript import Transcript
@@ -146,14 +146,12 @@ def _check_count(format: Format, count: int | None) -> None:
 @contextmanager
 def _new_file(path: Path, whole: bool) -> Iterator[TextIO]:
     """Open a file for writing; with ``whole`` it gets its name when it is complete."""
-    part = path.with_name(path.name + ".part") if whole else path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "w", encoding="utf-8", newline="\n") as stream:
+        with (
+            replaced(path) if whole else nullcontext(path) as part,
+            open(part, "w", encoding="utf-8", newline="\n") as stream,
+        ):
             yield stream
-        os.replace(part, path)
     except OSError as error:
         raise OptionError(f"cannot be written: {error.strerror}", path=path) from None
-    finally:
-        if whole:
-            part.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from asr_hlg.errors import TrainingError
+from asr_hlg.files import replaced
 
 Arrays = dict[str, npt.NDArray[Any]]
 """Arrays by name."""
@@ -61,19 +61,13 @@ def write(folder: Path, stem: str, arrays: Mapping[str, npt.NDArray[Any]], meta:
     np.savez(buffer, **{_META: encoded, **arrays})
     content = buffer.getbuffer()
     path = folder / f"{stem}-{_hash(content)}.npz"
-    temporary = folder / f"{stem}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync(folder)
+        with replaced(path, durable=True) as part:
+            part.write_bytes(content)
         for older in set(folder.glob(f"{stem}-*.npz")) - {path}:
             older.unlink()  # of the same step, written before the process was killed
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise TrainingError(
             f"cannot write a checkpoint: {error.strerror}",
             path=path,
@@ -207,12 +201,3 @@ def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _hash(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]
-
-
-def _sync(folder: Path) -> None:
-    """Flush a folder to the disk, so that a rename survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

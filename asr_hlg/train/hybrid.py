@@ -32,16 +32,13 @@ from asr_hlg.graph.recipe import Recipe
 from asr_hlg.train import checks
 from asr_hlg.train.config import HybridSection, LossSection, TrainingConfig
 from asr_hlg.train.evaluate import acoustic_model, posteriors_of
-from asr_hlg.train.log import to_stderr
 from asr_hlg.train.prepare import ReportLine, make_network
 from asr_hlg.train.result import Result
 from asr_hlg.train.single import MODEL
 from asr_hlg.train.stages import train_in_turn
 
 
-def train_hybrid(
-    config: TrainingConfig, folder: Path, device: str = "cpu", report: ReportLine | None = None
-) -> Result:
+def train_hybrid(config: TrainingConfig, folder: Path, device: str, report: ReportLine) -> Result:
     """Train by cross-entropy on alignments that improve from round to round.
 
     Parameters
@@ -51,9 +48,8 @@ def train_hybrid(
     folder : Path
         Gets ``round-1/``, ``round-2/``, …, each a training by itself, and the last one's model
         and result. A finished round is not repeated.
-    device : str
-    report : callable, optional
-        Takes lines for the user; default: standard error.
+    device, report :
+        As for :func:`asr_hlg.train.run.train`.
 
     Returns
     -------
@@ -62,7 +58,7 @@ def train_hybrid(
     """
     assert config.hybrid is not None
     folders = [folder / f"round-{number + 1}" for number in range(len(config.hybrid.rounds))]
-    rounds = _Rounds(config, config.hybrid, folders, report or to_stderr)
+    rounds = _Rounds(config, config.hybrid, folders, report)
     return train_in_turn(config, folder, folders, rounds.config_of, device, report)
 
 

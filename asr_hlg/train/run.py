@@ -6,6 +6,7 @@ from pathlib import Path
 
 from asr_hlg.train.config import TrainingConfig
 from asr_hlg.train.hybrid import train_hybrid
+from asr_hlg.train.log import to_stderr
 from asr_hlg.train.prepare import ReportLine
 from asr_hlg.train.result import Result
 from asr_hlg.train.single import train_single
@@ -35,6 +36,7 @@ def train(
         Before training if data, network, loss and graph do not fit each other; for errors later on
         see :class:`asr_hlg.train.Trainer`.
     """
+    report = report or to_stderr
     if config.hybrid is not None:
         return train_hybrid(config, folder, device, report)
     if config.stages:

@@ -9,7 +9,6 @@ import torch
 from asr_hlg.files import write_json
 from asr_hlg.train import parallel
 from asr_hlg.train.config import TrainingConfig
-from asr_hlg.train.log import to_stderr
 from asr_hlg.train.loop import Trainer
 from asr_hlg.train.prepare import Parts, ReportLine, prepare
 from asr_hlg.train.progress import Outcome
@@ -18,11 +17,8 @@ from asr_hlg.train.result import Result
 MODEL = "model.npz"
 
 
-def train_single(
-    config: TrainingConfig, folder: Path, device: str = "cpu", report: ReportLine | None = None
-) -> Result:
+def train_single(config: TrainingConfig, folder: Path, device: str, report: ReportLine) -> Result:
     """Train a config without rounds or stages; see :func:`asr_hlg.train.run.train`."""
-    report = report or to_stderr
     with parallel.processes(device) as process_device:
         if parallel.world()[0] > 0:
             report = lambda line: None  # noqa: E731

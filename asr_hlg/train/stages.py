@@ -27,9 +27,7 @@ from asr_hlg.train.result import NAME, Result
 from asr_hlg.train.single import MODEL, train_single
 
 
-def train_stages(
-    config: TrainingConfig, folder: Path, device: str = "cpu", report: ReportLine | None = None
-) -> Result:
+def train_stages(config: TrainingConfig, folder: Path, device: str, report: ReportLine) -> Result:
     """Train the stages of a config in ``folder/stage-1``, ``folder/stage-2`` and so on.
 
     Returns
@@ -53,8 +51,8 @@ def train_in_turn(
     folder: Path,
     parts: Sequence[Path],
     part_config: Callable[[int], TrainingConfig],
-    device: str = "cpu",
-    report: ReportLine | None = None,
+    device: str,
+    report: ReportLine,
 ) -> Result:
     """Train several configs one after the other; a finished one is not trained again.
 
@@ -68,9 +66,8 @@ def train_in_turn(
         The folder of each.
     part_config : callable
         From a number, counted from 0, to the config; called when the earlier ones are finished.
-    device : str
-    report : callable, optional
-        Takes lines for the user; default: standard error.
+    device, report :
+        As for :func:`asr_hlg.train.run.train`.
 
     Raises
     ------

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.files import replaced
 from asr_hlg.output.transcript import Alternative, Transcript, Word
 
 _SYNC_SECONDS = 1.0
@@ -201,16 +202,8 @@ def _opened(path: Path, files: contextlib.ExitStack) -> Journal:
 
 def _begin(path: Path, settings: Mapping[str, Any]) -> None:
     """Create a journal atomically, with the settings in its first line."""
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(_line(_header(settings)))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    with contextlib.ExitStack() as stack:
-        stack.callback(os.close, folder)
-        os.fsync(folder)  # so that the name is on the disk, too
+    with replaced(path, durable=True) as part:
+        part.write_bytes(_line(_header(settings)))
 
 
 def _header(settings: Mapping[str, Any]) -> dict[str, Any]:

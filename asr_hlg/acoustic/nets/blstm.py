@@ -39,9 +39,10 @@ class BlstmConfig(FbankConfig):
     dim: Size = 256
     num_layers: Size = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_first_kernel(2 * self.context + 1)
+    @property
+    def first_kernel_frames(self) -> int:
+        """Number of frames that the first layer combines."""
+        return 2 * self.context + 1
 
 
 class Blstm(FbankNetwork):
@@ -56,7 +57,7 @@ class Blstm(FbankNetwork):
         first = TimeConvolution(
             config.fbank.num_filters,
             hidden,
-            2 * config.context + 1,
+            config.first_kernel_frames,
             stride=config.subsampling,
             dropout=dropout,
         )

@@ -42,9 +42,10 @@ class FrontEndConfig(FbankConfig):
     kernel_frames: OddSize = 11
     kernel_bands: OddSize = 21
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_first_kernel(self.kernel_frames)
+    @property
+    def first_kernel_frames(self) -> int:
+        """Number of frames that the first layer combines."""
+        return self.kernel_frames
 
 
 class TimeFrequencyConvolution(nn.Module):

@@ -46,9 +46,13 @@ class TdnnConfig(FbankConfig):
         super().__post_init__()
         in_range = all(0 < dilation <= 10_000 for dilation in self.dilations)
         check(in_range, "dilations must be positive and at most 10,000 frames")
-        self.check_first_kernel(self.first_kernel)
         num_layers = len(self.dilations) + 1
         check(0 <= self.causal_layers <= num_layers, f"causal_layers is from 0 to {num_layers}")
+
+    @property
+    def first_kernel_frames(self) -> int:
+        """Number of frames that the first layer combines."""
+        return self.first_kernel
 
 
 class Tdnn(FbankNetwork):
