@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path as FilePath
 
 from torch import Tensor
@@ -80,50 +81,31 @@ class Hypotheses:
 SecondPass = Callable[[Hypotheses], Hypotheses]
 
 
-@dataclass(frozen=True)
-class NgramPass:
-    """Replaces the scores of the graph's language model in a lattice by those of a larger one."""
-
-    rescorer: NgramRescorer
-
-    def __call__(self, hypotheses: Hypotheses) -> Hypotheses:
-        """Rescore the lattice."""
-        return replace(hypotheses, lattice=self.rescorer(hypotheses.lattice))
+def _rescore_lattice(rescorer: NgramRescorer, hypotheses: Hypotheses) -> Hypotheses:
+    """Replace the scores of the graph's language model in a lattice by those of a larger one."""
+    return replace(hypotheses, lattice=rescorer(hypotheses.lattice))
 
 
-@dataclass(frozen=True)
-class WhisperPass:
-    """Ranks the best word sequences of a lattice with Whisper's scores added to theirs.
+def _rank_with_whisper(
+    whisper: WhisperRescorer,
+    sample_rate: int,
+    weight: float,
+    nbest: int,
+    forward: bool,
+    hypotheses: Hypotheses,
+) -> Hypotheses:
+    """Rank the best word sequences of a lattice with Whisper's scores, weighted, added to theirs.
 
-    Attributes
-    ----------
-    rescorer : WhisperRescorer
-    sample_rate : int
-        Of the sound, in Hz.
-    weight : float
-        Factor on Whisper's log-probabilities.
-    nbest : int
-        How many word sequences are ranked.
-    forward : bool
-        Rank them by the sum over their alignments, not by the best alignment.
+    With ``forward`` the search's scores are sums over alignments, not those of the best alignment.
     """
-
-    rescorer: WhisperRescorer
-    sample_rate: int
-    weight: float
-    nbest: int
-    forward: bool = False
-
-    def __call__(self, hypotheses: Hypotheses) -> Hypotheses:
-        """Rank the n-best list of the lattice."""
-        paths = hypotheses.lattice.nbest(self.nbest, forward=self.forward)[0]
-        audio = self.rescorer.encode(hypotheses.samples, self.sample_rate)
-        scores = audio.score([path.text for path in paths])
-        rescored = [
-            replace(path, score=path.score + self.weight * score)
-            for path, score in zip(paths, scores, strict=True)
-        ]
-        return replace(hypotheses, ranked=tuple(sorted(rescored, key=lambda path: -path.score)))
+    paths = hypotheses.lattice.nbest(nbest, forward=forward)[0]
+    audio = whisper.encode(hypotheses.samples, sample_rate)
+    scores = audio.score([path.text for path in paths])
+    rescored = [
+        replace(path, score=path.score + weight * score)
+        for path, score in zip(paths, scores, strict=True)
+    ]
+    return replace(hypotheses, ranked=tuple(sorted(rescored, key=lambda path: -path.score)))
 
 
 def second_passes(
@@ -164,14 +146,14 @@ def second_passes(
         if options.lm_scale is not None:
             scales = replace(scales, lm=options.lm_scale)
         folder = options.lm_graph or graph_folder
-        passes.append(
-            NgramPass(NgramRescorer.of_graph(folder, options.lm, scales, graph.words, graph_scale))
-        )
+        rescorer = NgramRescorer.of_graph(folder, options.lm, scales, graph.words, graph_scale)
+        passes.append(partial(_rescore_lattice, rescorer))
     if options.whisper is not None:
         # One thread, since there is already one worker process per core.
         whisper = WhisperRescorer.load(options.whisper, device, threads=1)
         num_ranked = max(nbest, options.whisper_nbest)
+        weight = options.whisper_weight
         passes.append(
-            WhisperPass(whisper, sample_rate, options.whisper_weight, num_ranked, forward)
+            partial(_rank_with_whisper, whisper, sample_rate, weight, num_ranked, forward)
         )
     return passes

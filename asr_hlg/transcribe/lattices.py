@@ -7,10 +7,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from asr_hlg import lattice as lattices
 from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.files import replaced
+from asr_hlg.output.writers import file_name
 from asr_hlg.rescore.passes import Hypotheses
 from asr_hlg.search import Decoder
 from asr_hlg.transcribe.pieces import Piece
@@ -49,3 +55,25 @@ def search_together(decoder: Decoder, pieces: Sequence[Piece]) -> list[DecodedPi
         DecodedPiece(piece, Hypotheses(lattice.row(row), piece.samples))
         for row, piece in enumerate(pieces)
     ]
+
+
+@contextmanager
+def lattice_archive(folder: str | None, id: str) -> Iterator[Callable[[DecodedPiece], None]]:
+    """A function that appends the lattice of each piece of a recording to a Kaldi archive.
+
+    The archive has its name once it is complete. Without a folder the function does nothing.
+    """
+    if folder is None:
+        yield lambda _: None
+        return
+    with replaced(Path(folder) / (file_name(id) + ".ark")) as part:
+
+        def append(decoded: DecodedPiece) -> None:
+            piece = decoded.piece
+            is_whole = piece.number == 1 and piece.is_last
+            name = id if is_whole else f"{id}-{piece.number}"
+            lattices.write(decoded.hypotheses.lattice, [name], part, append=piece.number > 1)
+
+        yield append
+        with part.open("rb") as file:
+            os.fsync(file.fileno())

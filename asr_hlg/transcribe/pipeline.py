@@ -6,8 +6,7 @@
 :mod:`~asr_hlg.transcribe.pieces`                Frames → Piece                cut at pauses
 :mod:`~asr_hlg.transcribe.lattices`              Piece → DecodedPiece          search the graph
 :mod:`asr_hlg.rescore.passes`                    Hypotheses → Hypotheses       larger models
-:mod:`~asr_hlg.transcribe.words`                 DecodedPiece → Transcript     read the answer
-:mod:`~asr_hlg.transcribe.transcript`            Transcripts → Transcript      join the pieces
+:mod:`~asr_hlg.transcribe.transcript`            DecodedPieces → Transcript    read and join words
 ===============================================  ============================  ====================
 
 Every stage takes an immutable record and gives the next one. The first three can also be driven by
@@ -27,13 +26,11 @@ from asr_hlg.errors import AsrHlgError, WorkerError
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.rescore.passes import SecondPass
 from asr_hlg.search import Decoder
-from asr_hlg.transcribe.archive import lattice_archive
-from asr_hlg.transcribe.lattices import DecodedPiece, search, search_together
+from asr_hlg.transcribe.lattices import DecodedPiece, lattice_archive, search, search_together
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
 from asr_hlg.transcribe.pieces import Piece, cut
 from asr_hlg.transcribe.posteriors import Frames, PosteriorSource
-from asr_hlg.transcribe.transcript import join
-from asr_hlg.transcribe.words import words
+from asr_hlg.transcribe.transcript import join, read
 
 _MAX_NARROWINGS = 4  # of the beams, before memory counts as too short
 
@@ -88,7 +85,7 @@ class Pipeline:
         """Run the second passes and read the words."""
         for rescore in self.passes:
             decoded = replace(decoded, hypotheses=rescore(decoded.hypotheses))
-        return decoded, words(decoded, self.options, self.sample_rate)
+        return decoded, read(decoded, self.options, self.sample_rate)
 
     def _join(
         self,

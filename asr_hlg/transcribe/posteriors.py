@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import singledispatch
 from typing import Protocol
 
 import torch
@@ -121,12 +120,8 @@ class StoredPosteriors:
         return [None for _ in recordings]
 
 
-@singledispatch
 def posterior_source(model: AcousticModel, options: TranscribeOptions) -> PosteriorSource:
     """The source for an acoustic model, which may be a table of stored posteriors."""
+    if isinstance(model, PrecomputedModel):
+        return StoredPosteriors(model)
     return ComputedPosteriors(model, options)
-
-
-@posterior_source.register
-def _(model: PrecomputedModel, options: TranscribeOptions) -> PosteriorSource:
-    return StoredPosteriors(model)

@@ -13,14 +13,15 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from asr_hlg.audio import Recording
-from asr_hlg.errors import AsrHlgError, OptionError
+from asr_hlg.errors import OptionError
 from asr_hlg.files import file_hash
 from asr_hlg.graph.store import acoustic_model, read_meta
 from asr_hlg.output import writers
@@ -139,7 +140,7 @@ def transcribe_all(
 
 @dataclass(frozen=True)
 class _Run:
-    """What both ways of writing the output have in common."""
+    """A transcription with its options."""
 
     job: Job
     options: RunOptions
@@ -148,22 +149,12 @@ class _Run:
 
     def stream(self, recordings: Sequence[Recording]) -> Outcome:
         """Write transcripts one by one, in order, as soon as they are complete."""
-        failures = 0
+        failures: dict[str, str] = {}
         target = sys.stdout if self.options.output is None else self.options.output
-        with (
-            writers.writer(self.options.format, target, count=len(recordings)) as out,
-            self._open_workers(len(recordings)) as workers,
-        ):
-            for recording, result in self._results(workers, recordings, in_order=True):
-                if isinstance(result, Transcript):
-                    out.write(result)
-                    self.reporter.written(result)
-                    self.reporter.done(result)
-                else:
-                    failures += 1
-                    self.reporter.failed(recording.id, str(result))
-        self.reporter.end()
-        return Outcome(failures, self.is_stopped())
+        with writers.writer(self.options.format, target, count=len(recordings)) as out:
+            write = partial(self._write, out)
+            self._transcribe(recordings, write, failures.__setitem__, in_order=True)
+        return Outcome(len(failures), self.is_stopped())
 
     def keep_journal(self, recordings: Sequence[Recording], target: str) -> Outcome:
         """Keep results in a journal, in any order, and write them when all are complete."""
@@ -184,43 +175,49 @@ class _Run:
                 reporter.info(f"{num_done} of {len(recordings)} are done already")
             try:
                 if todo:
-                    self._fill(journal, todo)
+                    self._transcribe(todo, journal.add, journal.add_failure, in_order=False)
             finally:
                 journal.sync()
                 if any(recording.id not in journal for recording in recordings):
                     reporter.warning("go on with the same command and --resume")
             if self.is_stopped():
                 return Outcome(stopped=True)
-            self._write(journal, recordings, target)
+            failed = [r.id for r in recordings if r.id in journal.failures]
+            with writers.writer(options.format, target, whole=True) as out:
+                for recording in recordings:
+                    if recording.id not in journal.failures:
+                        self._write(out, journal.transcript(recording.id))
             journal.finish()
-        failures = sum(recording.id in journal.failures for recording in recordings)
-        if failures:
+        if failed:
             reporter.info(
-                f"{failures} recordings failed, {path} says why; --resume --retry-failed tries "
+                f"{len(failed)} recordings failed, {path} says why; --resume --retry-failed tries "
                 "them again"
             )
-        return Outcome(failures, self.is_stopped())
+        return Outcome(len(failed), self.is_stopped())
 
-    def _fill(self, journal: Journal, todo: Sequence[Recording]) -> None:
-        """Transcribe the recordings that the journal lacks."""
-        with self._open_workers(len(todo)) as workers:
-            for recording, result in self._results(workers, todo, in_order=False):
+    def _transcribe(
+        self,
+        recordings: Sequence[Recording],
+        keep: Callable[[Transcript], None],
+        keep_failure: Callable[[str, str], None],
+        in_order: bool,
+    ) -> None:
+        """Transcribe recordings; pass on every transcript, or the id and reason of a failure."""
+        with self._open_workers(len(recordings)) as workers:
+            self.reporter.begin(len(recordings))
+            until_stopped = takewhile(lambda _: not self.is_stopped(), recordings)
+            for recording, result in workers.run(until_stopped, in_order):
                 if isinstance(result, Transcript):
-                    journal.add(result)
+                    keep(result)
                     self.reporter.done(result)
                 else:
-                    journal.add_failure(recording.id, str(result))
+                    keep_failure(recording.id, str(result))
                     self.reporter.failed(recording.id, str(result))
         self.reporter.end()
 
-    def _write(self, journal: Journal, recordings: Iterable[Recording], target: str) -> None:
-        """Write the transcripts of the journal, in the order of the inputs."""
-        with writers.writer(self.options.format, target, whole=True) as out:
-            for recording in recordings:
-                if recording.id not in journal.failures:
-                    transcript = journal.transcript(recording.id)
-                    out.write(transcript)
-                    self.reporter.written(transcript)
+    def _write(self, out: writers.Writer, transcript: Transcript) -> None:
+        out.write(transcript)
+        self.reporter.written(transcript)
 
     def _open_workers(self, num_recordings: int) -> Workers | RayWorkers:
         """Processes on the CPU, one process on a GPU, or the workers of a cluster."""
@@ -238,13 +235,6 @@ class _Run:
         if workers.report:
             self.reporter.info(workers.report)
         return workers
-
-    def _results(
-        self, workers: Workers | RayWorkers, recordings: Sequence[Recording], in_order: bool
-    ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
-        self.reporter.begin(len(recordings))
-        until_stopped = takewhile(lambda _: not self.is_stopped(), recordings)
-        return workers.run(until_stopped, in_order)
 
 
 def journal_settings(job: Job) -> dict[str, Any]:

@@ -1,15 +1,11 @@
 """Worker processes that go through a list of tasks, each replaced when it dies, hangs or raises.
 
-    def start():                        # in each process: load what all tasks need
-        graph = DecodingGraph.load("graphs/en")
-        return (lambda task, report_progress: decode(graph, task)), None
-
-    with Supervisor(start, number=2, timeout=60) as supervisor:
-        for task, result in supervisor.run(tasks):
-            ...                         # a result, or the AsrHlgError that the task ended in
-
-Every process is a pebble pool of size one. In a larger pool all processes share a pipe and its
-locks, which a killed process can leave locked, and an idle process that dies breaks the pool.
+>>> def start():  # in each process: load what all tasks need
+...     graph = DecodingGraph.load("graphs/en")
+...     return (lambda task, report_progress: decode(graph, task)), None
+>>> with Supervisor(start, number=2, timeout=60) as supervisor:
+...     for task, result in supervisor.run(tasks):
+...         ...  # a result, or the AsrHlgError that the task ended in
 """
 
 from __future__ import annotations
@@ -21,49 +17,33 @@ import pickle
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed, wait
 from ctypes import c_double
-from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import connection, resource_tracker
-from typing import Any
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from asr_hlg.errors import AsrHlgError, WorkerError
 from asr_hlg.transcribe.options import ReportProgress
 
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 Work = Callable[[Any, ReportProgress], Any]
 Start = Callable[[], tuple[Work, Any]]
 
-_MAX_FAILED_STARTS = 3  # processes in a row that may die while they start
-_MAX_UNORDERED = 64  # results for each process that may wait for an earlier one
-
-# A fresh interpreter for each: a fork would copy torch's thread pool in an undefined state.
-_context = multiprocessing.get_context("spawn")
-
-
-@dataclass
-class _Task:
-    number: int
-    content: Any
-    is_retry: bool = False
-
-
-@dataclass
-class _Exception:
-    """Description of an exception, other than an AsrHlgError, that was raised in a worker."""
-
-    description: str
+_MAX_STARTS = 3  # processes in a row that may die while they start
 
 
 class Supervisor:
     """Runs tasks in worker processes, and replaces a process that dies, hangs or raises.
 
     The new process repeats the task at which that happened. If it happens again, the task has
-    failed.
+    failed. A thread waits for each process.
 
     Parameters
     ----------
@@ -81,8 +61,6 @@ class Supervisor:
     ----------
     startup_result
         What ``start`` returned beside the function in the first process that was ready.
-    retried : int
-        Number of tasks that were tried a second time so far.
 
     Raises
     ------
@@ -91,17 +69,19 @@ class Supervisor:
     """
 
     def __init__(self, start: Start, number: int, timeout: float):
-        self._start, self._timeout = start, timeout
-        self.startup_result: Any = None
-        self.retried = 0
-        self._failed_starts = 0
-        self._workers: list[_Worker] = []
+        self._workers = [_Worker(start, timeout) for _ in range(number)]
+        self._open()
+
+    def _open(self) -> None:
+        """Start all processes, and wait for the first."""
+        self._idle = deque(self._workers)
+        for worker in self._workers:
+            worker.is_closed = False
+        self._pending: dict[Future[Any], Any] = {}  # tasks that have no result yet
+        self._threads = ThreadPoolExecutor(len(self._workers), initializer=_block_interrupts)
+        starts = [self._threads.submit(self._call, _Worker.start) for _ in self._workers]
         try:
-            for _ in range(number):
-                self._workers.append(_Worker(start))
-            while not any(worker.is_ready for worker in self._workers):
-                for _ in self._events():
-                    pass
+            self.startup_result = next(as_completed(starts)).result()
         except BaseException:
             self.close()
             raise
@@ -114,213 +94,210 @@ class Supervisor:
 
     def close(self) -> None:
         """Kill all processes; tasks in progress are not finished."""
-        _kill(self._workers)
-        self._workers.clear()
+        for worker in self._workers:
+            worker.close()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.stop()
 
     @property
     def pids(self) -> list[int]:
         """Ids of the processes that run now."""
-        return [worker.pid for worker in self._workers]
+        return [pid for worker in self._workers if (pid := worker.pid) is not None]
 
-    def run(
-        self, tasks: Iterable[Any], in_order: bool = True
-    ) -> Iterator[tuple[Any, Any | AsrHlgError]]:
+    @property
+    def retried(self) -> int:
+        """Number of tasks that were tried a second time so far."""
+        return sum(worker.num_retried for worker in self._workers)
+
+    def run(self, tasks: Iterable[Any]) -> Iterator[tuple[Any, Any | AsrHlgError]]:
         """Do tasks, which are taken from the iterable as processes become free.
 
         Yields
         ------
         (task, result or AsrHlgError)
-            In the order of the tasks, or as they are done.
+            As they are done; see :func:`results_in_order`.
         """
-        for i, worker in enumerate(self._workers):
-            if worker.task is not None:  # left over from a run that was abandoned
-                self._restart(i)
-        numbered = enumerate(tasks)
-        done: dict[int, tuple[Any, Any]] = {}
-        next_number = 0
+        if self._pending:  # left over from a run that was abandoned
+            self.close()
+            self._open()
+        pending, remaining = self._pending, iter(tasks)
         while True:
-            if len(done) < _MAX_UNORDERED * len(self._workers):
-                self._assign(numbered)
-            if not any(worker.task for worker in self._workers):
+            for task in islice(remaining, len(self._workers) - len(pending)):
+                pending[self._threads.submit(self._call, _Worker.do, task)] = task
+            if not pending:
                 return
-            for task, result in self._events():
-                if in_order:
-                    done[task.number] = task.content, result
-                else:
-                    yield task.content, result
-            while next_number in done:
-                yield done.pop(next_number)
-                next_number += 1
+            for future in wait(pending, return_when="FIRST_COMPLETED").done:
+                yield pending.pop(future), future.result()
 
-    def _assign(self, numbered: Iterator[tuple[int, Any]]) -> None:
-        """Give every idle process a task, as long as there are any."""
-        for worker in self._workers:
-            if worker.task is None:
-                item = next(numbered, None)
-                if item is None:
-                    return
-                worker.assign(_Task(*item))
+    def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a method of an idle worker, in one of the threads."""
+        worker = self._idle.popleft()  # there is one, since there are as many as threads
+        try:
+            return method(worker, *arguments)
+        finally:
+            self._idle.append(worker)
 
-    def _events(self) -> Iterator[tuple[_Task, Any]]:
-        """Wait for an event in any process; yield the tasks that are done, with their results."""
-        deadline = min(worker.last_progress for worker in self._workers) + self._timeout
-        seconds = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
-        wait([w.future for w in self._workers if w.future], seconds, FIRST_COMPLETED)
-        for i, worker in enumerate(self._workers):
-            if worker.future is not None and worker.future.done():
-                try:
-                    result = worker.result()
-                except ProcessExpired as error:
-                    yield from self._replace(i, _cause_of_death(error.exitcode))
-                except (BrokenProcessPool, RuntimeError):
-                    yield from self._replace(i, "died before the task began")
-                else:
-                    yield from self._handle(i, result)
-            elif worker.last_progress + self._timeout <= time.monotonic():
-                yield from self._replace(i, f"made no progress for {self._timeout:g} s")
 
-    def _handle(self, i: int, result: Any) -> Iterator[tuple[_Task, Any]]:
-        """Act on what process ``i`` returned, from its start or from a task."""
-        worker = self._workers[i]
-        if worker.is_ready and isinstance(result, _Exception):
-            yield from self._replace(i, f"raised {result.description}")
-        elif worker.is_ready:
-            task, worker.task = worker.task, None
-            assert task is not None
-            yield task, result
-        elif isinstance(result, _Exception):
-            raise WorkerError(f"a worker cannot start: {result.description}")
-        elif isinstance(result, AsrHlgError):
-            raise result
-        else:
-            self._failed_starts = 0
-            if self.startup_result is None:
-                self.startup_result = result
-            worker.begin()
+def results_in_order(
+    run: Callable[[Iterable[Task]], Iterable[tuple[Task, Result]]], tasks: Iterable[Task]
+) -> Iterator[tuple[Task, Result]]:
+    """Run distinct tasks, and yield the pairs of a task and its result in the order of the tasks.
 
-    def _replace(self, i: int, reason: str) -> Iterator[tuple[_Task, Any]]:
-        """Start a new process in place of process ``i``, and let it repeat the task."""
-        old = self._workers[i]
-        if not old.is_ready:
-            self._failed_starts += 1
-            if self._failed_starts >= _MAX_FAILED_STARTS:
-                raise WorkerError(
-                    f"worker processes cannot start: the last one {reason}",
-                    remedy="often too little memory: try fewer --workers",
-                )
-        new = self._restart(i)
-        task = old.task
-        if task is None:
-            return
-        if not old.is_ready:  # the task had not begun
-            new.assign(task)
-        elif not task.is_retry:
-            self.retried += 1
-            new.assign(_Task(task.number, task.content, is_retry=True))
-        else:
-            yield task, WorkerError(f"its worker {reason}, for the second time")
+    Results that wait for an earlier one are kept in memory.
+    """
+    taken: deque[Task] = deque()
+    done: dict[int, tuple[Task, Result]] = {}
 
-    def _restart(self, i: int) -> _Worker:
-        """Kill process ``i`` and start a new one in its place."""
-        _kill([self._workers[i]])
-        self._workers[i] = _Worker(self._start)
-        return self._workers[i]
+    def note() -> Iterator[Task]:
+        for task in tasks:
+            taken.append(task)
+            yield task
+
+    for task, result in run(note()):
+        done[id(task)] = task, result
+        while taken and id(taken[0]) in done:
+            yield done.pop(id(taken.popleft()))
 
 
 class _Worker:
-    """A process, that is a pebble pool of size one, and its task.
+    """A process that does one task at a time, and is replaced when it dies, hangs or raises.
 
-    Attributes
-    ----------
-    pid : int
-    is_ready : bool
-        Whether it has started.
-    task : _Task or None
-        Runs as soon as the process is ready.
-    future : Future or None
-        Result of the start or of the task, whichever runs now.
+    One thread at a time calls its methods, except :meth:`close`, which another one may call.
+
+    The process is a pebble pool of size one. In a larger pool all processes share a pipe and its
+    locks, which a killed process can leave locked, and an idle process that dies breaks the pool.
     """
 
-    def __init__(self, start: Start):
-        self.is_ready = False
-        self.task: _Task | None = None
+    def __init__(self, start: Start, timeout: float):
+        self.num_retried = 0
+        self.is_closed = False
+        self._start, self._timeout = start, timeout
+        self._lock = threading.Lock()  # so that no process is started once it is closed
         # Shared memory, to which the process writes when it makes progress.
-        self._last_progress: c_double = _context.RawValue(c_double, math.inf)
-        self.pool = ProcessPool(
-            1, initializer=_initialise, initargs=(self._last_progress,), context=_context
-        )
-        before = {process.pid for process in multiprocessing.active_children()}
-        with _interrupts_blocked():
-            self.future: Future[Any] | None = self.pool.schedule(_run_start, (start,))
-        processes = {process.pid for process in multiprocessing.active_children()}
-        self.pid: int = max(pid for pid in processes - before if pid is not None)
+        self._last_progress: c_double = multiprocessing.RawValue(c_double)
+        self._context = _OneProcessContext()
+        self._pool: ProcessPool | None = None
 
     @property
-    def last_progress(self) -> float:
-        """Time at which the task began or last reported progress; infinity without a task."""
-        return self._last_progress.value
+    def pid(self) -> int | None:
+        """Id of the process, if there is one."""
+        process = self._context.process
+        return process and process.pid
 
-    def assign(self, task: _Task) -> None:
-        """Give it a task, which begins when the process is ready."""
-        self.task = task
-        if self.is_ready:
-            self.begin()
+    def close(self) -> None:
+        """Kill the process and start no other; the thread that waits for it gets an error."""
+        with self._lock:
+            self.is_closed = True
+            self._kill()
 
-    def begin(self) -> None:
-        """Send the task, if there is one, to the process, which is ready."""
-        self.is_ready = True
-        if self.task is not None:
-            self._last_progress.value = time.monotonic()
+    def stop(self) -> None:
+        """Kill the process, and end the threads of its pool."""
+        self._kill()
+        if self._pool is not None:
+            self._pool.stop()  # type: ignore[no-untyped-call]
+            self._pool.join()
+        self._context, self._pool = _OneProcessContext(), None
+
+    def start(self) -> Any:
+        """Start a process in place of the one there was; returns its start-up result."""
+        for _ in range(_MAX_STARTS):
+            self.stop()
             try:
-                self.future = self.pool.schedule(_run_task, (self.task.content,))
-            except RuntimeError as error:  # the process has died while it was idle
-                self.future = Future()
-                self.future.set_exception(error)
+                return self._call(_run_start, self._start, math.inf)
+            except _WorkFailed as error:
+                reason = str(error)
+        raise WorkerError(
+            f"worker processes cannot start: the last one {reason}",
+            remedy="often too little memory: try fewer --workers",
+        )
 
-    def result(self) -> Any:
-        """Result of the future, which is done; clears it."""
-        assert self.future is not None
-        future, self.future = self.future, None
-        self._last_progress.value = math.inf
-        return future.result()
+    def do(self, task: Any) -> Any | AsrHlgError:
+        """Result of a task, or the error that it ended in."""
+        for attempt in (1, 2):
+            try:
+                return self._call(_run_task, task, self._timeout)
+            except AsrHlgError as error:
+                return error
+            except _WorkFailed as error:
+                reason = str(error)
+            self.num_retried += attempt == 1
+            self.start()
+        return WorkerError(f"its worker {reason}, for the second time")
+
+    def _call(self, function: Callable[[Any], Any], argument: Any, timeout: float) -> Any:
+        """Result of a function in the process; raises AsrHlgError or _WorkFailed."""
+        try:
+            with self._lock:
+                if self.is_closed:
+                    raise CancelledError
+                if self._pool is None:
+                    arguments = (self._last_progress,)
+                    self._pool = ProcessPool(1, 0, _initialise, arguments, self._context)
+                self._last_progress.value = time.monotonic()
+                future = self._pool.schedule(function, (argument,))
+            while not future.done():
+                seconds = self._last_progress.value + timeout - time.monotonic()
+                if seconds <= 0:
+                    raise _WorkFailed(f"made no progress for {timeout:g} s")
+                wait([future], min(seconds, 1.0))  # no longer, since a test sets the value back
+            return future.result()
+        except (ProcessExpired, RuntimeError):
+            raise _WorkFailed(_cause_of_death(self._context.process)) from None
+
+    def _kill(self) -> None:
+        if self._context.process is not None:
+            self._context.process.kill()
 
 
-def _kill(workers: list[_Worker]) -> None:
-    for worker in workers:
-        worker.pool.stop()  # type: ignore[no-untyped-call]
-    for worker in workers:
-        worker.pool.join()
+class _OneProcessContext(SpawnContext):
+    """Starts one process for a pool, and none in its place.
+
+    The interpreter is a fresh one: a fork would copy torch's thread pool in an undefined state.
+    When pebble cannot replace a process that has ended, the result of the task is an error, also
+    if the exit status is 0, which pebble ignores otherwise.
+    """
+
+    process: SpawnProcess | None = None
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]
+        """Return a new process, the first time."""
+        if self.process is not None:
+            raise OSError("the process of this pool has ended")
+        self.process = SpawnProcess(*args, **kwargs)
+        return self.process
 
 
-def _cause_of_death(status: int) -> str:
+def _cause_of_death(process: SpawnProcess | None) -> str:
+    status = process and process.exitcode
+    if status is None:
+        return "cannot be started, or its result cannot be read"
     if status >= 0:
         return f"ended with status {status}"
     name = signal.Signals(-status).name
     return f"died of {name}" + (", often for want of memory" if name == "SIGKILL" else "")
 
 
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Block SIGINT in processes and threads started here: the main process decides when to stop."""
+def _block_interrupts() -> None:
+    """Block SIGINT in this thread and in processes that it starts: the main thread handles it."""
     resource_tracker.ensure_running()  # its start would undo the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 # ---------------------------------------------------------------- in a worker process
 
 _work: Work
-_progress: c_double
+_last_progress: c_double
 
 
-def _initialise(progress: c_double) -> None:
+class _WorkFailed(Exception):
+    """A process died, hung or raised another error than an AsrHlgError: what it did."""
+
+
+def _initialise(last_progress: c_double) -> None:
     """Prepare a worker process."""
-    global _progress
-    _progress = progress
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # dies at once, also in compiled code
+    global _last_progress
+    _last_progress = last_progress
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
@@ -333,33 +310,37 @@ def _exit_with_parent() -> None:
 
 
 def _run_start(start: Start) -> Any:
-    """Load what tasks need; returns the start-up result, or what was raised."""
+    """Load what tasks need; returns the start-up result."""
 
     def load() -> Any:
         global _work
         _work, startup_result = start()
         return startup_result
 
-    return _result_or_exception(load)
+    try:
+        return _checked(load)
+    except _WorkFailed as error:
+        raise WorkerError(f"a worker cannot start: it {error}") from None
 
 
 def _run_task(task: Any) -> Any:
-    """Do a task; returns its result, or what was raised."""
-    return _result_or_exception(lambda: _work(task, _report_progress))
+    """Do a task; returns its result."""
+    return _checked(lambda: _work(task, _report_progress))
 
 
 def _report_progress() -> None:
-    _progress.value = time.monotonic()
+    _last_progress.value = time.monotonic()
 
 
-def _result_or_exception(function: Callable[[], Any]) -> Any:
+def _checked(function: Callable[[], Any]) -> Any:
+    """Call a function; what it returns or raises can be sent to the parent process."""
     try:
         result = function()
-        pickle.dumps(result)  # what cannot be pickled would end the process without a reason
-    except AsrHlgError as error:
-        return error
-    except Exception as error:
+        pickle.dumps(result)
+    except AsrHlgError:
+        raise
+    except BaseException as error:  # SystemExit, too
         lines = str(error).strip().splitlines()
         name = type(error).__name__
-        return _Exception(f"{name}: {lines[-1]}" if lines else name)
+        raise _WorkFailed(f"raised {name}: {lines[-1]}" if lines else f"raised {name}") from None
     return result

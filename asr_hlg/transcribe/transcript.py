@@ -1,11 +1,52 @@
-"""Stage 7, transcript: the transcripts of consecutive pieces become that of the recording."""
+"""Stage 5, transcript: words read from the hypotheses for each piece, and the pieces joined.
+
+>>> read(decoded, TranscribeOptions(nbest=2), sample_rate=16000).alternatives
+[Alternative('the cat', ...), Alternative('the cats', ...)]
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import replace
 
+from asr_hlg.lattice import Lattice, Path
 from asr_hlg.output.transcript import Alternative, Transcript
+from asr_hlg.transcribe.lattices import DecodedPiece
+from asr_hlg.transcribe.options import Search, TranscribeOptions
+
+
+def read(decoded: DecodedPiece, options: TranscribeOptions, sample_rate: int) -> Transcript:
+    """Transcript, without an id, of a piece; times count from the start of the recording."""
+    piece, lattice, ranked = decoded.piece, decoded.hypotheses.lattice, decoded.hypotheses.ranked
+    answer = ranked[0] if ranked else _best_path(lattice, options.search)
+    alternatives: Sequence[Path] = ()
+    if options.nbest > 1:
+        sum_alignments = options.search == "forward"
+        alternatives = ranked or lattice.nbest(options.nbest, forward=sum_alignments)[0]
+    return Transcript(
+        "",
+        answer.text,
+        [
+            replace(word, start=word.start + piece.start, end=word.end + piece.start)
+            for word in lattice.words([answer])[0]
+        ],
+        answer.score,
+        piece.duration(sample_rate),
+        [
+            Alternative(path.text, path.score, path.acoustic_score, path.graph_score)
+            for path in alternatives[: options.nbest]
+        ],
+        list(decoded.notes),
+    )
+
+
+def _best_path(lattice: Lattice, search: Search) -> Path:
+    if search == "forward":
+        return lattice.forward_path()[0]
+    if search == "mbr":
+        return lattice.mbr_path()[0]
+    return lattice.best_path()[0]
 
 
 def join(id: str, parts: Sequence[Transcript]) -> Transcript:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +18,7 @@ from asr_hlg.graph.adapt.runtime import open_graph
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe.batches import batches
 from asr_hlg.transcribe.options import TranscribeOptions
-from asr_hlg.transcribe.supervisor import Supervisor, Work
+from asr_hlg.transcribe.supervisor import Supervisor, Work, results_in_order
 from asr_hlg.transcribe.transcriber import OnError, Transcriber
 
 TIMEOUT = 120.0
@@ -153,9 +152,8 @@ class Workers:
         self, recordings: Iterable[Recording], in_order: bool = True
     ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
         """Pairs of a recording and its transcript or error, in order or as they are done."""
-        if not self._batch:
-            return self._supervisor.run(recordings, in_order)
-        return self._run_in_order(recordings) if in_order else self._run_batches(recordings)
+        run = self._run_batches if self._batch else self._supervisor.run
+        return results_in_order(run, recordings) if in_order else run(recordings)
 
     def _run_batches(
         self, recordings: Iterable[Recording]
@@ -163,30 +161,13 @@ class Workers:
         """Results as they are done; recordings of a batch that failed are tried one by one."""
         singles: list[list[Recording]] = []
         for tasks in batches(recordings, self._batch), singles:
-            for batch, results in self._supervisor.run(tasks, in_order=False):
+            for batch, results in self._supervisor.run(tasks):
                 if not isinstance(results, AsrHlgError):
                     yield from zip(batch, results, strict=True)
                 elif len(batch) > 1:
                     singles += [[recording] for recording in batch]
                 else:
                     yield batch[0], results
-
-    def _run_in_order(
-        self, recordings: Iterable[Recording]
-    ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
-        """Results of batches in the order of the recordings."""
-        pending_ids: deque[str] = deque()
-        done: dict[str, tuple[Recording, Transcript | AsrHlgError]] = {}
-
-        def noting_ids() -> Iterator[Recording]:
-            for recording in recordings:
-                pending_ids.append(recording.id)
-                yield recording
-
-        for recording, result in self._run_batches(noting_ids()):
-            done[recording.id] = recording, result
-            while pending_ids and pending_ids[0] in done:
-                yield done.pop(pending_ids.popleft())
 
 
 def _start(job: Job, max_memory: float) -> tuple[Work, str]:

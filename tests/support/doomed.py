@@ -40,7 +40,7 @@ def main(out: str) -> None:
     with Journal.open(out + ".journal", {"seed": 1}, resume=True) as journal:
         with Supervisor(start, 2, timeout=60) as supervisor:
             todo = [id for id in IDS if id not in journal]
-            for id, result in supervisor.run(todo, in_order=False):
+            for id, result in supervisor.run(todo):
                 if isinstance(result, Transcript):
                     journal.add(result)
                 else:

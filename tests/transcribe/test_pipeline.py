@@ -20,7 +20,7 @@ from asr_hlg.transcribe.pieces import Piece
 from asr_hlg.transcribe.posteriors import Frames, StoredPosteriors, posterior_source
 from asr_hlg.transcribe.sound import Stretch
 
-STAGES = ("sound", "posteriors", "pieces", "lattices", "words", "transcript")
+STAGES = ("sound", "posteriors", "pieces", "lattices", "transcript")
 RECORDS = (Stretch, Frames, Piece, DecodedPiece, Transcript)
 FOLDER = Path(transcribe.__file__).parent
 
