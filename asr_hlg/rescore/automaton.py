@@ -103,13 +103,13 @@ def sentence_score(model: Automaton, words: Ints) -> float:
 def _step_both(
     old: Automaton,
     new: Automaton,
-    old_state: np.int64,
-    new_state: np.int64,
+    states: tuple[np.int64, np.int64],
     words: Ints,
     is_final: bool,
     scales: tuple[float, float, float],
 ) -> tuple[np.int64, np.int64, float]:
     """States of both models after the words of an arc, and the change of the arc's score."""
+    old_state, new_state = states
     change = 0.0
     for word in words:
         old_state, old_score = step(old, old_state, word)
@@ -182,15 +182,8 @@ def compose(
                 continue
             for arc in range(first[base[state]], first[base[state] + 1]):
                 arc_words = words[word_splits[arc] : word_splits[arc + 1]]
-                o, n, delta = _step_both(
-                    old,
-                    new,
-                    old_state[state],
-                    new_state[state],
-                    arc_words,
-                    label[arc] == -1,
-                    scales,
-                )
+                states, is_final = (old_state[state], new_state[state]), label[arc] == -1
+                o, n, delta = _step_both(old, new, states, arc_words, is_final, scales)
                 target = newest[dst[arc]]
                 while target >= 0 and not (old_state[target] == o and new_state[target] == n):
                     target = older[target]

@@ -183,7 +183,7 @@ class _Worker:
     def pid(self) -> int | None:
         """Id of the process, if there is one."""
         process = self._context.process
-        return process and process.pid
+        return None if process is None else process.pid
 
     def close(self) -> None:
         """Kill the process and start no other; the thread that waits for it gets an error."""
@@ -269,7 +269,7 @@ class _OneProcessContext(SpawnContext):
 
 
 def _cause_of_death(process: SpawnProcess | None) -> str:
-    status = process and process.exitcode
+    status = None if process is None else process.exitcode
     if status is None:
         return "cannot be started, or its result cannot be read"
     if status >= 0:
