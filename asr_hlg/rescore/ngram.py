@@ -23,19 +23,19 @@ from typing import Any
 
 import k2
 import numpy as np
-import numpy.typing as npt
 
 from asr_hlg import lm
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.files import file_hash
 from asr_hlg.fst import symbols
+from asr_hlg.fst.indexing import expand_ranges
 from asr_hlg.graph import store
 from asr_hlg.graph.recipe import LexiconSection, LmSection, Recipe
 from asr_hlg.lattice import Lattice, Path, kernels
 from asr_hlg.lattice.arrays import FrameArcs
 from asr_hlg.lm.sphinx import SOURCES, resource
 from asr_hlg.rescore import automaton
-from asr_hlg.rescore.automaton import Automaton, Floats, Ints
+from asr_hlg.rescore.automaton import Automaton
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,8 @@ class NgramRescorer:
         """Lattice of one utterance with the new model's scores; see :meth:`__call__`."""
         scales = self.scales
         acoustic = scales.acoustic * (arcs.score - arcs.graph_score)
+        first_pass = acoustic + arcs.graph_score
+        backward = kernels.backward(arcs.src, arcs.dst, first_pass, arcs.num_states, False)
         origin, src, dst, change = automaton.compose(
             arcs.src,
             arcs.dst,
@@ -180,9 +182,7 @@ class NgramRescorer:
             arcs.words,
             arcs.word_splits,
             acoustic + scales.lexicon * arcs.graph_score,
-            kernels.backward(
-                arcs.src, arcs.dst, acoustic + arcs.graph_score, arcs.num_states, False
-            ),
+            backward,
             self._old,
             self._new,
             (scales.lexicon, scales.lm, scales.word),
@@ -191,22 +191,25 @@ class NgramRescorer:
         graph_score = scales.lexicon * arcs.graph_score[origin] + change
         score = acoustic[origin] + graph_score
         num_states = int(dst.max()) + 1
-        best = _best_through(src, dst, score, num_states)
+        # Score of the best path through every arc, -inf where none reaches the end.
+        best = kernels.forward(src, dst, score, num_states, False)[src] + score
+        best += kernels.backward(src, dst, score, num_states, False)[dst]
         kept = np.flatnonzero(best >= best.max() - beam)
         states, ends = np.unique(np.concatenate([src[kept], dst[kept]]), return_inverse=True)
-        words, splits = _select_rows(arcs.words, arcs.word_splits, origin[kept])
+        kept_origin = origin[kept]
+        begin, end = arcs.word_splits[kept_origin], arcs.word_splits[kept_origin + 1]
         return replace(
             arcs,
             num_states=len(states),
             src=ends[: len(kept)].astype(np.int32),
             dst=ends[len(kept) :].astype(np.int32),
-            label=arcs.label[origin[kept]],
-            phone=arcs.phone[origin[kept]],
-            frame=arcs.frame[origin[kept]],
+            label=arcs.label[kept_origin],
+            phone=arcs.phone[kept_origin],
+            frame=arcs.frame[kept_origin],
             score=score[kept],
             graph_score=graph_score[kept],
-            words=words,
-            word_splits=splits,
+            words=arcs.words[expand_ranges(begin, end)[0]],
+            word_splits=np.append(0, np.cumsum(end - begin)),
         )
 
     def nbest(self, paths: Sequence[Path]) -> list[Path]:
@@ -226,12 +229,8 @@ class NgramRescorer:
         new = automaton.sentence_score(self._new, ids)
         graph_score = scales.lexicon * lexicon + scales.lm * new + scales.word * len(ids)
         acoustic = scales.acoustic * path.acoustic_score
-        return replace(
-            path,
-            score=graph_score + acoustic,
-            graph_score=graph_score,
-            acoustic_score=acoustic,
-        )
+        score = graph_score + acoustic
+        return replace(path, score=score, graph_score=graph_score, acoustic_score=acoustic)
 
 
 def _first_pass_file(folder: FilePath, meta: Mapping[str, Any]) -> FilePath:
@@ -246,21 +245,3 @@ def _first_pass_file(folder: FilePath, meta: Mapping[str, Any]) -> FilePath:
             remedy="compile the graph again: asr-hlg graph NAME",
         )
     return path
-
-
-def _best_through(src: Ints, dst: Ints, score: Floats, num_states: int) -> Floats:
-    """Score of the best path through every arc, -inf where none reaches the end."""
-    alpha = kernels.forward(src, dst, score, num_states, False)
-    beta = kernels.backward(src, dst, score, num_states, False)
-    best: Floats = alpha[src] + score + beta[dst]
-    return best
-
-
-def _select_rows(
-    words: npt.NDArray[np.int32], splits: Ints, rows: Ints
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Values and row splits of some rows of a ragged array."""
-    counts = splits[rows + 1] - splits[rows]
-    new_splits = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    within = np.arange(new_splits[-1]) - np.repeat(new_splits[:-1], counts)
-    return words[np.repeat(splits[rows], counts) + within], new_splits

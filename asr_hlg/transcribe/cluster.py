@@ -110,16 +110,16 @@ class RayWorkers:
         if not pending:
             return
         for number, result in self._results(pending, in_order):
-            if isinstance(result, _StartError):
-                raise WorkerError(f"a worker on {result.node} cannot start: {result.reason}")
+            if number is None:  # a worker that cannot start
+                raise result
             recording = pending.pop(number, None)
             if recording is not None:
                 yield recording, result
         for recording in pending.values():
             yield recording, WorkerError("Ray has lost it", remedy="try it again")
 
-    def _results(self, numbered: dict[int, Recording], in_order: bool) -> Iterator[tuple[int, Any]]:
-        """Run the Ray Data job; yields numbers of recordings with their results."""
+    def _results(self, numbered: dict[int, Recording], in_order: bool) -> Iterator[tuple[Any, Any]]:
+        """Run the Ray Data job; yields results with their numbers, or None and an error."""
         data = self._ray.data
         rows = [{"item": pickle.dumps(item)} for item in numbered.items()]
         number = min(self._number, len(rows))
@@ -140,13 +140,6 @@ class RayWorkers:
             raise WorkerError(f"Ray gave up: {lines[-1]}") from error
 
 
-class _StartError:
-    """Result of every recording of an actor that cannot start: on which machine, and why."""
-
-    def __init__(self, node: str, reason: str):
-        self.node, self.reason = node, reason
-
-
 class _Actor:
     """Transcribes blocks of recordings on one machine of the cluster; Ray calls it.
 
@@ -156,26 +149,26 @@ class _Actor:
 
     def __init__(self, folder: str, job: Job, timeout: float, max_memory: float):
         self._folder, self._arguments = folder, (job, 1, timeout, max_memory)
-        self._workers: Workers | _StartError | None = None
+        self._workers: Workers | WorkerError | None = None
 
     def __call__(self, block: _Block) -> _Block:
         items = [pickle.loads(item) for item in block["item"]]
         # Not in the constructor: if that fails, Ray calls it again without end.
         self._workers = self._workers or self._start()
-        if isinstance(self._workers, _StartError):
-            results: list[Any] = [(number, self._workers) for number, _ in items]
+        if isinstance(self._workers, WorkerError):
+            results: list[Any] = [(None, self._workers)]
         else:
             numbers = {recording.id: number for number, recording in items}
             done = self._workers.run([recording for _, recording in items])
             results = [(numbers[recording.id], result) for recording, result in done]
         return {"item": np.array([pickle.dumps(result) for result in results], dtype=object)}
 
-    def _start(self) -> Workers | _StartError:
+    def _start(self) -> Workers | WorkerError:
         try:
             os.chdir(self._folder)
             return Workers(*self._arguments)
         except (AsrHlgError, OSError) as error:
-            return _StartError(os.uname().nodename, str(error))
+            return WorkerError(f"a worker on {os.uname().nodename} cannot start: {error}")
 
 
 def _connected(number: int | None) -> tuple[Any, bool]:

@@ -203,11 +203,7 @@ def _opened(path: Path, files: contextlib.ExitStack) -> Journal:
 def _begin(path: Path, settings: Mapping[str, Any]) -> None:
     """Create a journal atomically, with the settings in its first line."""
     with replaced(path, durable=True) as part:
-        part.write_bytes(_line(_header(settings)))
-
-
-def _header(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {"journal": _FORMAT, "settings": dict(settings)}
+        part.write_bytes(_line({"journal": _FORMAT, "settings": dict(settings)}))
 
 
 def _line(entry: dict[str, Any]) -> bytes:

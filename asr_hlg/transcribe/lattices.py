@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,7 +65,7 @@ def lattice_archive(folder: str | None, id: str) -> Iterator[Callable[[DecodedPi
     if folder is None:
         yield lambda _: None
         return
-    with replaced(Path(folder) / (file_name(id) + ".ark")) as part:
+    with replaced(Path(folder) / (file_name(id) + ".ark"), durable=True) as part:
 
         def append(decoded: DecodedPiece) -> None:
             piece = decoded.piece
@@ -75,5 +74,3 @@ def lattice_archive(folder: str | None, id: str) -> Iterator[Callable[[DecodedPi
             lattices.write(decoded.hypotheses.lattice, [name], part, append=piece.number > 1)
 
         yield append
-        with part.open("rb") as file:
-            os.fsync(file.fileno())

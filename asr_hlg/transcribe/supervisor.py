@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import contextmanager
 from ctypes import c_double
 from itertools import islice
 from multiprocessing import connection, resource_tracker
@@ -103,7 +104,8 @@ class Supervisor:
     @property
     def pids(self) -> list[int]:
         """Ids of the processes that run now."""
-        return [pid for worker in self._workers if (pid := worker.pid) is not None]
+        processes = [worker.context.process for worker in self._workers]
+        return [process.pid for process in processes if process is not None and process.pid]
 
     @property
     def retried(self) -> int:
@@ -176,14 +178,8 @@ class _Worker:
         self._lock = threading.Lock()  # so that no process is started once it is closed
         # Shared memory, to which the process writes when it makes progress.
         self._last_progress: c_double = multiprocessing.RawValue(c_double)
-        self._context = _OneProcessContext()
+        self.context = _OneProcessContext()
         self._pool: ProcessPool | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """Id of the process, if there is one."""
-        process = self._context.process
-        return None if process is None else process.pid
 
     def close(self) -> None:
         """Kill the process and start no other; the thread that waits for it gets an error."""
@@ -197,7 +193,7 @@ class _Worker:
         if self._pool is not None:
             self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
-        self._context, self._pool = _OneProcessContext(), None
+        self.context, self._pool = _OneProcessContext(), None
 
     def start(self) -> Any:
         """Start a process in place of the one there was; returns its start-up result."""
@@ -233,7 +229,7 @@ class _Worker:
                     raise CancelledError
                 if self._pool is None:
                     arguments = (self._last_progress,)
-                    self._pool = ProcessPool(1, 0, _initialise, arguments, self._context)
+                    self._pool = ProcessPool(1, 0, _initialise, arguments, self.context)
                 self._last_progress.value = time.monotonic()
                 future = self._pool.schedule(function, (argument,))
             while not future.done():
@@ -243,11 +239,11 @@ class _Worker:
                 wait([future], min(seconds, 1.0))  # no longer, since a test sets the value back
             return future.result()
         except (ProcessExpired, RuntimeError):
-            raise _WorkFailed(_cause_of_death(self._context.process)) from None
+            raise _WorkFailed(_cause_of_death(self.context.process)) from None
 
     def _kill(self) -> None:
-        if self._context.process is not None:
-            self._context.process.kill()
+        if self.context.process is not None:
+            self.context.process.kill()
 
 
 class _OneProcessContext(SpawnContext):
@@ -311,36 +307,35 @@ def _exit_with_parent() -> None:
 
 def _run_start(start: Start) -> Any:
     """Load what tasks need; returns the start-up result."""
-
-    def load() -> Any:
-        global _work
-        _work, startup_result = start()
-        return startup_result
-
+    global _work
     try:
-        return _checked(load)
+        with _errors_described():
+            _work, startup_result = start()
     except _WorkFailed as error:
         raise WorkerError(f"a worker cannot start: it {error}") from None
+    return startup_result
 
 
 def _run_task(task: Any) -> Any:
     """Do a task; returns its result."""
-    return _checked(lambda: _work(task, _report_progress))
+    with _errors_described():
+        result = _work(task, _report_progress)
+        pickle.dumps(result)  # what cannot be pickled would end the process without a reason
+    return result
 
 
 def _report_progress() -> None:
     _last_progress.value = time.monotonic()
 
 
-def _checked(function: Callable[[], Any]) -> Any:
-    """Call a function; what it returns or raises can be sent to the parent process."""
+@contextmanager
+def _errors_described() -> Iterator[None]:
+    """Raise any error but AsrHlgError as _WorkFailed, which can be sent to the parent process."""
     try:
-        result = function()
-        pickle.dumps(result)
+        yield
     except AsrHlgError:
         raise
     except BaseException as error:  # SystemExit, too
         lines = str(error).strip().splitlines()
         name = type(error).__name__
         raise _WorkFailed(f"raised {name}: {lines[-1]}" if lines else f"raised {name}") from None
-    return result
