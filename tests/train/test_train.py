@@ -336,11 +336,7 @@ def test_damaged_weights_of_an_epoch_are_left_out_of_the_mean(tmp_path):
 
 
 def _free_port() -> int:
-    """A free port below those that the system gives to clients.
-
-    A client that connects again and again to a port of that range, before a server listens there,
-    can be given the same port for its own end, and is then connected to itself.
-    """
+    """A free port below those of clients, which could connect to themselves before it listens."""
     for port in range(21_000 + os.getpid() % 1_000, 32_000):
         with socket.socket() as probe:
             try:
