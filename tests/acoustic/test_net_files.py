@@ -144,7 +144,9 @@ def test_a_configuration_larger_than_its_file_is_refused(tmp_path, kind, fields)
     config = json.loads(str(contents[f"{kind}.json"]))
     contents[f"{kind}.json"] = np.array(json.dumps({**config, **fields}))
     np.savez(tmp_path / "m.npz", **contents)
-    with pytest.raises(ModelError, match=r"m\.npz: (the configuration asks|mel filters|a window)"):
+    with pytest.raises(
+        ModelError, match=r"m\.npz: (the configuration has more weights|num_mels must|window must)"
+    ):
         nets.load(tmp_path / "m.npz")
 
 
