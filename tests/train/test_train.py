@@ -309,7 +309,7 @@ def test_a_full_disk_is_an_error_and_the_old_checkpoint_stays(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
-        with pytest.raises(TrainingError, match=r"cannot write a checkpoint: .* \(make room"):
+        with pytest.raises(TrainingError, match=r"cannot write a checkpoint: .* \(free disk space"):
             checkpoints.write(
                 tmp_path / "checkpoints", "checkpoint-000000009", {"a": np.zeros(1000)}, {}
             )
