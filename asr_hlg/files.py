@@ -1,4 +1,4 @@
-"""Files: atomic writing, compressed files, lines of text, and the hash of a file's content."""
+"""Files: atomic writing, compressed files, lines, hashes of content, the user's cache folder."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import gzip
 import hashlib
 import json
 import os
+import stat
+import tempfile
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
@@ -115,3 +119,53 @@ def file_hash(path: Path) -> str:
         while block := file.read(1 << 22):
             digest.update(block)
     return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Folder for what can be made again: compiled graphs, converted networks.
+
+    Returns
+    -------
+    Path
+        ``$ASR_HLG_CACHE``, or else the operating system's folder for caches of the user
+        (``~/.cache/asr-hlg`` on Linux), created with mode 0700.  If that cannot be written to, a
+        private folder among the temporary files, after one warning.
+    """
+    import platformdirs  # here, since most commands need no cache
+
+    override = os.environ.get("ASR_HLG_CACHE")
+    folder = Path(override) if override else Path(platformdirs.user_cache_dir("asr-hlg"))
+    # Without a home, platformdirs returns a path that begins with a literal "~".
+    if override or folder.is_absolute():
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            return _temporary_cache(folder, error.strerror or str(error))
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder.absolute()
+        return _temporary_cache(folder, "it is read-only")
+    return _temporary_cache(folder, "there is no home folder")
+
+
+@cache
+def _temporary_cache(wanted: Path, reason: str) -> Path:
+    """Private folder among the temporary files, the same one for all processes of the user."""
+    folder = Path(tempfile.gettempdir()) / f"asr-hlg-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        # Others may create files in the folder of temporary files, also under this name.
+        private = stat.S_ISDIR(status.st_mode) and status.st_mode & 0o077 == 0
+        if not private or status.st_uid != os.getuid():
+            raise FileExistsError
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="asr-hlg-"))
+    from multiprocessing import parent_process
+
+    if parent_process() is None:  # the process that started a worker has given the warning
+        warnings.warn(
+            f"the cache folder {wanted} cannot be used ({reason}); using {folder} instead; "
+            "ASR_HLG_CACHE names another",
+            stacklevel=3,
+        )
+    return folder
