@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asr_hlg.cli.parser import Parser
 from asr_hlg.errors import GraphError
 
 
 def add_command(
-    parsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    parsers: argparse._SubParsersAction[Parser],
     name: str,
     summary: str,
     epilog: str | None = None,
-) -> argparse.ArgumentParser:
+) -> Parser:
     """Add the parser of a command or of one of its actions, with a summary in the help text."""
     return parsers.add_parser(
         name,

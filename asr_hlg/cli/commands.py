@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import asr_hlg
 from asr_hlg.cli.arguments import add_command
+from asr_hlg.cli.parser import Parser
 from asr_hlg.errors import AsrHlgError
 
 COMMANDS = {
@@ -57,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(given: Sequence[str]) -> Parser:
     """Parser of the whole command line, with the arguments of the command that is given."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="asr-hlg",
         description="Speech recognition with H∘L∘G graphs and neural acoustic models.",
         epilog="Start with:  asr-hlg graph en  and  asr-hlg transcribe examples/",

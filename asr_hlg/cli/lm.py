@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from asr_hlg import lm
 from asr_hlg.cli.arguments import add_command
+from asr_hlg.cli.parser import Parser
 from asr_hlg.errors import LanguageModelError
 
 EPILOG = """\
@@ -55,7 +56,7 @@ example:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the arguments of ``asr-hlg lm``."""
     parser.epilog = EPILOG
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")

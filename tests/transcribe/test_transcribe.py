@@ -201,7 +201,7 @@ def test_command_line_second_passes(in_root, examples, references, tmp_path, cap
     assert main(["transcribe", one, "--rescore-lm", str(tmp_path / "absent.arpa")]) == 1
     assert "absent.arpa" in capsys.readouterr().err
     assert main(["transcribe", one, "--whisper", "--search", "mbr"]) == 1
-    assert main(["transcribe", one, "--whisper", str(tmp_path)]) == 1
+    assert main(["transcribe", one, f"--whisper={tmp_path}"]) == 1
     assert "holds no Whisper model" in capsys.readouterr().err
 
 
