@@ -14,9 +14,11 @@ from pathlib import Path as FilePath
 
 from torch import Tensor
 
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice, Path
+from asr_hlg.output.transcript import Word
 from asr_hlg.rescore.ngram import NgramRescorer, NgramScales
 from asr_hlg.rescore.whisper import WhisperRescorer
 from asr_hlg.settings import section
@@ -69,13 +71,23 @@ class Hypotheses:
     samples : Tensor
         Its sound at the rate of the acoustic model, float32 ``(num_samples,)``; empty where
         posteriors are looked up.
+    posteriors : Posteriors
+        Of the acoustic model, before they are scaled for the search.
     ranked : tuple of Path
         Best first; empty as long as only the lattice ranks them.
+    words : tuple of Word, optional
+        The words of the first of ``ranked``, with times from the start of the utterance and
+        confidences; None where the lattice has them.
+    written : str
+        Whisper's own transcript, with capitals and punctuation; empty if Whisper did not run.
     """
 
     lattice: Lattice
     samples: Tensor
+    posteriors: Posteriors
     ranked: tuple[Path, ...] = ()
+    words: tuple[Word, ...] | None = None
+    written: str = ""
 
 
 SecondPass = Callable[[Hypotheses], Hypotheses]

@@ -42,7 +42,7 @@ class DecodedPiece:
 def search(decoder: Decoder, piece: Piece, notes: tuple[str, ...] = ()) -> DecodedPiece:
     """Decode one piece."""
     lattice = decoder.decode(piece.posteriors)
-    return DecodedPiece(piece, Hypotheses(lattice, piece.samples), notes)
+    return DecodedPiece(piece, Hypotheses(lattice, piece.samples, piece.posteriors), notes)
 
 
 def search_together(decoder: Decoder, pieces: Sequence[Piece]) -> list[DecodedPiece]:
@@ -51,7 +51,7 @@ def search_together(decoder: Decoder, pieces: Sequence[Piece]) -> list[DecodedPi
         return []
     lattice = decoder.decode(Posteriors.collate([piece.posteriors for piece in pieces]))
     return [
-        DecodedPiece(piece, Hypotheses(lattice.row(row), piece.samples))
+        DecodedPiece(piece, Hypotheses(lattice.row(row), piece.samples, piece.posteriors))
         for row, piece in enumerate(pieces)
     ]
 

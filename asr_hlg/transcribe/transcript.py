@@ -18,8 +18,10 @@ from asr_hlg.transcribe.options import Search, TranscribeOptions
 
 def read(decoded: DecodedPiece, options: TranscribeOptions, sample_rate: int) -> Transcript:
     """Transcript, without an id, of a piece; times count from the start of the recording."""
-    piece, lattice, ranked = decoded.piece, decoded.hypotheses.lattice, decoded.hypotheses.ranked
+    piece, hypotheses = decoded.piece, decoded.hypotheses
+    lattice, ranked = hypotheses.lattice, hypotheses.ranked
     answer = ranked[0] if ranked else _best_path(lattice, options.search)
+    words = lattice.words([answer])[0] if hypotheses.words is None else hypotheses.words
     alternatives: Sequence[Path] = ()
     if options.nbest > 1:
         sum_alignments = options.search == "forward"
@@ -29,7 +31,7 @@ def read(decoded: DecodedPiece, options: TranscribeOptions, sample_rate: int) ->
         answer.text,
         [
             replace(word, start=word.start + piece.start, end=word.end + piece.start)
-            for word in lattice.words([answer])[0]
+            for word in words
         ],
         answer.score,
         piece.duration(sample_rate),
