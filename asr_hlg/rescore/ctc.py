@@ -187,7 +187,8 @@ def _forward(  # noqa: C901 - the recursion of one frame
         ending = 1.0
     if ending <= _TINY:
         return -np.inf
-    return log_total + np.log(ending)
+    result: float = log_total + np.log(ending)
+    return result
 
 
 @njit(cache=True, nogil=True)
