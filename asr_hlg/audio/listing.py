@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 import os
+import re
 import shlex
 import unicodedata
 from collections import Counter
@@ -24,6 +25,9 @@ from asr_hlg.errors import AudioError
 # Endings of the files that are taken from a folder; a file named by itself may have any.
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".au", ".sph", ".w64")
 
+_HEAD = 4096  # bytes of a file from which its kind is concluded
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f]")
+
 
 def recordings(
     inputs: str | Path | Iterable[str | Path | Recording],
@@ -36,11 +40,12 @@ def recordings(
         Each is a recording, which is yielded as it is, or the path of
 
         - a sound file;
-        - a text file with one path a line (``.txt``, ``.lst``, ``.list``);
+        - a text file with one path a line, of any name that is not a sound file's;
         - a Kaldi ``wav.scp`` (``.scp``), whose entries may not be commands;
         - a Kaldi data folder: ``wav.scp`` and perhaps ``segments``;
         - any other folder: the sound files in it and below, sorted;
-        - a Lhotse manifest of recordings or cuts (``.jsonl``, ``.jsonl.gz``).
+        - a Lhotse manifest of recordings or cuts (``.jsonl``, ``.jsonl.gz``, or JSON objects in
+          lines).
 
         Paths in a list are relative to the working folder, or else to the list's folder.
 
@@ -108,12 +113,39 @@ def _expand(path: Path) -> list[Path] | Iterator[Recording]:
         return _with_errors(_wav_scp, path)
     if name.endswith((".jsonl", ".jsonl.gz")):
         return _with_errors(_manifest, path)
-    if name.endswith((".txt", ".lst", ".list")):
+    is_list = name.endswith((".txt", ".lst", ".list"))
+    if not is_list and not name.endswith(SUFFIXES):
+        lines = _lines_of_text(path)
+        if lines and lines[0].startswith("{"):
+            return _with_errors(_manifest, path)
+        is_list = any(os.path.exists(_resolved(line, path)) for line in lines)
+        if lines and not is_list:
+            reason = f"cannot be read: a text, but no list, since {lines[0]!r} is no file"
+            return iter([_failed(path, reason, remedy="name sound files, folders or lists")])
+    if is_list:
         try:
             return [_resolved(line, path) for _, line in _lines(path)]
         except (OSError, ValueError) as error:
             return iter([_failed(path, _reason(error))])
     return [path]
+
+
+def _lines_of_text(path: Path) -> list[str]:
+    """First lines of a text file that are not blank; none for a file of another kind."""
+    if not os.path.isfile(path):
+        return []
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return []
+    # Every sound file has bytes in its header that no text has, except NIST's SPHERE.
+    if _NO_TEXT.search(head) or head.startswith(b"NIST_1A"):
+        return []
+    if len(head) == _HEAD:
+        head = head.rpartition(b"\n")[0] or head
+    lines = (line.strip() for line in head.decode("utf-8", "surrogateescape").splitlines())
+    return [line for line in lines if line]
 
 
 def _with_errors(reader: Callable[[Path], Iterator[Recording]], path: Path) -> Iterator[Recording]:

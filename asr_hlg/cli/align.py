@@ -11,7 +11,7 @@ from tqdm import tqdm
 from asr_hlg import acoustic
 from asr_hlg.align import Aligner, NoGuesses, align_recordings
 from asr_hlg.audio import Recording, recordings
-from asr_hlg.cli.arguments import add_device, add_graph, graph_folder
+from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, graph_folder, paths_of_inputs
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.graph import store
 from asr_hlg.output import text
@@ -37,7 +37,7 @@ _FORMATS = ("ctm", "json", "lhotse", "textgrid")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``asr-hlg align``."""
     parser.epilog = EPILOG
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="see below")
+    add_inputs(parser)
     parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="transcripts")
     add_graph(parser)
     parser.add_argument("--model", help="acoustic model (default: the one of the graph's recipe)")
@@ -70,9 +70,15 @@ def run(options: argparse.Namespace) -> int:
     texts = text.read_transcripts(options.text)
     if options.normalise:
         texts = {name: text.normalise(line) for name, line in texts.items()}
-    inputs = list(recordings(options.inputs))
-    if not inputs:
-        raise OptionError("no recordings found", remedy="name sound files, folders or lists")
+    with paths_of_inputs(options) as paths:
+        inputs = list(recordings(paths))
+        if not inputs:
+            raise OptionError("no recordings found", remedy="name sound files, folders or lists")
+        return _align(options, inputs, texts)
+
+
+def _align(options: argparse.Namespace, inputs: list[Recording], texts: dict[str, str]) -> int:
+    """Align recordings and write the alignments; returns the exit status."""
     folder = graph_folder(options.graph)
     words = [w for r in inputs for w in texts.get(r.id, "").split()]
     aligner, guesses = Aligner.from_graph(folder, words, NoGuesses() if options.no_g2p else None)

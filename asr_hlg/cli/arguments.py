@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from asr_hlg.cli.parser import Parser
-from asr_hlg.errors import GraphError
+from asr_hlg.errors import GraphError, OptionError
 
 
 def add_command(
@@ -23,6 +26,34 @@ def add_command(
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Arguments of commands that take recordings: INPUT and ``--raw``."""
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="see below")
+    parser.add_argument(
+        "--raw",
+        type=int,
+        metavar="RATE",
+        help="the INPUT - is raw samples at this rate in Hz: signed 16 bits, little-endian, mono",
+    )
+
+
+@contextmanager
+def paths_of_inputs(options: argparse.Namespace) -> Iterator[list[str]]:
+    """Paths of the inputs, in which a temporary file replaces ``-``, standard input."""
+    inputs: list[str] = options.inputs
+    if "-" not in inputs:
+        if options.raw is not None:
+            raise OptionError("--raw describes standard input", remedy="name it as the INPUT -")
+        yield inputs
+        return
+    if inputs.count("-") > 1:
+        raise OptionError("standard input can be read once only", remedy="name - once")
+    from asr_hlg.audio.standard_input import standard_input
+
+    with standard_input(sys.stdin.buffer, options.raw) as path:
+        yield [str(path) if name == "-" else name for name in inputs]
 
 
 def add_graph(parser: argparse.ArgumentParser) -> None:

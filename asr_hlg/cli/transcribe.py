@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_hlg.audio import recordings
-from asr_hlg.cli.arguments import add_device, add_graph, graph_folder
+from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, graph_folder, paths_of_inputs
 from asr_hlg.cli.progress import Progress
 from asr_hlg.output import text
 from asr_hlg.output.writers import NAMES
@@ -25,10 +25,12 @@ from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT
 
 EPILOG = """\
 inputs: sound files (wav, flac, ogg, mp3, …), folders, text files with one path a line, Kaldi's
-wav.scp or data folder, Lhotse manifests of recordings or cuts (.jsonl, .jsonl.gz).
+wav.scp or data folder, Lhotse manifests of recordings or cuts (.jsonl, .jsonl.gz), or - for a
+recording on standard input.
 
 examples:
   asr-hlg transcribe talk.wav
+  asr-hlg transcribe - < talk.wav
   asr-hlg transcribe recordings/ --format json --output talks.jsonl --nbest 10
   asr-hlg transcribe wav.scp --ref text                 with word error rate at the end
   asr-hlg transcribe film.mp3 --format srt --output film.srt
@@ -60,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``asr-hlg transcribe``."""
     parser.epilog = EPILOG
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="see below")
+    add_inputs(parser)
     add_graph(parser)
     add_device(parser)
     add("--model", help="acoustic model or transducer (default: the one of the graph's recipe)")
@@ -181,10 +183,11 @@ def run(options: argparse.Namespace) -> int:
     """Transcribe recordings; returns the exit status."""
     references = text.read_transcripts(options.ref) if options.ref else None
     run_options = RunOptions(**_arguments(options, RunOptions))
-    inputs = list(recordings(options.inputs))
     progress = Progress(options.quiet, references)
-    with _interruptible(at_once=options.engine == "ray") as is_stopped:
-        outcome = transcribe_all(inputs, _job(options), run_options, progress, is_stopped)
+    with paths_of_inputs(options) as paths:
+        inputs = list(recordings(paths))
+        with _interruptible(at_once=options.engine == "ray") as is_stopped:
+            outcome = transcribe_all(inputs, _job(options), run_options, progress, is_stopped)
     if outcome.stopped:
         return 130
     progress.show_scores()

@@ -57,6 +57,33 @@ def test_a_list_of_paths_counts_from_the_working_folder_or_its_own(tmp_path, mon
         found[2].load(RATE)
 
 
+@pytest.mark.parametrize("name", ["list", "list.dat", "list.m3u", "wav", "stdin"])
+def test_a_list_of_paths_is_recognised_by_its_content(tmp_path, name):
+    path = write(tmp_path / "é.wav")
+    absent = tmp_path / "nowhere.wav"
+    (tmp_path / name).write_text(f"\n{path}\n{absent}\n")
+    found = list(recordings(tmp_path / name))
+    assert [r.path for r in found] == [path, absent]
+    (tmp_path / name).write_text("Dear reader,\n")
+    assert "a text, but no list, since 'Dear reader,' is no file" in fault(tmp_path / name)
+
+
+def test_a_manifest_is_recognised_by_its_content(tmp_path):
+    entry = lhotse.Recording.from_file(write(tmp_path / "a.wav"), recording_id="from-manifest")
+    (tmp_path / "list").write_text(json.dumps(entry.to_dict()) + "\n")
+    assert ids(tmp_path / "list") == ["from-manifest"]
+
+
+@pytest.mark.parametrize(
+    "format", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64", "NIST"]
+)
+def test_a_recording_without_an_ending_is_no_list(tmp_path, format):
+    path = write(tmp_path / "recording", format=format)
+    assert [r.path for r in recordings(path)] == [path]
+    if format != "MP3":  # libsndfile knows them by their name
+        assert len(only(path).load(RATE)) > 0
+
+
 def test_names_in_any_script_and_encoding(tmp_path):
     names = ["ein Wort.wav", "-dash.wav", "🎤.wav", "语音.wav"]
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import subprocess
@@ -86,6 +87,9 @@ def test_examples_in_help_texts_run(example, project, monkeypatch, capsys):
     uses_english = command[1] in ("transcribe", "align", "bench") or "en" in command
     if uses_english and not Path("graphs/en").exists():
         pytest.skip("graphs/en is not compiled: make graph GRAPH=en")
+    if "<" in command:
+        *command, _, name = command
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path(name).read_bytes())))
     if command[1] == "info":
         assert main(["graph", "cat_hat"]) == 0
     capsys.readouterr()
