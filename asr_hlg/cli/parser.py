@@ -4,7 +4,8 @@ argparse lets an option with an optional value take the argument behind it, and 
 values take all of them, so that ``--whisper talk.wav`` would leave no recording.  Here
 
 - the optional value of an option (``nargs="?"``) follows an equals sign: ``--whisper=MODEL``.
-  ``--whisper`` alone has the value ``const``;
+  ``--whisper`` alone has the value ``const``.  A blank does, too, where the option has ``choices``
+  and the next argument is one of them: ``--normalise en``;
 - an option with several values (``nargs="+"``) ends before the first argument that its ``type`` or
   its ``choices`` refuse: ``--beam 8 10 recordings/``;
 - inputs may stand between options: ``a.wav --nbest 3 b.wav``;
@@ -58,7 +59,8 @@ class Parser(argparse.ArgumentParser):
                 is_option = argument.startswith("-") and argument != "-"
                 (options if is_option else inputs).append(argument)
             elif action.nargs == argparse.OPTIONAL:
-                options.append(f"{argument}={action.const}")
+                is_given = action.choices and waiting and _is_value(action, waiting[0])
+                options.append(f"{argument}={waiting.pop(0) if is_given else action.const}")
             else:
                 count = _num_values(action, waiting)
                 options += [argument, *waiting[:count]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
@@ -23,10 +24,17 @@ class Progress:
         Show failures and warnings only.
     references : dict, optional
         Reference text of each utterance id.
+    normalise : callable, optional
+        Applied to references and transcripts before they are compared.
     """
 
-    def __init__(self, quiet: bool, references: dict[str, str] | None = None):
-        self._quiet, self._references = quiet, references
+    def __init__(
+        self,
+        quiet: bool,
+        references: dict[str, str] | None = None,
+        normalise: Callable[[str], str] | None = None,
+    ):
+        self._quiet, self._references, self._normalise = quiet, references, normalise
         self._hypotheses: dict[str, str] = {}
         self._alternatives: dict[str, list[str]] = {}
         self._num_done, self._num_failed, self._audio_seconds = 0, 0, 0.0
@@ -95,7 +103,12 @@ class Progress:
         if self._references is None:
             return
         references = {n: self._references[n] for n in self._hypotheses if n in self._references}
-        result = score(references, self._hypotheses, alternatives=self._alternatives or None)
+        result = score(
+            references,
+            self._hypotheses,
+            alternatives=self._alternatives or None,
+            normalise=self._normalise,
+        )
         print(result.report(confusions=0), file=sys.stderr)
 
     def _wall_seconds(self) -> float:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from asr_hlg.cli.arguments import add_json
+from asr_hlg.cli.normalising import add_normalise, normaliser
 from asr_hlg.output import text
 from asr_hlg.output.scoring import score
 
@@ -18,6 +19,7 @@ examples:
   asr-hlg score examples/text hyp.txt
   asr-hlg score examples/text hyp.jsonl --alignments errors.txt
   asr-hlg score examples/text hyp.txt --normalise --json
+  asr-hlg score examples/text hyp.txt --normalise en      written against spoken English
 """
 
 
@@ -26,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("reference", type=Path, help="reference transcripts")
     parser.add_argument("hypothesis", type=Path, help="recognised transcripts")
-    parser.add_argument("--normalise", action="store_true", help="ignore case and punctuation")
+    add_normalise(parser)
     parser.add_argument(
         "--alignments", type=Path, metavar="FILE", help="write the alignment of every utterance"
     )
@@ -49,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         text.read_transcripts(options.reference),
         text.read_transcripts(options.hypothesis),
         alternatives=alternatives,
-        normalise=text.normalise if options.normalise else None,
+        normalise=normaliser(options),
     )
     if options.alignments:
         options.alignments.write_text(result.alignments() + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from typing import Any
 
 from asr_hlg.audio import recordings
 from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, graph_folder, paths_of_inputs
+from asr_hlg.cli.normalising import add_normalise, normaliser
 from asr_hlg.cli.progress import Progress
 from asr_hlg.output import text
 from asr_hlg.output.writers import NAMES
@@ -75,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--nbest", type=int, default=1, metavar="N", help="list the N best word sequences")
     add("--channel", type=int, help="channel, from 0 (default: the average of all)")
     add("--ref", type=Path, metavar="FILE", help="references, to report WER")
+    add_normalise(parser)
     add("--quiet", action="store_true", help="no progress, no summary")
     _add_output(parser.add_argument_group("output").add_argument)
     _add_workers(parser.add_argument_group("workers").add_argument)
@@ -183,7 +185,7 @@ def run(options: argparse.Namespace) -> int:
     """Transcribe recordings; returns the exit status."""
     references = text.read_transcripts(options.ref) if options.ref else None
     run_options = RunOptions(**_arguments(options, RunOptions))
-    progress = Progress(options.quiet, references)
+    progress = Progress(options.quiet, references, normaliser(options))
     with paths_of_inputs(options) as paths:
         inputs = list(recordings(paths))
         with _interruptible(at_once=options.engine == "ray") as is_stopped:
