@@ -7,19 +7,15 @@ frames, 16 kHz.  Only the package's weight file is used: the network runs as thi
 
 from __future__ import annotations
 
-import json
-import math
-import struct
 from collections.abc import Iterator
-from importlib import resources
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from asr_hlg.acoustic.conformer import Conformer, ConformerConfig
-from asr_hlg.errors import ModelError
 from asr_hlg.fst.symbols import BLANK
+from asr_hlg.lexicon.hama_weights import asset, read_tensors, vocabulary
 from asr_hlg.lexicon.phones import ARPABET, IPA_TO_ARPABET, SILENCE
 
 TOKENS = (BLANK, SILENCE, *ARPABET)
@@ -27,14 +23,10 @@ TOKENS = (BLANK, SILENCE, *ARPABET)
 
 _TOKEN_OF_UNIT = {"<blank>": BLANK, "<pad>": BLANK, "<wb>": SILENCE, **IPA_TO_ARPABET}
 
-_MAGIC = b"HAMAPK"
-_DTYPES = (np.dtype("<f4"), np.dtype("<f2"))
-
 
 def units() -> tuple[str, ...]:
     """IPA units that the pretrained network returns, in the order of its columns."""
-    vocabulary = json.loads(_asset("g2p_vocab.json").decode("utf-8"))
-    return (*vocabulary["decoder"], "<wb>", "<blank>")
+    return (*vocabulary()[1], "<wb>", "<blank>")
 
 
 def conformer(arpabet: bool = True) -> Conformer:
@@ -53,57 +45,8 @@ def conformer(arpabet: bool = True) -> Conformer:
     merge = tuple(column.get(name, -1) for name in names)
     config = ConformerConfig(TOKENS, merge=merge) if arpabet else ConformerConfig(names)
     model = Conformer(config)
-    model.load_state_dict(_state(read_tensors(_asset("asr_waveform.hama")), config.num_blocks))
+    model.load_state_dict(_state(read_tensors(asset("asr_waveform.hama")), config.num_blocks))
     return model.eval()
-
-
-def read_tensors(data: bytes) -> dict[str, npt.NDArray[np.float32]]:
-    """Read the tensors of a ``.hama`` weight file.
-
-    Magic ``HAMAPK`` and two version bytes; the number of tensors (uint32); for each, the length
-    of its name (uint16), the name, a byte for the type (0 float32, 1 float16), a byte for the
-    rank, its dimensions (uint32 each), offset and size in bytes (uint64 each); then, from the
-    next multiple of 16, the data.  Little-endian.
-
-    Raises
-    ------
-    ModelError
-        If the data are incomplete or in another format.
-    """
-    if not data.startswith(_MAGIC):
-        raise ModelError("not a hama weight file", remedy="reinstall hama 1.7")
-    entries = []
-    try:
-        (count,) = struct.unpack_from("<I", data, 8)
-        position = 12
-        for _ in range(count):
-            (length,) = struct.unpack_from("<H", data, position)
-            name = data[position + 2 : position + 2 + length].decode("utf-8")
-            position += 2 + length
-            dtype, rank = struct.unpack_from("<BB", data, position)
-            *shape, offset, _ = struct.unpack_from(f"<BB{rank}IQQ", data, position)[2:]
-            position += 2 + 4 * rank + 16
-            entries.append((name, _DTYPES[dtype], shape, offset))
-        start = -(-position // 16) * 16
-        return {
-            name: np.frombuffer(data, dtype, math.prod(shape), start + offset)
-            .reshape(shape)
-            .astype(np.float32)
-            for name, dtype, shape, offset in entries
-        }
-    except (struct.error, IndexError, ValueError, OverflowError) as error:
-        raise ModelError(
-            f"the hama weight file is damaged: {error}", remedy="reinstall hama 1.7"
-        ) from None
-
-
-def _asset(name: str) -> bytes:
-    try:
-        return resources.files("hama").joinpath("assets", name).read_bytes()
-    except (ModuleNotFoundError, FileNotFoundError) as error:
-        raise ModelError(
-            f"the pretrained model is missing: {error}", remedy="install it with: pip install hama"
-        ) from None
 
 
 # Names of layers within a block: this project's, and those in the weight file.

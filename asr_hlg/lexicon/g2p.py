@@ -13,15 +13,16 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, runtime_checkable
 
 from asr_hlg.errors import LexiconError
+from asr_hlg.lexicon.g2p_cache import G2PCache
+from asr_hlg.lexicon.g2p_network import MAX_SYMBOLS
 from asr_hlg.lexicon.lexicon import Lexicon
 from asr_hlg.lexicon.phones import IPA_TO_ARPABET, NEAREST
 
-if TYPE_CHECKING:
-    import hama
+OnProgress = Callable[[int], None]
+"""Called with the number of words that have been done since the last call."""
 
 
 class GraphemeToPhoneme(Protocol):
@@ -32,17 +33,27 @@ class GraphemeToPhoneme(Protocol):
         ...
 
 
+@runtime_checkable
+class BatchG2P(GraphemeToPhoneme, Protocol):
+    """Model that converts many spellings at a time, in less time than one by one."""
+
+    def pronounce_all(
+        self, words: Sequence[str], on_progress: OnProgress = lambda _: None
+    ) -> list[tuple[str, ...] | LexiconError]:
+        """Phones of every word, or the reason why it has none."""
+        ...
+
+
 class HamaG2P:
     """The neural grapheme-to-phoneme model of the package hama, in ARPAbet phones.
 
-    It takes about 30 ms per word. The weights are loaded with the first word.
+    A word takes less than a millisecond when there are many. Results are kept on disk, see
+    :class:`asr_hlg.lexicon.g2p_cache.G2PCache`; the network is loaded with the first word that is
+    not there.
     """
 
-    @cached_property
-    def _model(self) -> hama.G2PModel:
-        import hama
-
-        return hama.G2PModel()
+    def __init__(self) -> None:
+        self._cache = G2PCache()
 
     def pronounce(self, word: str) -> tuple[str, ...]:
         """Phones of an English word.
@@ -56,23 +67,50 @@ class HamaG2P:
             If a letter is not one of the 26, if the model returns a tone, as it does for words
             that resemble Chinese ones, or if it returns no phones.
         """
-        phones = tuple(phone for part in _parts(word) for phone in self._phones(part))
-        if not phones:
-            raise LexiconError(f"no phones for {word!r}")
+        (phones,) = self.pronounce_all([word])
+        if isinstance(phones, LexiconError):
+            raise phones
         return phones
 
-    def _phones(self, letters: str) -> Iterator[str]:
-        limit = self._model.max_output_len - 1  # without the end symbol
-        ipa = [alignment.phoneme for alignment in self._model.predict(letters).alignments]
-        if len(ipa) >= limit:
-            raise LexiconError(f"pronunciation is cut off after {limit} phones")
-        for symbol in ipa:
-            plain = _without_marks(symbol)
-            phone = IPA_TO_ARPABET.get(symbol) or IPA_TO_ARPABET.get(plain) or NEAREST.get(plain)
-            if phone is not None:
-                yield phone
-            elif plain:
-                raise LexiconError(f"{symbol!r} is not an English phone")
+    def pronounce_all(
+        self, words: Sequence[str], on_progress: OnProgress = lambda _: None
+    ) -> list[tuple[str, ...] | LexiconError]:
+        """Phones of every word, or the error that :meth:`pronounce` raises for it."""
+        parts: list[list[str] | LexiconError] = []
+        for word in words:
+            try:
+                parts.append(_parts(word))
+            except LexiconError as error:
+                parts.append(error)
+        spellings = dict.fromkeys(part for p in parts if isinstance(p, list) for part in p)
+        ipa = self._cache.transcribe(list(spellings), on_progress)
+        return [
+            p if isinstance(p, LexiconError) else _phones_of_word(word, [ipa[part] for part in p])
+            for word, p in zip(words, parts, strict=True)
+        ]
+
+
+def _phones_of_word(word: str, parts: Sequence[Sequence[str]]) -> tuple[str, ...] | LexiconError:
+    """Phones of a word from the IPA symbols of its parts, or the reason why it has none."""
+    try:
+        phones = tuple(phone for ipa in parts for phone in _phones(ipa))
+    except LexiconError as error:
+        return error
+    return phones or LexiconError(f"no phones for {word!r}")
+
+
+def _phones(ipa: Sequence[str]) -> Iterator[str]:
+    """ARPAbet phones of IPA symbols."""
+    limit = MAX_SYMBOLS - 1  # without the end symbol
+    if len(ipa) >= limit:
+        raise LexiconError(f"pronunciation is cut off after {limit} phones")
+    for symbol in ipa:
+        plain = _without_marks(symbol)
+        phone = IPA_TO_ARPABET.get(symbol) or IPA_TO_ARPABET.get(plain) or NEAREST.get(plain)
+        if phone is not None:
+            yield phone
+        elif plain:
+            raise LexiconError(f"{symbol!r} is not an English phone")
 
 
 def _without_marks(ipa: str) -> str:
@@ -118,6 +156,7 @@ def guess(
     words: Iterable[str],
     model: GraphemeToPhoneme,
     missing_tokens: Callable[[tuple[str, ...]], Sequence[str]] = lambda phones: (),
+    on_progress: OnProgress = lambda _: None,
 ) -> Guesses:
     """Guess the pronunciation of every word.
 
@@ -130,14 +169,15 @@ def guess(
     missing_tokens : callable
         Returns the phones of a pronunciation that are not tokens of the acoustic model. A word
         with such phones is left out.
+    on_progress : callable
+        Called with the number of words that have been done since its last call.
     """
     pronunciations: dict[str, tuple[str, ...]] = {}
     left_out: dict[str, str] = {}
-    for word in dict.fromkeys(words):
-        try:
-            phones = model.pronounce(word)
-        except LexiconError as error:
-            left_out[word] = error.message
+    distinct = list(dict.fromkeys(words))
+    for word, phones in zip(distinct, _pronounce_all(model, distinct, on_progress), strict=True):
+        if isinstance(phones, LexiconError):
+            left_out[word] = phones.message
             continue
         missing = missing_tokens(phones)
         if missing:
@@ -145,6 +185,21 @@ def guess(
         else:
             pronunciations[word] = phones
     return Guesses(pronunciations, left_out)
+
+
+def _pronounce_all(
+    model: GraphemeToPhoneme, words: Sequence[str], on_progress: OnProgress
+) -> Iterable[tuple[str, ...] | LexiconError]:
+    """Phones of every word, or the reason why it has none; in batches if the model can."""
+    if isinstance(model, BatchG2P):
+        yield from model.pronounce_all(words, on_progress)
+        return
+    for word in words:
+        try:
+            yield model.pronounce(word)
+        except LexiconError as error:
+            yield error
+        on_progress(1)
 
 
 def complete(

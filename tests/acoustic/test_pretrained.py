@@ -254,7 +254,7 @@ def test_onnxruntime_changes_nothing_but_the_time(model, monkeypatch):
 # ---------------------------------------------------------------- the weight file
 
 
-WEIGHTS = hama._asset("asr_waveform.hama")
+WEIGHTS = hama.asset("asr_waveform.hama")
 
 
 @pytest.mark.parametrize("keep", [0, 5, 9, 11, 40, 5000, 7370, 8000, 2_000_000, -1])
@@ -284,7 +284,7 @@ def test_a_missing_package_is_named(monkeypatch):
     def missing(name):
         raise ModuleNotFoundError("No module named 'hama'")
 
-    monkeypatch.setattr(hama.resources, "files", missing)
+    monkeypatch.setattr("asr_hlg.lexicon.hama_weights.resources.files", missing)
     with pytest.raises(ModelError, match="pip install hama"):
         acoustic.load("hama")
 
