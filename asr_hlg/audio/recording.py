@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import math
-import os
-import struct
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import lhotse
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
+from asr_hlg.audio import sound_file
+from asr_hlg.audio.channels import Mixer
+from asr_hlg.audio.formats import CONVERT
 from asr_hlg.audio.resampling import resample_blocks
+from asr_hlg.audio.sound_file import Sound
 from asr_hlg.errors import AudioError
 
 Samples = npt.NDArray[np.float32]
 
-_PART = 1 << 18  # samples, over all channels, that are read at once
-_MP3_END = 8192  # bytes that may follow the last frame: tags, and the decoder's buffer
+_PART = 1 << 18  # samples of silence that are passed on at once
 _BLOCK_SECONDS = 60  # shorter recordings are read as one block
-_COPY_AGAIN = "copy the file again, or leave it out"
-_CONVERT = "convert it to FLAC or WAV, with ffmpeg for instance"
 
 SAMPLE_RATES = range(1000, 768001)
 """Sample rates in Hz that recordings have; other values in a header are errors."""
@@ -51,6 +48,14 @@ class Recording:
         The entry of a Lhotse manifest that describes the recording.
     error : AudioError, optional
         Why the recording cannot be read, if that is clear from the list.
+    channel : int, optional
+        The channel of the file that this recording is, from 0; of a file with one channel, that.
+    name, channel_name : str
+        Name of the whole recording and of the channel, for formats that have both, such as CTM;
+        empty for ``id`` and channel 1.
+    notes : list of str
+        What was noticed in the sound when it was last read to its end: channels that cancel each
+        other, clipping, near silence.
     """
 
     id: str
@@ -59,6 +64,10 @@ class Recording:
     duration: float | None = None
     manifest_entry: lhotse.Recording | Cut | None = None
     error: AudioError | None = None
+    channel: int | None = None
+    name: str = ""
+    channel_name: str = ""
+    notes: list[str] = field(default_factory=list, compare=False)
 
     def expected_duration(self) -> float:
         """Duration in seconds from the list or the file's header; 0 if neither has it."""
@@ -66,13 +75,24 @@ class Recording:
             return self.duration
         if self.manifest_entry is not None:
             return float(self.manifest_entry.duration)
-        if not os.path.isfile(self.path):  # opening a pipe could wait for ever
-            return 0.0
         try:
-            seconds: float = soundfile.info(os.fsencode(self.path)).duration
-        except (OSError, soundfile.SoundFileError):
+            with sound_file.opened(self.path) as sound:
+                seconds = (sound.num_samples or 0) / max(1, sound.sample_rate)
+        except AudioError:
             return 0.0
         return max(0.0, seconds - self.offset)
+
+    def num_channels(self) -> int:
+        """Number of channels that the file's header or the manifest states; 1 if it has none."""
+        if self.error is not None:
+            return 1
+        if self.manifest_entry is not None:
+            return num_channels(self.manifest_entry)
+        try:
+            with sound_file.opened(self.path) as sound:
+                return sound.num_channels
+        except AudioError:
+            return 1
 
     def load(self, sample_rate: int, channel: int | None = None) -> Tensor:
         """Read the whole recording, as one channel.
@@ -108,59 +128,26 @@ class Recording:
         """
         if self.error is not None:
             raise self.error
+        self.notes.clear()
         if self.manifest_entry is not None:
             entry = self.manifest_entry
             rate = int(entry.sampling_rate)
             self._check_duration(entry.duration * rate, rate, max_seconds)
-            parts = self._manifest_parts(entry, channel)
+            if isinstance(entry, lhotse.MonoCut):
+                channel = None
+            parts = self._mixed(self._manifest_parts(entry), channel, num_channels(entry))
             yield from self._converted(parts, rate, sample_rate, max_seconds)
             return
-        if not os.path.exists(self.path):
-            raise self._failure("no such file")
-        if not os.path.isfile(self.path):
-            raise self._failure("not a regular file", "name a file, not a folder or a pipe")
-        try:
-            self._check_complete()
-            with soundfile.SoundFile(os.fsencode(self.path)) as file:
-                if file.format == "RAW":  # which soundfile also concludes from some file names
-                    raise self._failure("cannot be read: not a sound file", _CONVERT)
-                start, end = self._span(file)
-                self._check_duration(end - start, file.samplerate, max_seconds)
-                parts = self._file_parts(file, start, end, channel)
-                yield from self._converted(parts, file.samplerate, sample_rate, max_seconds)
-        except (OSError, soundfile.SoundFileError) as error:
-            reason = getattr(error, "error_string", None) or getattr(error, "strerror", error)
-            # libsndfile's message for a file that has the suffix of MP3 but another content
-            if str(reason).startswith("File does not exist"):
-                reason = "not a sound file"
-            remedy = None if isinstance(error, OSError) else _CONVERT
-            raise self._failure(f"cannot be read: {reason}".rstrip("."), remedy) from None
-
-    def _check_complete(self) -> None:
-        """Raise an AudioError for an empty file, and for a WAV or Ogg file whose end is missing.
-
-        Their decoder returns the samples before without an error.  The decoders of other formats
-        report it.
-        """
-        size = self.path.stat().st_size
-        if not size:  # also files of the operating system; reading some of them waits for ever
-            raise self._failure("the file is empty", _COPY_AGAIN)
-        with self.path.open("rb") as file:
-            head = file.read(12)
-            if head[:4] == b"RIFF" and head[8:] == b"WAVE":
-                missing = _missing_in_wav(file, size)
-                if missing > 0:
-                    reason = f"cut short: the last {missing} bytes are missing"
-                    raise self._failure(reason, _COPY_AGAIN)
-            elif head[:4] == b"OggS":
-                # A page is shorter than 64 KiB.
-                file.seek(max(0, size - 65536))
-                if not _is_last_ogg_page(file.read().rpartition(b"OggS")[2]):
-                    raise self._failure("cut short: the last page is missing", _COPY_AGAIN)
+        with sound_file.opened(self.path) as sound:
+            start, end = self._span(sound)
+            last = sound.num_samples if end is None else end
+            self._check_duration((last or start) - start, sound.sample_rate, max_seconds)
+            parts = self._mixed(sound.read(start, end), channel, sound.num_channels)
+            yield from self._converted(parts, sound.sample_rate, sample_rate, max_seconds)
 
     def _check_duration(self, num_samples: float, rate: int, max_seconds: float) -> None:
         if rate not in SAMPLE_RATES:
-            raise self._failure(f"a sample rate of {rate} Hz is out of range", _CONVERT)
+            raise self._failure(f"a sample rate of {rate} Hz is out of range", CONVERT)
         if num_samples > max_seconds * rate:
             raise self._failure(
                 f"lasts {num_samples / rate:.0f} s, and {max_seconds:.0f} s are allowed",
@@ -206,62 +193,39 @@ class Recording:
         if silent:
             raise self._failure("the recording is silent: all its samples are equal")
 
-    def _span(self, file: soundfile.SoundFile) -> tuple[int, int]:
+    def _span(self, sound: Sound) -> tuple[int, int | None]:
         """First sample of the recording in its file, and the sample after its last."""
-        start = round(self.offset * file.samplerate)
-        if 0 < file.frames <= start:
+        start = round(self.offset * sound.sample_rate)
+        if sound.num_samples is not None and 0 < sound.num_samples <= start:
             raise self._failure(
                 f"begins at {self.offset:g} s, after the end of the file",
                 "correct the segment's times",
             )
         if self.duration is None:
-            return start, file.frames
-        return start, min(file.frames, start + round(self.duration * file.samplerate))
+            return start, None
+        return start, start + round(self.duration * sound.sample_rate)
 
-    def _file_parts(
-        self, file: soundfile.SoundFile, start: int, end: int, channel: int | None
-    ) -> Iterator[Samples]:
-        """Samples of a sound file, of one channel; AudioError if some are missing."""
-        if file.format == "MP3" and not _has_mp3_table(self.path):
-            # Without it the decoder estimates the length, and stops there even if it is too small.
-            with self.path.open("rb") as stream:
-                descriptor = stream.fileno()
-                with soundfile.SoundFile(descriptor, closefd=False) as mp3:
-                    yield from self._read(mp3, start, end, channel)
-                    unread = self.path.stat().st_size - os.lseek(descriptor, 0, os.SEEK_CUR)
-            if unread > _MP3_END and self.duration is None:
-                raise self._failure(
-                    "this MP3 has no table of contents, and its end cannot be read",
-                    "repair it with: ffmpeg -i OLD.mp3 -c copy NEW.mp3",
-                )
-            return
-        num_read = yield from self._read(file, start, end, channel)
-        if num_read < end - start:
+    def _mixer(self, channel: int | None, num_channels: int) -> Mixer:
+        """What makes one channel of those of the file."""
+        if self.channel is not None:
+            channel = self.channel if num_channels > 1 else None
+        if channel is not None and not 0 <= channel < num_channels:
             raise self._failure(
-                f"cut short: {num_read} of {end - start} samples can be read", _COPY_AGAIN
+                f"there is no channel {channel}: {self.id} has {num_channels}, counted from 0"
             )
+        return Mixer(channel)
 
-    def _read(
-        self, file: soundfile.SoundFile, start: int, end: int, channel: int | None
-    ) -> Generator[Samples, None, int]:
-        """Yield the samples ``[start, end)``; return the number that the file has."""
-        if start:
-            file.seek(start)
-        position, size = start, max(1024, _PART // file.channels)
-        while position < end:
-            part = file.read(min(size, end - position), dtype="float32", always_2d=True)
-            if not len(part):
-                break
-            yield self._one_channel(part.T, channel)
-            position += len(part)
-        return position - start
-
-    def _manifest_parts(
-        self, entry: lhotse.Recording | Cut, channel: int | None
+    def _mixed(
+        self, parts: Iterator[Samples], channel: int | None, num_channels: int
     ) -> Iterator[Samples]:
-        """Samples of an entry of a Lhotse manifest, of one channel."""
-        if isinstance(entry, lhotse.MonoCut):
-            channel = None
+        """One channel of parts ``(n, channels)``; what is noticed is kept in ``notes``."""
+        mixer = self._mixer(channel, num_channels)
+        for part in parts:
+            yield mixer.mix(part)
+        self.notes[:] = mixer.notes()
+
+    def _manifest_parts(self, entry: lhotse.Recording | Cut) -> Iterator[Samples]:
+        """Samples ``(n, channels)`` of an entry of a Lhotse manifest."""
         for number in range(max(1, math.ceil(entry.duration / _BLOCK_SECONDS))):
             begin = number * _BLOCK_SECONDS
             try:
@@ -274,18 +238,7 @@ class Recording:
                 reason = str(error).strip().splitlines() or [type(error).__name__]
                 raise self._failure(f"{self.id} cannot be read: {reason[0]}") from None
             if samples.size:
-                yield self._one_channel(samples, channel)
-
-    def _one_channel(self, samples: Samples, channel: int | None) -> Samples:
-        """One channel ``(n,)`` of ``(channels, n)``, or the average of all."""
-        if channel is None:
-            mean: Samples = samples.mean(axis=0, dtype=np.float32)
-            return mean
-        if not 0 <= channel < len(samples):
-            raise self._failure(
-                f"there is no channel {channel}: {self.id} has {len(samples)}, counted from 0"
-            )
-        return np.ascontiguousarray(samples[channel])
+                yield samples.T
 
     def _failure(self, message: str, remedy: str | None = None) -> AudioError:
         return AudioError(message, path=self.path, remedy=remedy)
@@ -303,28 +256,6 @@ def _grouped(parts: Iterator[Samples], size: int) -> Iterator[Samples]:
         yield np.concatenate(group)
 
 
-def _is_last_ogg_page(page: bytes) -> bool:
-    """Whether a page, without its magic, is complete and the last of its stream (RFC 3533, 6)."""
-    if len(page) < 23 or not page[1] & 4:
-        return False
-    segments = page[22]
-    return len(page) >= 23 + segments + sum(page[23 : 23 + segments])
-
-
-def _missing_in_wav(file: BinaryIO, size: int) -> int:
-    """Bytes by which a WAV file is shorter than its header states."""
-    while len(chunk := file.read(8)) == 8:
-        name, length = struct.unpack("<4sI", chunk)
-        if name == b"data":
-            # Programs that write into a pipe cannot know the length, and write 2 or 4 GiB.
-            known = 0 < length < 0x7FFF0000
-            return int(file.tell() + length - size) if known else 0
-        file.seek(length + length % 2, os.SEEK_CUR)
-    return 0
-
-
-def _has_mp3_table(path: Path) -> bool:
-    """Whether an MP3 file has a table of contents, and with it its exact length."""
-    with path.open("rb") as file:
-        head = file.read(1 << 20)
-    return b"Xing" in head or b"Info" in head
+def num_channels(entry: lhotse.Recording | Cut) -> int:
+    """Number of channels of a manifest's entry."""
+    return 1 if isinstance(entry, lhotse.MonoCut) else int(getattr(entry, "num_channels", 1) or 1)

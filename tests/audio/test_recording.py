@@ -126,10 +126,15 @@ def test_silence_is_refused(tmp_path, samples):
     assert "silent" in fault(write(tmp_path / "a.wav", samples))
 
 
-def test_two_channels_that_cancel_are_silent_but_each_is_not(tmp_path):
-    path = write(tmp_path / "a.wav", np.stack([tone(), -tone()], axis=1), subtype="FLOAT")
-    assert "silent" in fault(path)
-    assert len(only(path).load(RATE, channel=0)) == len(tone())
+def test_of_channels_that_cancel_one_is_used_and_a_note_says_so(tmp_path):
+    path = write(tmp_path / "a.wav", np.stack([tone(), -0.8 * tone()], axis=1))
+    recording = only(path)
+    np.testing.assert_allclose(recording.load(RATE), tone(), atol=1e-4)
+    assert recording.notes == [
+        "the channels cancel each other in their average: channel 0 alone was used (see --channel)"
+    ]
+    np.testing.assert_allclose(recording.load(RATE, channel=1), -0.8 * tone(), atol=1e-4)
+    assert recording.notes == []
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
