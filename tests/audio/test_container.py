@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asr_hlg.audio import Recording, recordings
+from asr_hlg.errors import AudioError
 from tests.support.sounds import RATE, cut, fault, only, tone, write
 
 av = pytest.importorskip("av")
@@ -98,8 +100,6 @@ def test_parts_are_found_early_and_late(tmp_path):
     whole = np.asarray(only(path).load(RATE))
     (tmp_path / "wav.scp").write_text(f"rec {path}\n")
     (tmp_path / "segments").write_text("a rec 2 4\nb rec 41.5 43.25\nc rec 55 60\nd rec 70 71\n")
-    from asr_hlg.audio import recordings
-
     *parts, late = recordings(tmp_path)
     for recording, (begin, end) in zip(parts, [(2, 4), (41.5, 43.25), (55, 60)], strict=True):
         expected = whole[round(begin * RATE) : round(end * RATE)]
@@ -146,7 +146,8 @@ def test_no_file_makes_another_be_opened(tmp_path, content, suffix):
     other = encode(tmp_path / "other.m4a", stereo(), "aac")
     path = tmp_path / f"list{suffix}"
     path.write_bytes(content.replace(b"{}", str(other).encode()))
-    assert "cannot be read" in fault(path)
+    with pytest.raises(AudioError, match="cannot be read"):
+        Recording("x", path).load(RATE)
 
 
 def test_without_the_package_the_remedies_are_named(tmp_path, monkeypatch):
