@@ -12,12 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from asr_hlg.acoustic import pauses
 from asr_hlg.acoustic.features import FbankOptions, fbank
 from asr_hlg.acoustic.network import Network
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.acoustic.runtime import session_of
 from asr_hlg.audio import resample
 from asr_hlg.errors import AudioError, OptionError
+from asr_hlg.fst.symbols import BLANK
+from asr_hlg.lexicon.phones import SILENCE
 
 Waveforms = Sequence["npt.NDArray[Any] | Tensor"] | npt.NDArray[Any] | Tensor
 
@@ -136,11 +139,41 @@ class NetworkModel(AcousticModel):
         self._fbank: FbankOptions | None = config.fbank
         self._inputs_per_second = network.inputs_per_second()
         self._inputs_per_frame = round(config.frame_shift * self._inputs_per_second)
+        self._samples_per_frame = round(config.frame_shift * config.sample_rate)
+        has_far_context = None in (network.left_context, network.right_context)
+        is_whole = self._samples_per_frame == config.frame_shift * config.sample_rate
+        self._shortens_pauses = has_far_context and is_whole
+        self._silence = [k for k, name in enumerate(self.tokens) if name in (BLANK, SILENCE)]
         seconds = self.GPU_BATCH if self.device.type == "cuda" else network.cpu_batch
         self._batch_size = round(seconds * self._inputs_per_second)
 
     def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
-        """Log-probabilities ``(frames, num_tokens)`` of each waveform, float32 at its rate."""
+        """Log-probabilities ``(frames, num_tokens)`` of each waveform, float32 at its rate.
+
+        A network that depends on the whole utterance gets long pauses shortened: see
+        :mod:`asr_hlg.acoustic.pauses`.
+        """
+        if not self._shortens_pauses:
+            return self._of_whole(waveforms)
+        size = self._samples_per_frame
+        spans = [pauses.find(w.cpu().numpy(), self.sample_rate, size) for w in waveforms]
+        shortened = [
+            torch.cat(pauses.without(waveform, found, size)) if found else waveform
+            for waveform, found in zip(waveforms, spans, strict=True)
+        ]
+        return [
+            self._restored(rows, found) if found else rows
+            for rows, found in zip(self._of_whole(shortened), spans, strict=True)
+        ]
+
+    def _restored(self, rows: Tensor, spans: list[pauses.Span]) -> Tensor:
+        """Rows of a shortened waveform, with rows for the spans that were left out."""
+        silence = rows[:, self._silence].exp().sum(1).cpu().numpy()
+        reach = round(pauses.KEEP / self.frame_shift)
+        return rows[torch.from_numpy(pauses.sources(len(rows), spans, silence, reach))]
+
+    def _of_whole(self, waveforms: list[Tensor]) -> list[Tensor]:
+        """Log-probabilities of waveforms as they are."""
         margin = round(self.network.margin / self.frame_shift)
         silence = 2 * (round(margin * self.frame_shift * self.sample_rate),)
         inputs = [F.pad(waveform, silence) for waveform in waveforms]
