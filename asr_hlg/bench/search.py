@@ -27,7 +27,7 @@ from asr_hlg.search import SearchOptions, decode
 Engine = Callable[[Posteriors, SearchOptions], str]
 
 OURS = "tokens"
-ENGINES = (OURS, "k2", "FasterDecoder")
+ENGINES = (OURS, "fst", "k2", "FasterDecoder")
 
 
 @dataclass(frozen=True)

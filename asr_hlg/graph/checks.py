@@ -16,8 +16,10 @@ import numpy.typing as npt
 
 from asr_hlg.errors import AsrHlgError, GraphError
 from asr_hlg.fst.arcs import Arcs
+from asr_hlg.graph import packed_fst
 from asr_hlg.graph.hlg import HlgArrays
 from asr_hlg.graph.packed import PackedLg
+from asr_hlg.graph.packed_fst import PackedFst
 
 _Array = npt.NDArray[Any]
 _Condition = bool | Callable[[], bool]  # evaluated only if all conditions before it hold
@@ -61,6 +63,38 @@ def check_packed(packed: PackedLg, num_columns: int, num_words: int, folder: Pat
         "spellings": lambda: _splits_fit(splits, len(spellings)),
         "words of spellings": lambda: _inside(spellings, num_words),
         "spellings of ε-arcs": lambda: _inside(eps["spelling"], len(splits) - 1),
+        "destinations of arcs": lambda: _inside(arcs["dst"], num_states),
+        "destinations of ε-arcs": lambda: _inside(eps["dst"], num_states),
+        "scores of arcs": lambda: bool(np.isfinite(arcs["score"]).all()),
+        "scores of ε-arcs": lambda: bool(np.isfinite(eps["score"]).all()),
+        "final scores": lambda: bool((final < np.inf).all() and (final > -np.inf).any()),
+        "largest scores": lambda: bool((states["reach"] < np.inf).all()),
+    }
+    _require_all(conditions, folder)
+
+
+def check_packed_fst(
+    fst: PackedFst, num_columns: int, num_tokens: int, num_words: int, folder: Path
+) -> None:
+    """Raise a GraphError unless all indices in a packed automaton are inside their arrays."""
+    states, arcs, eps, final = fst.states, fst.arcs, fst.eps_arcs, fst.final
+    records = {"states": packed_fst.STATE, "arcs": packed_fst.ARC, "eps_arcs": packed_fst.EPS_ARC}
+    for name, array in fst.arrays.items():
+        dtype = records.get(name, np.dtype("<f4" if name == "final" else "<i4"))
+        _require(array.ndim == 1 and array.dtype == dtype, folder, f"type of {name}")
+    num_states, num_rows = len(final), len(fst.spelling_splits) - 1
+    conditions: dict[str, _Condition] = {
+        "number of states": 0 < num_states == len(states) - 1,
+        "number of outputs": len(fst.outputs) == len(fst.phones) == len(arcs),
+        "number of outputs of ε-arcs": len(fst.eps_outputs) == len(eps),
+        "arcs of states": lambda: _splits_fit(states["first"], len(arcs)),
+        "ε-arcs of states": lambda: _splits_fit(states["eps_first"], len(eps)),
+        "labels of arcs": lambda: _inside(arcs["label"], num_columns),
+        "phones of arcs": lambda: _inside(fst.phones, num_tokens),
+        "outputs of arcs": lambda: _inside(fst.outputs, num_rows),
+        "outputs of ε-arcs": lambda: _inside(fst.eps_outputs, num_rows),
+        "spellings": lambda: _splits_fit(fst.spelling_splits, len(fst.spellings)),
+        "words of spellings": lambda: _inside(fst.spellings, num_words),
         "destinations of arcs": lambda: _inside(arcs["dst"], num_states),
         "destinations of ε-arcs": lambda: _inside(eps["dst"], num_states),
         "scores of arcs": lambda: bool(np.isfinite(arcs["score"]).all()),

@@ -24,6 +24,7 @@ from asr_hlg.graph import hlg, store
 from asr_hlg.graph.hlg import HlgArrays
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed import PackedLg
+from asr_hlg.graph.packed_fst import PackedFst
 from asr_hlg.graph.views import LgViews
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.settings import section
@@ -78,6 +79,11 @@ class DecodingGraph:
     def packed(self) -> PackedLg | None:
         """L∘G for token passing; None where token passing cannot search the graph."""
         return self.views.packed if self.supports_token_passing else None
+
+    @property
+    def packed_fst(self) -> PackedFst:
+        """H∘L∘G for token passing; unlike `packed` for every topology."""
+        return self.views.packed_fst
 
     @cached_property
     def fsa(self) -> k2.Fsa:

@@ -6,9 +6,11 @@ by k2 or on a GPU, because composing takes most of a compilation's memory.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import k2
+import kaldifst
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,6 +18,7 @@ import torch
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.indexing import Ints, expand_ranges
 from asr_hlg.graph.meter import Meter
+from asr_hlg.graph.packed_fst import EPSILON, PackedFst
 
 
 class HlgArrays(NamedTuple):
@@ -86,6 +89,36 @@ def compose(H: k2.Fsa, lg: Arcs, meter: Meter) -> HlgArrays:
         fsa = k2.arc_sort(k2.connect(fsa))
         size.set(fsa.shape[0], fsa.num_arcs)
     return HlgArrays.of(fsa)
+
+
+def compose_packed(H: Arcs, lg: Arcs) -> PackedFst:
+    """Compose H with L∘G by OpenFst, ε-arcs of L∘G included, and pack the result.
+
+    Parameters
+    ----------
+    H : Arcs
+        A topology, which reads a column on every arc, column 0 included.
+    lg : Arcs
+        L∘G, whose label 0 is ε.
+    """
+    # OpenFst keeps two labels an arc; a pair of a column and a token is one label here.
+    pairs, pair = np.unique(np.stack([H.ilabel, H.olabel], axis=1), axis=0, return_inverse=True)
+    left = replace(H, ilabel=(1 + pair.reshape(-1)).astype(np.int32)).to_openfst()
+    right = replace(lg, olabel=np.maximum(lg.olabel, 0)).to_openfst()
+    kaldifst.arcsort(left, "olabel")
+    kaldifst.arcsort(right, "ilabel")
+    arcs = Arcs.from_openfst(kaldifst.compose(left, right))
+    reads = arcs.ilabel > 0
+    columns, tokens = pairs[np.maximum(arcs.ilabel - 1, 0)].T
+    return PackedFst.pack(
+        arcs.src,
+        arcs.dst,
+        np.where(reads, columns, EPSILON),
+        arcs.olabel,
+        arcs.score,
+        arcs.final,
+        np.where(reads, tokens, 0),
+    )
 
 
 def size(hlg: HlgArrays) -> dict[str, Any]:

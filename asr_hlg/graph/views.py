@@ -15,6 +15,7 @@ from asr_hlg.graph import checks, hlg
 from asr_hlg.graph.hlg import HlgArrays
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed import PackedLg
+from asr_hlg.graph.packed_fst import PackedFst
 from asr_hlg.graph.store import Arrays, Meta, ViewCache
 
 _LOG = logging.getLogger("asr_hlg.graph")
@@ -79,6 +80,22 @@ class LgViews:
         return packed
 
     @cached_property
+    def packed_fst(self) -> PackedFst:
+        """H∘L∘G for token passing, with any H."""
+
+        def compose(meter: Meter) -> tuple[Arrays, Meta]:
+            with meter.stage("H∘(L∘G) pack") as size:
+                packed = hlg.compose_packed(Arcs.from_k2(self.make_topology()), self.lg)
+                size.set(packed.num_states, len(packed.arcs) + len(packed.eps_arcs))
+            return packed.arrays, {}
+
+        names = [field.name for field in fields(PackedFst)]
+        packed = PackedFst(**self._derive("packed_fst", names, compose))
+        with checks.damage_named(self._folder):
+            checks.check_packed_fst(packed, *self._sizes, self._folder)
+        return packed
+
+    @cached_property
     def fsa(self) -> k2.Fsa:
         """H∘L∘G on the CPU."""
 
@@ -99,6 +116,8 @@ class LgViews:
         views: dict[str, Arrays] = {}
         if "packed" in self.__dict__:
             views["packed"] = self.packed.arrays
+        if "packed_fst" in self.__dict__:
+            views["packed_fst"] = self.packed_fst.arrays
         if "fsa" in self.__dict__:
             views["hlg"] = HlgArrays.of(self.fsa)._asdict()
         return views

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from asr_hlg.acoustic import likelihoods
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.lattice import Lattice
+from asr_hlg.lattice import FrameArcs, Lattice
 from asr_hlg.search.options import SearchOptions
 
 
@@ -111,3 +114,36 @@ class PosteriorDecoder(ABC):
     @abstractmethod
     def _search(self, scores: Posteriors) -> Lattice:
         """The lattices of scaled scores, which have the graph's columns and device."""
+
+
+class UtteranceDecoder(PosteriorDecoder):
+    """A decoder that searches one utterance per thread, with wider beams where it finds no path.
+
+    As many utterances are searched at the same time as torch may use threads.
+    """
+
+    def _search(self, scores: Posteriors) -> Lattice:
+        lengths = scores.lengths.tolist()
+        log_probs = scores.log_probs.contiguous().numpy()
+        utterances = [log_probs[row, :length] for row, length in enumerate(lengths)]
+        threads = min(torch.get_num_threads(), len(lengths))
+        if threads < 2:
+            return Lattice.from_arcs(map(self._search_one, utterances), scores, self.graph)
+        with ThreadPoolExecutor(threads) as pool:
+            return Lattice.from_arcs(pool.map(self._search_one, utterances), scores, self.graph)
+
+    def _search_one(self, acoustics: npt.NDArray[np.float32]) -> FrameArcs | None:
+        """One utterance's lattice, searched with wider beams where the first lose every path."""
+        if not len(acoustics):
+            return None
+        arcs = self._search_with(acoustics, self.options)
+        return self._search_with(acoustics, self.options.wider()) if arcs is None else arcs
+
+    @abstractmethod
+    def _search_with(
+        self, acoustics: npt.NDArray[np.float32], options: SearchOptions
+    ) -> FrameArcs | None:
+        """One utterance's lattice, None where no path reaches a final state.
+
+        ``acoustics`` are float32 ``(num_frames, num_columns)``, scaled.
+        """

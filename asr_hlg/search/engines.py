@@ -8,15 +8,24 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice
 from asr_hlg.search.decoder import PosteriorDecoder
+from asr_hlg.search.fst_decoder import FstTokenPassing
 from asr_hlg.search.intersection import Intersection
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.token_passing import TokenPassing
+
+_DECODERS: dict[str, type[PosteriorDecoder]] = {
+    "tokens": TokenPassing,
+    "fst": FstTokenPassing,
+    "k2": Intersection,
+}
 
 
 def make_decoder(
     graph: DecodingGraph, options: SearchOptions | None = None, **changes: Any
 ) -> PosteriorDecoder:
-    """The decoder that ``options.engine`` names; "auto" is token passing where it can serve.
+    """The decoder that ``options.engine`` names.
+
+    "auto" is token passing on L∘G where it can serve, else on H∘L∘G; k2 on CUDA.
 
     Options are by default those of the graph's recipe, with ``changes``.
 
@@ -26,9 +35,11 @@ def make_decoder(
         If the engine cannot search this graph.
     """
     options = options or SearchOptions.from_graph(graph, **changes)
-    automatic = "tokens" if TokenPassing.fits(graph) else "k2"
-    engine = automatic if options.engine == "auto" else options.engine
-    return (TokenPassing if engine == "tokens" else Intersection)(graph, options)
+    engine: str = options.engine
+    if engine == "auto":
+        on_cpu = "tokens" if TokenPassing.fits(graph) else "fst"
+        engine = on_cpu if graph.device.type == "cpu" else "k2"
+    return _DECODERS[engine](graph, options)
 
 
 def decode(

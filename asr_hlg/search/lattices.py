@@ -29,7 +29,7 @@ from asr_hlg.search.records import (
 
 Indices = npt.NDArray[np.int64]
 
-_ARC = np.dtype(
+ARC = np.dtype(
     [(name, "i4") for name in ("src", "dst", "label", "phone", "frame", "eps", "arc")]
     + [("score", "f8"), ("graph_score", "f8")],
     align=True,
@@ -60,8 +60,8 @@ def build(
     """
     kept = prune_links(graph, outputs.final, acoustics, output_beam, tokens)
     arcs, num_states = _make_arcs(graph, outputs.final, acoustics, tokens, kept)
-    order = _sort_by_source(arcs, num_states)
-    keep, number, num_states = _prune_arcs(arcs, order, num_states, output_beam)
+    order = sort_by_source(arcs, num_states)
+    keep, number, num_states = prune_arcs(arcs, order, num_states, output_beam)
     src, dst, label, phone, frame = np.empty((5, len(keep)), dtype=np.int32)
     score, graph_score = np.empty((2, len(keep)))
     for i in range(len(keep)):
@@ -79,7 +79,7 @@ def build(
 def _make_arcs(
     graph: GraphArrays, final: Scores, acoustics: Scores, tokens: Tokens, kept: Kept
 ) -> tuple[Records, int]:
-    """The lattice's arcs as `_ARC` records, and the number of its states; the last one is final."""
+    """The lattice's arcs as `ARC` records, and the number of its states; the last one is final."""
     num_frames = len(acoustics)
     states = _number_states(tokens, num_frames, kept)
     capacity = len(kept.label_links) + len(kept.blank_links)
@@ -87,7 +87,7 @@ def _make_arcs(
     for token in range(tokens.frames[num_frames].token, tokens.frames[num_frames + 1].token):
         state = tokens.label_tokens[token].state
         capacity += 1 + graph.states[state + 1].eps_first - graph.states[state].eps_first
-    arcs = np.empty(capacity, dtype=_ARC)
+    arcs = np.empty(capacity, dtype=ARC)
     n = _put_blank_links(graph, tokens, states, kept, arcs)
     n = _put_label_links(graph, tokens, states, kept, arcs, n)
     for token in range(len(kept.blank_begin)):  # from blank tokens to themselves
@@ -223,7 +223,7 @@ def _put(
 
 
 @njit(nogil=True, cache=True)
-def _sort_by_source(arcs: Records, num_states: int) -> Indices:
+def sort_by_source(arcs: Records, num_states: int) -> Indices:
     """Indices that sort arcs by their source, otherwise in the same order."""
     place = np.zeros(num_states + 1, dtype=np.int64)
     for i in range(len(arcs)):
@@ -237,7 +237,7 @@ def _sort_by_source(arcs: Records, num_states: int) -> Indices:
 
 
 @njit(nogil=True, cache=True)
-def _prune_arcs(
+def prune_arcs(
     arcs: Records, order: Indices, num_states: int, output_beam: float
 ) -> tuple[Indices, Ints, int]:
     """The arcs on paths within the output beam of the best, and new numbers for their states."""

@@ -31,10 +31,10 @@ class SearchOptions:
         Wider gives more alternatives.
     min_active, max_active : int
         Bounds on the number of active states in a frame; they override ``search_beam``.
-    engine : {"auto", "tokens", "k2"}
-        ``tokens`` is token passing on L∘G, on the CPU and for the CTC topology only; ``k2``
-        intersects H∘L∘G, also on CUDA and for every topology; ``auto`` is tokens where they can
-        serve, else k2.
+    engine : {"auto", "tokens", "fst", "k2"}
+        ``tokens`` is token passing on L∘G, on the CPU and for the CTC topology only; ``fst`` is
+        token passing on H∘L∘G, on the CPU and for every topology; ``k2`` intersects H∘L∘G with
+        the posteriors, also on CUDA. ``auto`` is the first of them that can serve.
     """
 
     acoustic_scale: float = 1.0
@@ -45,7 +45,7 @@ class SearchOptions:
     output_beam: float = 8.0
     min_active: int = 30
     max_active: int = 10_000
-    engine: Literal["auto", "tokens", "k2"] = "auto"
+    engine: Literal["auto", "tokens", "fst", "k2"] = "auto"
 
     graph_scale = 1.0  # no field: only transducers weight the graph differently
 
@@ -57,8 +57,10 @@ class SearchOptions:
             raise OptionError(f"floor must be a probability below 1, not {self.floor}")
         if not 0 <= self.min_active <= self.max_active:
             raise OptionError("min_active must be between 0 and max_active")
-        if self.engine not in ("auto", "tokens", "k2"):
-            raise OptionError(f"unknown engine {self.engine!r}", remedy="choose auto, tokens or k2")
+        if self.engine not in ("auto", "tokens", "fst", "k2"):
+            raise OptionError(
+                f"unknown engine {self.engine!r}", remedy="choose auto, tokens, fst or k2"
+            )
 
     @classmethod
     def from_graph(cls, graph: DecodingGraph, **changes: Any) -> SearchOptions:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.lattice import FrameArcs, Lattice
+from asr_hlg.lattice import FrameArcs
 from asr_hlg.search import kernels, lattices
-from asr_hlg.search.decoder import PosteriorDecoder
+from asr_hlg.search.decoder import UtteranceDecoder
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.records import (
     BLANK_LINK,
@@ -30,10 +27,8 @@ from asr_hlg.search.records import (
 )
 
 
-class TokenPassing(PosteriorDecoder):
+class TokenPassing(UtteranceDecoder):
     """Token passing along L∘G, for the CTC topology on the CPU.
-
-    As many utterances are searched at the same time as torch may use threads.
 
     Raises
     ------
@@ -56,23 +51,6 @@ class TokenPassing(PosteriorDecoder):
     def fits(graph: DecodingGraph) -> bool:
         """Whether token passing can search a graph."""
         return graph.supports_token_passing
-
-    def _search(self, scores: Posteriors) -> Lattice:
-        lengths = scores.lengths.tolist()
-        log_probs = scores.log_probs.contiguous().numpy()
-        utterances = [log_probs[row, :length] for row, length in enumerate(lengths)]
-        threads = min(torch.get_num_threads(), len(lengths))
-        if threads < 2:
-            return Lattice.from_arcs(map(self._search_one, utterances), scores, self.graph)
-        with ThreadPoolExecutor(threads) as pool:
-            return Lattice.from_arcs(pool.map(self._search_one, utterances), scores, self.graph)
-
-    def _search_one(self, acoustics: npt.NDArray[np.float32]) -> FrameArcs | None:
-        """One utterance's lattice, searched with wider beams where the first lose every path."""
-        if not len(acoustics):
-            return None
-        arcs = self._search_with(acoustics, self.options)
-        return self._search_with(acoustics, self.options.wider()) if arcs is None else arcs
 
     def _search_with(
         self, acoustics: npt.NDArray[np.float32], options: SearchOptions

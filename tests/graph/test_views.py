@@ -24,7 +24,9 @@ def folder(tmp_path):
     return tmp_path / "toy"
 
 
-@pytest.mark.parametrize(("view", "engine"), [("packed", "tokens"), ("hlg", "k2")])
+@pytest.mark.parametrize(
+    ("view", "engine"), [("packed", "tokens"), ("packed_fst", "fst"), ("hlg", "k2")]
+)
 def test_a_view_that_is_missing_is_derived_and_kept(folder, view, engine):
     expected = search_folder(folder, engine)
     shutil.rmtree(folder / view)

@@ -10,7 +10,14 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import DecodingGraph, compile_hlg, topology
 from asr_hlg.lexicon import Lexicon
-from asr_hlg.search import Intersection, SearchOptions, TokenPassing, make_decoder, warm_up
+from asr_hlg.search import (
+    FstTokenPassing,
+    Intersection,
+    SearchOptions,
+    TokenPassing,
+    make_decoder,
+    warm_up,
+)
 
 
 def toy_graph(hmm: bool = False) -> DecodingGraph:
@@ -26,7 +33,8 @@ def toy_graph(hmm: bool = False) -> DecodingGraph:
         (False, "auto", TokenPassing),
         (False, "tokens", TokenPassing),
         (False, "k2", Intersection),
-        (True, "auto", Intersection),
+        (False, "fst", FstTokenPassing),
+        (True, "auto", FstTokenPassing),
         (True, "k2", Intersection),
     ],
 )
@@ -52,7 +60,7 @@ def test_changes_apply_to_the_options_of_the_recipe():
         make_decoder(graph, beam=9.0)
 
 
-@pytest.mark.parametrize("engine", ["tokens", "k2"])
+@pytest.mark.parametrize("engine", ["tokens", "fst", "k2"])
 def test_narrower_decoders_search_the_same_graph(engine):
     options = SearchOptions(engine=engine, search_beam=10.0, max_active=1000)
     wide = make_decoder(toy_graph(), options)

@@ -1,4 +1,4 @@
-"""Token passing against k2's intersection, and both against what beams promise."""
+"""Both kinds of token passing against k2's intersection, and all against what beams promise."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from hypothesis import strategies as st
 from asr_hlg import acoustic, lm
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import recordings
-from asr_hlg.errors import OptionError
+from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import DecodingGraph, compile_lg, topology
 from asr_hlg.graph.compile import assemble
 from asr_hlg.graph.meter import Meter
+from asr_hlg.graph.packed_fst import PackedFst
 from asr_hlg.lattice import FrameArcs, Lattice
 from asr_hlg.lexicon import Lexicon
-from asr_hlg.search import SearchOptions, decode, token_passing
+from asr_hlg.search import SearchOptions, decode, fst_decoder, fst_records, token_passing
 from tests.support.brute_force import ctc_alignments, log_sum, path_scores, transductions
 
 TOKENS = SearchOptions(
     search_beam=1e4, output_beam=1e4, min_active=10_000, max_active=100_000, engine="tokens"
 )
+FST = replace(TOKENS, engine="fst")
 K2 = replace(TOKENS, engine="k2")
 
 
@@ -66,12 +68,13 @@ GRAPHS = st.integers(0, 15)
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=3)
 
 
-@settings(max_examples=80, deadline=None)
-@given(GRAPHS, SEEDS, LENGTHS)
-def test_all_paths_are_those_of_k2(number, seed, lengths):
-    graph = random_graph(number)
+@settings(max_examples=160, deadline=None)
+@given(st.sampled_from([(TOKENS, True), (FST, True), (FST, False)]), GRAPHS, SEEDS, LENGTHS)
+def test_all_paths_are_those_of_k2(engine, number, seed, lengths):
+    options, ctc = engine
+    graph = random_graph(number, ctc)
     posteriors = random_posteriors(graph, lengths, seed)
-    ours, theirs = (decode(graph, posteriors, options) for options in (TOKENS, K2))
+    ours, theirs = (decode(graph, posteriors, each) for each in (options, K2))
     for row in range(len(lengths)):
         assert ours.is_empty(row) == theirs.is_empty(row)
     scores = [[path.score for path in lattice.best_path()] for lattice in (ours, theirs)]
@@ -84,7 +87,8 @@ def test_all_paths_are_those_of_k2(number, seed, lengths):
 
 @settings(max_examples=40, deadline=None)
 @given(GRAPHS, SEEDS, st.integers(1, 5))
-def test_the_sum_is_over_all_paths_of_lg_and_all_alignments(number, seed, length):
+@pytest.mark.parametrize("options", [TOKENS, FST], ids=["tokens", "fst"])
+def test_the_sum_is_over_all_paths_of_lg_and_all_alignments(options, number, seed, length):
     graph, lg = random_graphs(number)
     posteriors = random_posteriors(graph, [length], seed)
     log_probs = posteriors.log_probs[0].double().numpy()
@@ -95,7 +99,7 @@ def test_the_sum_is_over_all_paths_of_lg_and_all_alignments(number, seed, length
             if len(alignments):
                 for words, scores in transductions(lg, phones, epsilon=0).items():
                     expected[words] += [log_sum(alignments) + score for score in scores]
-    lattice = decode(graph, posteriors, replace(TOKENS, floor=0.0))
+    lattice = decode(graph, posteriors, replace(options, floor=0.0))
     found = lattice.nbest(10_000, forward=True)[0] if not lattice.is_empty(0) else []
     ids = {tuple(graph.words[word] for word in path.words): path.score for path in found}
     assert ids == pytest.approx({w: log_sum(s) for w, s in expected.items()}, abs=1e-3)
@@ -195,6 +199,40 @@ def test_a_workspace_grows():
     assert len(token_passing._idle.get().label_tokens) > 1
 
 
+def test_a_workspace_for_arcs_of_any_label_grows():
+    graph = random_graph(3, ctc=False)
+    posteriors = random_posteriors(graph, [12], 1)
+    expected = decode(graph, posteriors, FST).forward_score()
+    while not fst_decoder._idle.empty():
+        fst_decoder._idle.get()
+    fst_decoder._idle.put(fst_records.allocate(1))
+    assert torch.equal(decode(graph, posteriors, FST).forward_score(), expected)
+    assert len(fst_decoder._idle.get().tokens) > 1
+
+
+def with_epsilon_loop(loop: float) -> DecodingGraph:
+    """Reads column 1, then writes word 1 on an ε-arc; beside it is a cycle of two ε-arcs."""
+    graph, _ = random_graphs.__wrapped__(0)  # not the one that other tests share
+    graph.views.__dict__["packed_fst"] = PackedFst.pack(
+        src=np.array([0, 1, 2, 1]),
+        dst=np.array([1, 2, 1, 3]),
+        label=np.array([1, -1, -1, -1]),
+        word=np.array([0, 0, 0, 1]),
+        score=np.array([0.0, loop, 0.0, -1.0]),
+        final=np.array([-np.inf, -np.inf, -np.inf, -0.5]),
+    )
+    return graph
+
+
+def test_cycles_of_epsilon_arcs_end_or_are_refused():
+    posteriors = random_posteriors(random_graph(0), [1], 0)
+    path = decode(with_epsilon_loop(-0.25), posteriors, FST).best_path()[0]
+    assert path.graph_score == pytest.approx(-1.5)
+    assert len(path.words) == 1
+    with pytest.raises(GraphError, match="cycle of ε-arcs"):
+        decode(with_epsilon_loop(0.25), posteriors, FST)
+
+
 def test_the_engine_is_chosen_by_the_graph():
     hmm = random_graph(0, ctc=False)
     posteriors = random_posteriors(hmm, [12], 0)
@@ -203,7 +241,7 @@ def test_the_engine_is_chosen_by_the_graph():
     auto, theirs = (
         decode(hmm, posteriors, replace(TOKENS, engine=engine)) for engine in ("auto", "k2")
     )
-    assert auto.best_path() == theirs.best_path()
+    assert auto.best_path()[0].words == theirs.best_path()[0].words
     assert random_graph(0).packed is not None
     with pytest.raises(OptionError, match="unknown engine"):
         SearchOptions(engine="fast")  # type: ignore[arg-type]

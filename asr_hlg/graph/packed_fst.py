@@ -1,0 +1,145 @@
+"""An automaton with explicit labels and ε-arcs as packed arrays, for token passing.
+
+packed = PackedFst.pack(arcs, labels, phones, outputs)
+first, last = packed.states["first"][s : s + 2]
+packed.arcs[first:last]                                  # arcs of state s that read a label
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_hlg.fst.indexing import Ints, row_splits
+
+Records = npt.NDArray[np.void]
+
+STATE = np.dtype([("first", "<u4"), ("eps_first", "<u4"), ("reach", "<f4")])
+ARC = np.dtype([("dst", "<u4"), ("score", "<f4"), ("label", "<u4")])
+EPS_ARC = np.dtype([("dst", "<u4"), ("score", "<f4")])
+
+EPSILON = -1
+"""Label of an ε-arc in the arguments of :meth:`PackedFst.pack`."""
+
+
+@dataclass(frozen=True)
+class PackedFst:
+    """A transducer from posterior columns to words, as arrays sorted by state; state 0 starts.
+
+    Unlike :class:`asr_hlg.graph.packed.PackedLg`, every arc reads exactly what its label says:
+    self-loops and blanks are arcs of the automaton. Hence it holds any composition, H∘L∘G with an
+    HMM topology or a graph that another toolkit has compiled.
+
+    Attributes
+    ----------
+    states : np.ndarray
+        `STATE` records ``(num_states + 1,)``: state s has the arcs ``states[s].first`` to
+        ``states[s + 1].first - 1`` and the ε-arcs likewise from ``eps_first``; ``reach`` is the
+        largest score of an arc that reads a label, ``-inf`` without any.
+    arcs : np.ndarray
+        `ARC` records ``(num_arcs,)``, by score within a state, the largest first. ``label`` is a
+        column of the posteriors.
+    outputs, eps_outputs : np.ndarray
+        int32 ``(num_arcs,)`` and ``(num_eps,)``: the row of ``spellings`` that the arc writes.
+    phones : np.ndarray
+        int32 ``(num_arcs,)``: the token of the lexicon that begins on the arc, 0 for none.
+    eps_arcs : np.ndarray
+        `EPS_ARC` records ``(num_eps,)``.
+    final : np.ndarray
+        float32 ``(num_states,)``: final scores, ``-inf`` where a state is not final.
+    spellings, spelling_splits : np.ndarray
+        int32: words of row i are ``spellings[spelling_splits[i]:spelling_splits[i + 1]]``; row 0
+        has none.
+    """
+
+    states: Records
+    arcs: Records
+    outputs: npt.NDArray[np.int32]
+    phones: npt.NDArray[np.int32]
+    eps_arcs: Records
+    eps_outputs: npt.NDArray[np.int32]
+    final: npt.NDArray[np.float32]
+    spellings: npt.NDArray[np.int32]
+    spelling_splits: npt.NDArray[np.int32]
+
+    @property
+    def num_states(self) -> int:
+        """Number of states."""
+        return len(self.final)
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All arrays by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all arrays in memory."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    @staticmethod
+    def pack(
+        src: Ints,
+        dst: Ints,
+        label: Ints,
+        word: Ints,
+        score: npt.NDArray[np.floating[Any]],
+        final: npt.NDArray[np.floating[Any]],
+        phone: Ints | None = None,
+        spellings: Sequence[Sequence[int]] | None = None,
+    ) -> PackedFst:
+        """Pack the arcs of an automaton, in any order.
+
+        Parameters
+        ----------
+        src, dst : np.ndarray
+            int ``(num_arcs,)``; 0 is the start.
+        label : np.ndarray
+            int ``(num_arcs,)``: columns of the posteriors, `EPSILON` for none.
+        word : np.ndarray
+            int ``(num_arcs,)``: word ids, 0 or less for none; with ``spellings`` rows of that
+            table instead.
+        score, final : np.ndarray
+            ``(num_arcs,)`` and ``(num_states,)``: natural-log probabilities.
+        phone : np.ndarray, optional
+            int ``(num_arcs,)``: the token that begins on an arc, 0 for none.
+        spellings : sequence of sequences of int, optional
+            Words of every row, for arcs that write several; row 0 must be empty.
+        """
+        num_states = len(final)
+        if spellings is None:
+            ids, rows = np.unique(np.maximum(word, 0), return_inverse=True)
+            spellings = [(), *((int(id),) for id in ids if id)]
+            rows = rows + (0 if len(ids) and ids[0] == 0 else 1)
+        else:
+            rows = np.asarray(word)
+        phone = np.zeros(len(src), np.int32) if phone is None else phone
+        reads = np.flatnonzero(label != EPSILON)
+        reads = reads[np.lexsort((label[reads], -score[reads], src[reads]))]
+        silent = np.flatnonzero(label == EPSILON)
+        silent = silent[np.argsort(src[silent], kind="stable")]
+        states = np.zeros(num_states + 1, STATE)
+        states["first"] = row_splits(src[reads], num_states)
+        states["eps_first"] = row_splits(src[silent], num_states)
+        states["reach"] = -np.inf
+        with_arcs = np.flatnonzero(np.diff(states["first"]))
+        states["reach"][with_arcs] = score[reads][states["first"][with_arcs]]
+        arcs = np.empty(len(reads), ARC)
+        arcs["dst"], arcs["score"], arcs["label"] = dst[reads], score[reads], label[reads]
+        eps_arcs = np.empty(len(silent), EPS_ARC)
+        eps_arcs["dst"], eps_arcs["score"] = dst[silent], score[silent]
+        return PackedFst(
+            states,
+            arcs,
+            rows[reads].astype(np.int32),
+            phone[reads].astype(np.int32),
+            eps_arcs,
+            rows[silent].astype(np.int32),
+            final.astype(np.float32),
+            np.array([word for words in spellings for word in words], np.int32),
+            np.cumsum([0, *(len(words) for words in spellings)]).astype(np.int32),
+        )

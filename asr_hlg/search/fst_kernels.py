@@ -1,0 +1,287 @@
+"""Token passing through an automaton with explicit labels and ε-arcs, compiled with numba.
+
+The algorithm is that of Kaldi's ``LatticeFasterDecoder``: in every frame, tokens within the beam
+follow the arcs that read a label (:func:`_process_emitting`), then ε-arcs until no score rises
+(:func:`_process_nonemitting`). Forward links record which token led to which;
+:func:`asr_hlg.search.fst_lattices.build` makes the lattice from them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from asr_hlg.search.fst_records import FRAME, FstArrays, FstWorkspace, Index, Limits, Structs
+from asr_hlg.search.prefetch import prefetch
+from asr_hlg.search.records import HASH, Scores, in_bucket
+
+FULL = -1
+"""Returned in place of a count when the workspace is too small."""
+
+ENDLESS = -2
+"""Returned in place of a count when a cycle of ε-arcs raises the score of a path."""
+
+Doubles = npt.NDArray[np.float64]
+
+_MAX_ROUNDS = 1000
+"""ε-arcs followed in a frame, as a multiple of its tokens, before a cycle is suspected."""
+
+
+@njit(nogil=True, cache=True)
+def pass_tokens(
+    graph: FstArrays, acoustics: Scores, limits: Limits, work: FstWorkspace
+) -> tuple[Structs, Index]:
+    """Search one utterance and record its tokens and forward links in the workspace.
+
+    Parameters
+    ----------
+    graph : FstArrays
+    acoustics : np.ndarray
+        float32 ``(num_frames, num_columns)``, scaled.
+    limits : tuple of float
+        search_beam, output_beam, min_active, max_active.
+    work : FstWorkspace
+
+    Returns
+    -------
+    frames : np.ndarray
+        `FRAME` records ``(num_frames + 2,)``.
+    num_tokens : int
+        All tokens; `FULL` where the workspace is too small, `ENDLESS` for an ε-cycle.
+    """
+    num_frames = len(acoustics)
+    frames = np.zeros(num_frames + 2, dtype=FRAME)
+    scores = np.empty(1024)
+    work.tokens[0].state, work.tokens[0].next, work.tokens[0].score = 0, -1, 0.0
+    work.buckets[0] = 0
+    num_links, cutoff = 0, -limits[0]
+    num_tokens = _process_nonemitting(graph, work, frames, 0, 1, cutoff, limits)
+    for t in range(num_frames):
+        if num_tokens < 0:
+            break
+        frames[t + 1].token = num_tokens
+        begin = frames[t].token
+        if num_tokens - begin > len(scores):
+            scores = np.empty(2 * (num_tokens - begin))
+        cutoff, beam, best = _cutoff(work.tokens, begin, num_tokens, scores, limits)
+        num_tokens, num_links, cutoff = _process_emitting(
+            graph, acoustics[t], work, (begin, num_tokens, num_links), (cutoff, beam, best), limits
+        )
+        frames[t + 1].link = num_links
+        if num_tokens >= 0:
+            num_tokens = _process_nonemitting(
+                graph, work, frames, t + 1, num_tokens, cutoff, limits
+            )
+    frames[num_frames + 1].token = num_tokens
+    frames[num_frames + 1].link = num_links
+    return frames, num_tokens
+
+
+@njit(nogil=True, cache=True)
+def _cutoff(
+    tokens: Structs, begin: Index, end: Index, scores: Doubles, limits: Limits
+) -> tuple[float, float, Index]:
+    """The score below which tokens are pruned, the beam that this means, and the best token.
+
+    The beam, narrowed to ``max_active`` tokens or widened to ``min_active``; Kaldi's ``GetCutoff``.
+    """
+    search_beam, _, min_active, max_active = limits
+    best, best_token, count = -np.inf, begin, 0
+    for token in range(begin, end):
+        score = tokens[token].score
+        scores[token - begin] = score
+        if score > best:
+            best, best_token = score, token
+    count = end - begin
+    cutoff = best - search_beam
+    if count > max_active:
+        narrow = _nth_best(scores, count, int(max_active))
+        if narrow > cutoff:
+            return narrow, best - narrow + 0.5, best_token
+    if count > min_active > 0:
+        wide = _nth_best(scores, count, int(min_active))
+        if wide < cutoff:
+            return wide, best - wide + 0.5, best_token
+    elif count <= min_active:
+        return -np.inf, np.inf, best_token
+    return cutoff, search_beam, best_token
+
+
+@njit(nogil=True, cache=True)
+def _nth_best(scores: Doubles, count: int, n: int) -> Any:
+    """The score with n better ones among the first ``count``, by quickselect, which reorders."""
+    low, high = 0, count - 1
+    while low < high:
+        pivot = scores[(low + high) >> 1]
+        i, j = low, high
+        while i <= j:
+            while scores[i] > pivot:
+                i += 1
+            while scores[j] < pivot:
+                j -= 1
+            if i <= j:
+                scores[i], scores[j] = scores[j], scores[i]
+                i += 1
+                j -= 1
+        if n <= j:
+            high = j
+        elif n >= i:
+            low = i
+        else:
+            break
+    return scores[n]
+
+
+@njit(nogil=True, cache=True)
+def _process_emitting(  # noqa: C901 - a hot loop: a function for each link takes time
+    graph: FstArrays,
+    emission: Scores,
+    work: FstWorkspace,
+    counts: tuple[Index, Index, Index],
+    pruning: tuple[float, float, Index],
+    limits: Limits,
+) -> tuple[Index, Index, float]:
+    """Follow arcs that read a label from the tokens ``begin`` to ``end - 1``.
+
+    Returns the number of tokens (`FULL` without room), of links, and the next frame's cutoff.
+    """
+    states, arcs = graph.states, graph.arcs
+    tokens, links, buckets = work.tokens, work.links, work.buckets
+    begin, end, num_links = counts
+    cutoff, beam, best_token = pruning
+    output_beam, capacity = limits[1], len(tokens)
+    best_emission = -np.inf
+    for label in range(len(emission)):
+        best_emission = max(best_emission, emission[label])
+    # A lower bound on the best score after the frame: the best among the best token's successors.
+    best = -np.inf
+    state, score = tokens[best_token].state, tokens[best_token].score
+    for arc in range(states[state].first, states[state + 1].first):
+        best = max(best, score + arcs[arc].score + emission[arcs[arc].label])
+    next_cutoff = best - beam
+    num_tokens = end
+    for source in range(begin, end):
+        state, before = tokens[source].state, tokens[source].score
+        if source + 2 < end:
+            prefetch(arcs, states[tokens[source + 2].state].first)
+        if before < cutoff:
+            continue
+        arc_cutoff = next_cutoff - before - best_emission
+        for arc in range(states[state].first, states[state + 1].first):
+            if arcs[arc].score < arc_cutoff:
+                break  # arcs come in order of their scores, the largest first
+            score = before + arcs[arc].score + emission[arcs[arc].label]
+            if score < next_cutoff:
+                continue
+            if num_tokens == capacity or num_links == capacity:
+                return FULL, 0, 0.0
+            target = arcs[arc].dst
+            head = buckets[target & HASH]
+            if not in_bucket(tokens, head, end, num_tokens, target):
+                head = -1
+            token = head
+            while token >= 0 and tokens[token].state != target:
+                token = tokens[token].next
+            if token < 0:
+                prefetch(states, target)
+                token = num_tokens
+                num_tokens += 1
+                tokens[token].state, tokens[token].next = target, head
+                tokens[token].score = score
+                buckets[target & HASH] = token
+            elif score > tokens[token].score:
+                tokens[token].score = score
+            elif score < tokens[token].score - output_beam:
+                continue  # every path over this link is as far below the best one of the token
+            link = links[num_links]
+            link.src, link.dst, link.arc = source, token, arc
+            num_links += 1
+            if score > best:
+                best = score
+                next_cutoff = best - beam
+    return num_tokens, num_links, next_cutoff
+
+
+@njit(nogil=True, cache=True)
+def _process_nonemitting(  # noqa: C901 - a hot loop: a function for each link takes time
+    graph: FstArrays,
+    work: FstWorkspace,
+    frames: Structs,
+    t: int,
+    num_tokens: Index,
+    cutoff: float,
+    limits: Limits,
+) -> Index:
+    """Follow ε-arcs from the tokens of frame t until no score rises, then record the links.
+
+    Returns the number of tokens; `FULL` without room, `ENDLESS` if scores rise without end.
+    """
+    states, eps_arcs, tokens = graph.states, graph.eps_arcs, work.tokens
+    stack, buckets, links = work.stack, work.buckets, work.eps_links
+    begin, capacity, depth = frames[t].token, len(tokens), 0
+    frames[t + 1].eps_link = num_links = frames[t].eps_link
+    for token in range(begin, num_tokens):
+        state = tokens[token].state
+        if states[state].eps_first < states[state + 1].eps_first and tokens[token].score >= cutoff:
+            stack[depth] = token
+            depth += 1
+    if depth == 0:
+        return num_tokens
+    steps = 0
+    while depth > 0:
+        depth -= 1
+        token = stack[depth]
+        state, before = tokens[token].state, tokens[token].score
+        for eps in range(states[state].eps_first, states[state + 1].eps_first):
+            score, target = before + eps_arcs[eps].score, eps_arcs[eps].dst
+            if score < cutoff:
+                continue
+            head = buckets[target & HASH]
+            if not in_bucket(tokens, head, begin, num_tokens, target):
+                head = -1
+            found = head
+            while found >= 0 and tokens[found].state != target:
+                found = tokens[found].next
+            if found < 0:
+                if num_tokens == capacity:
+                    return FULL
+                found = num_tokens
+                num_tokens += 1
+                tokens[found].state, tokens[found].next = target, head
+                tokens[found].score = score
+                buckets[target & HASH] = found
+            elif score > tokens[found].score:
+                tokens[found].score = score
+            else:
+                continue
+            if states[target].eps_first < states[target + 1].eps_first:
+                if depth == capacity:
+                    return FULL
+                stack[depth] = found
+                depth += 1
+                steps += 1
+        if steps > _MAX_ROUNDS * (num_tokens - begin + 1000):
+            return ENDLESS
+    for token in range(begin, num_tokens):
+        state, before = tokens[token].state, tokens[token].score
+        if before < cutoff:
+            continue
+        for eps in range(states[state].eps_first, states[state + 1].eps_first):
+            score, target = before + eps_arcs[eps].score, eps_arcs[eps].dst
+            if score < cutoff or target == state:
+                continue
+            found = buckets[target & HASH]
+            while tokens[found].state != target:
+                found = tokens[found].next
+            if score < tokens[found].score - limits[1]:
+                continue
+            if num_links == capacity:
+                return FULL
+            link = links[num_links]
+            link.src, link.dst, link.arc = token, found, eps
+            num_links += 1
+    frames[t + 1].eps_link = num_links
+    return num_tokens
