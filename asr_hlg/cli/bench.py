@@ -14,8 +14,8 @@ from asr_hlg.output import text
 EPILOG = """\
 Three parts, all by default:
 
-  search    the engines "tokens" and "k2", and kaldi-decoder's FasterDecoder in the same H∘L∘G, on
-            the same posteriors, one thread each, over beams
+  search    the engines "tokens", "fst" and "k2", and kaldi-decoder's FasterDecoder in the same
+            H∘L∘G, on the same posteriors, one thread each, over beams
   systems   recordings to words: asr-hlg transcribe, pocketsphinx, and Whisper tiny.en
             (faster-whisper), with --threads processes or threads
   graphs    time and memory of compiling and loading, compared with kaldifst's compose,
