@@ -38,6 +38,9 @@ AV_SUFFIXES = _suffixes(_AV)
 RAW_SUFFIXES = _suffixes(_RAW)
 """Endings of samples without a header."""
 
+SUFFIXES = SNDFILE_SUFFIXES | AV_SUFFIXES | RAW_SUFFIXES
+"""Endings of files that are sound or video, whatever their content seems to be."""
+
 _OTHER_SUFFIXES = _suffixes(_OTHER)
 _AMBIGUOUS_SUFFIXES = _suffixes(_AMBIGUOUS)
 
@@ -94,7 +97,7 @@ def _is_sndfile(first: bytes) -> bool:
     return (
         (first[:4] in (b"RIFF", b"RIFX", b"RF64") and kind == b"WAVE")
         or (first[:4] == b"FORM" and kind in (b"AIFF", b"AIFC", b"8SVX", b"16SV"))
-        or first[:4] in (b"fLaC", b"OggS", b".snd", b"dns.", b"caff")
+        or first[:4] in (b"fLaC", b"OggS", b".snd", b"dns.", b"caff", b" paf", b"fap ")
         or first.startswith((b"NIST_1A", b"riff\x2e\x91\xcf\x11", b"Creative Voice File"))
         or first[:3] == b"ID3"
         or _is_mpeg(first)

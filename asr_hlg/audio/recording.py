@@ -24,6 +24,7 @@ from asr_hlg.errors import AudioError
 Samples = npt.NDArray[np.float32]
 
 _PART = 1 << 18  # samples of silence that are passed on at once
+_OVERSHOOT = 0.5  # seconds by which a segment may end after its file, as in Kaldi
 _BLOCK_SECONDS = 60  # shorter recordings are read as one block
 
 SAMPLE_RATES = range(1000, 768001)
@@ -50,6 +51,8 @@ class Recording:
         Why the recording cannot be read, if that is clear from the list.
     channel : int, optional
         The channel of the file that this recording is, from 0; of a file with one channel, that.
+    first_byte : int
+        Where the sound file begins in an archive of several, as in Kaldi's ``wav.ark:1234``.
     name, channel_name : str
         Name of the whole recording and of the channel, for formats that have both, such as CTM;
         empty for ``id`` and channel 1.
@@ -65,6 +68,7 @@ class Recording:
     manifest_entry: lhotse.Recording | Cut | None = None
     error: AudioError | None = None
     channel: int | None = None
+    first_byte: int = 0
     name: str = ""
     channel_name: str = ""
     notes: list[str] = field(default_factory=list, compare=False)
@@ -76,7 +80,7 @@ class Recording:
         if self.manifest_entry is not None:
             return float(self.manifest_entry.duration)
         try:
-            with sound_file.opened(self.path) as sound:
+            with sound_file.opened(self.path, self.first_byte) as sound:
                 seconds = (sound.num_samples or 0) / max(1, sound.sample_rate)
         except AudioError:
             return 0.0
@@ -89,7 +93,7 @@ class Recording:
         if self.manifest_entry is not None:
             return num_channels(self.manifest_entry)
         try:
-            with sound_file.opened(self.path) as sound:
+            with sound_file.opened(self.path, self.first_byte) as sound:
                 return sound.num_channels
         except AudioError:
             return 1
@@ -138,7 +142,7 @@ class Recording:
             parts = self._mixed(self._manifest_parts(entry), channel, num_channels(entry))
             yield from self._converted(parts, rate, sample_rate, max_seconds)
             return
-        with sound_file.opened(self.path) as sound:
+        with sound_file.opened(self.path, self.first_byte) as sound:
             start, end = self._span(sound)
             last = sound.num_samples if end is None else end
             self._check_duration((last or start) - start, sound.sample_rate, max_seconds)
@@ -203,7 +207,14 @@ class Recording:
             )
         if self.duration is None:
             return start, None
-        return start, start + round(self.duration * sound.sample_rate)
+        end = start + round(self.duration * sound.sample_rate)
+        if sound.num_samples and end > sound.num_samples + _OVERSHOOT * sound.sample_rate:
+            raise self._failure(
+                f"ends at {self.offset + self.duration:g} s, after the end of the file at "
+                f"{sound.num_samples / sound.sample_rate:g} s",
+                "correct the segment's times",
+            )
+        return start, end
 
     def _mixer(self, channel: int | None, num_channels: int) -> Mixer:
         """What makes one channel of those of the file."""

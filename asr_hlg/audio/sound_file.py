@@ -28,7 +28,7 @@ _PART = 1 << 18  # samples, over all channels, that are read at once
 _MP3_END = 8192  # bytes that may follow the last frame: tags, and the decoder's buffer
 _MPEG_PADDING = 2304  # samples: a header may count those that the encoder added
 _COPY_AGAIN = "copy the file again, or leave it out"
-_NAME_RATE = "name their rate: --raw RATE; or convert: ffmpeg -f s16le -ar RATE -ac 1 -i {} {}"
+_NAME_RATE = "name their rate: --raw RATE - < {0}; or: ffmpeg -f s16le -ar RATE -ac 1 -i {0} {1}"
 
 
 class Sound(Protocol):
@@ -44,8 +44,8 @@ class Sound(Protocol):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Sound]:
-    """Open a sound file.
+def opened(path: Path, first_byte: int = 0) -> Iterator[Sound]:
+    """Open a sound file, or one that begins at ``first_byte`` of an archive.
 
     Raises
     ------
@@ -59,13 +59,14 @@ def opened(path: Path) -> Iterator[Sound]:
             "not a regular file", path=path, remedy="name a file, not a folder or a pipe"
         )
     try:
-        _check_complete(path)
-        with path.open("rb") as stream:
+        _check_complete(path, first_byte)
+        with path.open("rb", buffering=0) as stream:
+            stream.seek(first_byte)
             # By its descriptor: libsndfile would take some files for raw samples by their names.
-            file = _open(path, stream)
+            file = _open(path, stream, first_byte)
             if isinstance(file, soundfile.SoundFile):
                 with file:
-                    yield SndfileSound(file, path)
+                    yield SndfileSound(file, path, first_byte)
                 return
         with container.opened(path, file) as sound:
             yield sound
@@ -73,7 +74,7 @@ def opened(path: Path) -> Iterator[Sound]:
         raise _refusal(path, error) from None
 
 
-def _open(path: Path, stream: BinaryIO) -> soundfile.SoundFile | AudioError | None:
+def _open(path: Path, stream: BinaryIO, first_byte: int) -> soundfile.SoundFile | AudioError | None:
     """Open a file by libsndfile.
 
     Returns None if FFmpeg's libraries may read the file, and libsndfile's error if the format is
@@ -82,6 +83,9 @@ def _open(path: Path, stream: BinaryIO) -> soundfile.SoundFile | AudioError | No
     try:
         return soundfile.SoundFile(stream.fileno(), closefd=False)
     except soundfile.SoundFileError as error:
+        if first_byte:
+            text = f"no sound file begins at byte {first_byte}"
+            raise AudioError(text, path=path) from None
         suffix, head = path.suffix.lower(), formats.head(path)
         if formats.is_shared(head):
             return _refusal(path, error)
@@ -108,8 +112,8 @@ def _refusal(path: Path, error: Exception) -> AudioError:
 class SndfileSound:
     """Sound file that libsndfile reads; see :class:`Sound`."""
 
-    def __init__(self, file: soundfile.SoundFile, path: Path):
-        self._file, self._path = file, path
+    def __init__(self, file: soundfile.SoundFile, path: Path, first_byte: int = 0):
+        self._file, self._path, self._first_byte = file, path, first_byte
         self.sample_rate: int = file.samplerate
         self.num_channels: int = file.channels
         self.num_samples: int | None = file.frames
@@ -117,7 +121,8 @@ class SndfileSound:
     def read(self, start: int, end: int | None) -> Iterator[Samples]:
         """Samples ``[start, end)``; AudioError if some of them are missing."""
         last = self._file.frames if end is None else min(end, self._file.frames)
-        if self._file.format == "MP3" and not _has_mp3_table(self._path):
+        is_mp3 = self._file.format == "MP3" and not self._first_byte
+        if is_mp3 and not _has_mp3_table(self._path):
             yield from self._mp3_of_unknown_length(start, last, end is None)
             return
         num_read = 0
@@ -160,7 +165,7 @@ def _parts(file: soundfile.SoundFile, start: int, end: int) -> Iterator[Samples]
         position += len(part)
 
 
-def _check_complete(path: Path) -> None:
+def _check_complete(path: Path, first_byte: int) -> None:
     """Raise an AudioError for an empty file, and for a WAV or Ogg file whose end is missing.
 
     Their decoder returns the samples before without an error.  The decoders of other formats
@@ -170,6 +175,7 @@ def _check_complete(path: Path) -> None:
     if not size:  # also files of the operating system; reading some of them waits for ever
         raise AudioError("the file is empty", path=path, remedy=_COPY_AGAIN)
     with path.open("rb") as file:
+        file.seek(first_byte)
         head = file.read(12)
         if head[:4] == b"RIFF" and head[8:] == b"WAVE":
             missing = _missing_in_wav(file, size)
@@ -179,7 +185,7 @@ def _check_complete(path: Path) -> None:
                     path=path,
                     remedy=_COPY_AGAIN,
                 )
-        elif head[:4] == b"OggS":
+        elif head[:4] == b"OggS" and not first_byte:
             # A page is shorter than 64 KiB.
             file.seek(max(0, size - 65536))
             if not _is_last_ogg_page(file.read().rpartition(b"OggS")[2]):

@@ -12,7 +12,7 @@ from lhotse.utils import fastcopy
 from torch import Tensor
 
 from asr_hlg.audio import Recording, recordings
-from asr_hlg.audio.listing import unsafe_name_reason
+from asr_hlg.audio.manifest import unsafe_name_reason
 from asr_hlg.errors import AudioError, DataError
 from asr_hlg.output.text import read_transcripts
 

@@ -164,5 +164,5 @@ def test_raw_samples_are_refused_with_the_remedy(tmp_path, suffix):
     path.write_bytes((tone() * 32767).astype("<i2").tobytes())
     reason = fault(path)
     assert "raw samples" in reason
-    assert "--raw RATE" in reason
+    assert f"--raw RATE - < a{suffix}; or" in reason
     assert f"ffmpeg -f s16le -ar RATE -ac 1 -i a{suffix} a.wav" in reason

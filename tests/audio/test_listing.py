@@ -137,7 +137,7 @@ def test_kaldi_folder_with_segments(tmp_path):
     np.testing.assert_allclose(a.load(RATE), samples[:RATE], atol=1e-4)
     np.testing.assert_allclose(b.load(RATE), samples[RATE : RATE + RATE // 2], atol=1e-4)
     for recording, reason in [
-        (c, "segments:3: expected"),
+        (c, "segments:3: the recording other is not in wav.scp"),
         (d, "segments:4: a segment ends before it begins"),
         (e, "begins at 5 s"),
         (f, "segments:6: expected"),
