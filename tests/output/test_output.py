@@ -130,8 +130,8 @@ def test_vtt_escapes_what_would_be_markup():
 
 
 def test_clock_carries_into_hours_and_rounds_up_to_a_whole_second():
-    late = Transcript("x", "late", [Word("late", 3599.9996, 3725.5, 1.0)])
-    assert "01:00:00,000 --> 01:02:05,500" in rendered("srt", late)
+    late = Transcript("x", "late", [Word("late", 3599.9996, 3605.5, 1.0)])
+    assert "01:00:00,000 --> 01:00:05,500" in rendered("srt", late)
 
 
 @pytest.mark.parametrize("format", ["srt", "vtt", "textgrid"])
