@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -68,14 +69,15 @@ def add_pronunciations(
     unigrams : int
         Its `back_off_state`. The new paths begin there and in the states that have the same arcs.
         They end in a new state, which has the arcs of the unigram state, too, after an optional
-        silence.
+        silence. Pronunciations that begin alike share their first arcs, so that thousands of words
+        are few active states in a search.
     pronunciations : iterable of NewPronunciation
     silence : OptionalSilence or None
     """
     word_end = lg.num_states
     no_silence = 0.0 if silence is None else float(np.log1p(-silence.probability))
     entries = [*_states_like(lg, unigrams), (word_end, no_silence)]
-    rows, num_states = _chains(pronunciations, entries, word_end)
+    rows, num_states = _tree(pronunciations, entries, word_end)
     if silence is not None:
         rows.append((word_end, unigrams, silence.token, 0, float(np.log(silence.probability))))
     copied = lg.take(lg.leaving(np.array([unigrams]))[0])
@@ -93,26 +95,63 @@ def add_pronunciations(
     return lg.extended(added)
 
 
-def _chains(
+def _tree(
     pronunciations: Iterable[NewPronunciation], entries: list[tuple[int, float]], word_end: int
 ) -> tuple[list[_Row], int]:
-    """Arcs from every entry, with its score, along every pronunciation to the state ``word_end``.
+    """Arcs of a prefix tree of pronunciations from every entry, with its score, to ``word_end``.
 
-    New states are numbered from ``word_end + 1``; returns the arcs and the number of states.
+    A word is written on the first arc that only its own pronunciation takes; its last arc is such
+    an arc. New states are numbered from ``word_end + 1``; returns the arcs and the number of
+    states.
     """
+    ordered = sorted(pronunciations, key=lambda new: (new.tokens, new.word))
+    shared = [0, *(_common_prefix(a.tokens, b.tokens) for a, b in pairwise(ordered)), 0]
+    reached = _best_scores(ordered)
+    state_of: dict[tuple[int, ...], int] = {}
     rows: list[_Row] = []
     num_states = word_end + 1
-    for new in pronunciations:
-        # The score is spread over the tokens, since the whole of it on one arc may exceed the beam.
-        share = new.log_prob / len(new.tokens)
-        states = [*range(num_states, num_states + len(new.tokens) - 1), word_end]
-        num_states += len(new.tokens) - 1
-        rows += [(src, states[0], new.tokens[0], new.word, score + share) for src, score in entries]
-        rows += [
-            (src, dst, token, 0, share)
-            for src, dst, token in zip(states[:-1], states[1:], new.tokens[1:], strict=True)
-        ]
+    for new, before, after in zip(ordered, shared[:-1], shared[1:], strict=True):
+        last = len(new.tokens) - 1
+        own = min(max(before, after), last)  # the arc that writes the word
+        state, score = -1, 0.0
+        for place, token in enumerate(new.tokens):
+            prefix = new.tokens[: place + 1]
+            if place < own and prefix in state_of:
+                state, score = state_of[prefix], reached[prefix]
+                continue
+            total = reached[prefix] if place < own else new.log_prob * (place + 1) / (last + 1)
+            sources = entries if place == 0 else [(state, 0.0)]
+            state, num_states = (
+                (word_end, num_states) if place == last else (num_states, num_states + 1)
+            )
+            word = new.word if place == own else 0
+            rows += [(src, state, token, word, more + total - score) for src, more in sources]
+            score = total
+            if place < own:
+                state_of[prefix] = state
     return rows, num_states
+
+
+def _best_scores(pronunciations: Iterable[NewPronunciation]) -> dict[tuple[int, ...], float]:
+    """Score on the way to every prefix of the pronunciations: the best of those that share it.
+
+    The score of a pronunciation is spread evenly over its tokens, since the whole of it on one arc
+    may exceed the beam.
+    """
+    best: dict[tuple[int, ...], float] = {}
+    for new in pronunciations:
+        share = new.log_prob / len(new.tokens)
+        for length in range(1, len(new.tokens)):
+            prefix = new.tokens[:length]
+            best[prefix] = max(best.get(prefix, -np.inf), share * length)
+    return best
+
+
+def _common_prefix(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+    """Number of tokens with which both begin."""
+    return next(
+        (k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
 
 
 def _states_like(lg: Arcs, state: int) -> list[tuple[int, float]]:

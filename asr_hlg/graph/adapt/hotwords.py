@@ -143,14 +143,18 @@ def apply(
             line=origin[word].line,
             remedy="spell it as it is spoken, or add it to the lexicon",
         )
+    phrases: dict[tuple[str, ...], float] = {}
+    for hotword in resolved:
+        phrases[hotword.words] = max(hotword.boost, phrases.get(hotword.words, 0.0))
     if entries:
         pronunciations = defaultdict(list)
         for entry in entries:
             pronunciations[entry.word].append(entry.phones)
-        graph = with_words(graph, pronunciations)
-    phrases: dict[tuple[str, ...], float] = {}
-    for hotword in resolved:
-        phrases[hotword.words] = max(hotword.boost, phrases.get(hotword.words, 0.0))
+        # A new word that is in no longer phrase has its boost from its first token on.
+        in_longer = {word for phrase in phrases if len(phrase) > 1 for word in phrase}
+        alone = [word for word in pronunciations if word not in in_longer]
+        boosts = {word: phrases.pop((word,)) for word in alone}
+        graph = with_words(graph, pronunciations, boosts=boosts)
     return boost(graph, phrases), guesses
 
 

@@ -27,6 +27,7 @@ def with_words(
     graph: DecodingGraph,
     pronunciations: Mapping[str, Sequence[tuple[str, ...]]],
     log_prob: float | None = None,
+    boosts: Mapping[str, float] | None = None,
 ) -> DecodingGraph:
     """Copy of a graph with more words.
 
@@ -40,6 +41,8 @@ def with_words(
     log_prob : float, optional
         Natural log of every new word's unigram probability; by default that of one word in a
         uniform distribution over all words.
+    boosts : mapping, optional
+        Natural logs that are added to the probabilities of some of the words.
 
     Returns
     -------
@@ -69,7 +72,11 @@ def with_words(
     if log_prob is None:
         log_prob = -math.log(len(names) - 2)
     new = [
-        NewPronunciation(words[word], tuple(lexicon.tokens[token] for token in spelling), log_prob)
+        NewPronunciation(
+            words[word],
+            tuple(lexicon.tokens[token] for token in spelling),
+            log_prob + (boosts or {}).get(word, 0.0),
+        )
         for word in pronunciations
         for spelling in lexicon.spellings(word)
     ]
