@@ -1,4 +1,4 @@
-"""Files: atomic writing, compressed files, lines, hashes of content, the user's cache folder."""
+"""Files: atomic writing, compressed files, lines, hashes of content, and folders of the package."""
 
 from __future__ import annotations
 
@@ -119,6 +119,15 @@ def file_hash(path: Path) -> str:
         while block := file.read(1 << 22):
             digest.update(block)
     return digest.hexdigest()
+
+
+def shipped_folder() -> Path:
+    """Folder with the ``graphs/``, ``lang/`` and ``examples/`` that come with the package.
+
+    The build of a wheel copies them into the package; in a checkout they are beside it.
+    """
+    package = Path(__file__).parent
+    return package / "shipped" if (package / "shipped").is_dir() else package.parent
 
 
 def cache_folder() -> Path:

@@ -11,9 +11,10 @@ from tqdm import tqdm
 from asr_hlg import acoustic
 from asr_hlg.align import Aligner, NoGuesses, align_recordings
 from asr_hlg.audio import Recording, recordings
-from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, graph_folder, paths_of_inputs
+from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, paths_of_inputs
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.graph import store
+from asr_hlg.graph.lookup import graph_folder
 from asr_hlg.output import text
 from asr_hlg.output import writers as output
 

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and paths of graphs and recipes from their names."""
+"""Arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from asr_hlg.cli.parser import Parser
-from asr_hlg.errors import GraphError, OptionError
+from asr_hlg.errors import OptionError
 
 
 def add_command(
@@ -61,7 +60,8 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--graph",
         default="en",
-        help="compiled graph: its folder, or NAME for graphs/NAME (default: en)",
+        help="compiled graph: its folder, or a NAME of `asr-hlg graph --list`, which is compiled "
+        "when first used (default: en)",
     )
 
 
@@ -73,24 +73,3 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Argument ``--json``."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-
-def graph_folder(name: str) -> Path:
-    """Folder of a compiled graph: the path itself, or ``graphs/NAME``."""
-    path = Path(name)
-    if (path / "graph.json").is_file() or path.is_absolute() or len(path.parts) > 1:
-        return path
-    return Path("graphs") / name
-
-
-def recipe_path(name: str) -> Path:
-    """Path of a recipe: ``graphs/NAME.toml`` for a bare name, or the path itself."""
-    if name.endswith(".toml"):
-        return Path(name)
-    path = Path("graphs") / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in Path("graphs").glob("*.toml"))) or "none"
-        raise GraphError(
-            f"there is no recipe {path}", remedy=f"recipes here: {known}; or name a .toml file"
-        )
-    return path

@@ -8,7 +8,7 @@ from pathlib import Path
 from asr_hlg.bench import search, systems
 from asr_hlg.bench.run import PARTS, BenchOptions
 from asr_hlg.bench.run import run as run_benchmark
-from asr_hlg.cli.arguments import graph_folder
+from asr_hlg.graph.lookup import graph_folder
 from asr_hlg.output import text
 
 EPILOG = """\

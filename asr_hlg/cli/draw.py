@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from asr_hlg import draw
-from asr_hlg.cli.arguments import graph_folder, recipe_path
 from asr_hlg.errors import OptionError
 from asr_hlg.graph.build import read_parts
+from asr_hlg.graph.lookup import graph_folder, recipe_path
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.graph.topology import make_topology
 

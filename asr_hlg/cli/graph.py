@@ -6,18 +6,21 @@ import argparse
 import sys
 from pathlib import Path
 
-from asr_hlg.cli.arguments import recipe_path
+from asr_hlg.errors import OptionError
 from asr_hlg.graph.build import Report, build
 from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.graph.explain import explain
+from asr_hlg.graph.lookup import compile_cached, is_here, known, recipe_path
 from asr_hlg.graph.recipe import Recipe
 
 EPILOG = """\
 A recipe, graphs/NAME.toml, names a topology, a lexicon and a language model or grammar. The
-compiled graph is written to a folder beside it, graphs/NAME/. Stages whose inputs have not
-changed are not run again.
+compiled graph is written to a folder beside it, graphs/NAME/. A recipe that comes with asr-hlg
+is compiled into the cache folder of the user (or the one that ASR_HLG_CACHE names), and so it is
+when it is first used. Stages whose inputs have not changed are not run again.
 
 examples:
+  asr-hlg graph --list                             names that --graph takes
   asr-hlg graph cat_hat                            compile graphs/cat_hat.toml
   asr-hlg graph graphs/en.toml --max-memory 4      with at most 4 GB of memory
   asr-hlg graph cat_hat --explain "cat and hat"    arcs of a sentence, or the word not accepted
@@ -27,7 +30,15 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``asr-hlg graph``."""
     parser.epilog = EPILOG
-    parser.add_argument("name", help="recipe: NAME for graphs/NAME.toml, or a .toml file")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="recipe: graphs/NAME.toml, one that comes with asr-hlg, or a .toml file",
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="list recipes and compiled graphs by their names"
+    )
     parser.add_argument("--output", type=Path, help="folder of the graph (default: graphs/NAME)")
     parser.add_argument("--force", action="store_true", help="run every stage again")
     parser.add_argument(
@@ -48,22 +59,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compile a recipe, and explain a sentence if one is given."""
-    recipe = Recipe.read(recipe_path(options.name))
-    report = Report(
-        stage=lambda stage: print(stage, file=sys.stderr, flush=True),
-        note=lambda text: print(f"{recipe.path.stem}: {text}", file=sys.stderr, flush=True),
-    )
-    folder = build(
-        recipe,
-        options.output,
-        force=options.force,
-        with_hlg=options.hlg,
-        max_memory=options.max_memory,
-        report=report,
-    )
+    if options.list:
+        _print_list()
+        return 0
+    if options.name is None:
+        raise OptionError("which graph?", remedy="asr-hlg graph --list names them")
+    folder = _compiled(options)
     if options.explain is None:
         return 0
     graph = DecodingGraph.load(folder)
     explanation = explain(graph.lg, graph.lexicon, options.explain)
     print(explanation)
     return 0 if explanation.stopped_at is None else 1
+
+
+def _compiled(options: argparse.Namespace) -> Path:
+    """Compile a recipe into its folder, or into the cache if it comes with the package."""
+    path = recipe_path(options.name)
+    recipe = Recipe.read(path)
+    report = Report(
+        stage=lambda stage: print(stage, file=sys.stderr, flush=True),
+        note=lambda text: print(f"{recipe.path.stem}: {text}", file=sys.stderr, flush=True),
+    )
+    if options.output is not None or is_here(path):
+        return build(
+            recipe,
+            options.output,
+            force=options.force,
+            with_hlg=options.hlg,
+            max_memory=options.max_memory,
+            report=report,
+        )
+    folder = compile_cached(path, report=report, force=options.force, max_memory=options.max_memory)
+    if options.hlg:
+        DecodingGraph.load(folder).fsa  # noqa: B018 - the folder keeps it
+    return folder
+
+
+def _print_list() -> None:
+    graphs = known()
+    width = max((len(graph.name) for graph in graphs), default=0)
+    for graph in graphs:
+        description = Recipe.read(graph.recipe).description if graph.recipe else ""
+        state = f"compiled: {graph.compiled}" if graph.compiled else "not compiled"
+        print(f"{graph.name:<{width}}  {description}")
+        print(f"{'':<{width}}  {graph.recipe or 'no recipe'}; {state}")

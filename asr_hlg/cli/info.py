@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from asr_hlg.cli.arguments import add_json, graph_folder
+from asr_hlg.cli.arguments import add_json
 from asr_hlg.graph import DecodingGraph
+from asr_hlg.graph.lookup import graph_folder
 
 EPILOG = """\
 examples:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from asr_hlg.audio import recordings
-from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, graph_folder, paths_of_inputs
+from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, paths_of_inputs
 from asr_hlg.cli.normalising import add_normalise, normaliser
 from asr_hlg.cli.progress import Progress
+from asr_hlg.graph.lookup import graph_folder, print_line
 from asr_hlg.output import text
 from asr_hlg.output.writers import NAMES
 from asr_hlg.rescore.passes import PassOptions
@@ -197,7 +198,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _job(options: argparse.Namespace) -> Job:
-    folder = str(graph_folder(options.graph))
+    folder = str(graph_folder(options.graph, (lambda line: None) if options.quiet else print_line))
     passes = PassOptions(**_arguments(options, PassOptions), lm_graph=folder)
     default_batch = 0.0 if options.device == "cpu" else GPU_BATCH
     return Job(

@@ -24,7 +24,6 @@ from asr_hlg.graph.topology import make_topology
 from asr_hlg.lexicon import Lexicon, Pronunciation
 from asr_hlg.versions import installed
 
-_REVISION = 3  # raised when the same sources compile to another graph than before
 _PACKAGES = ("asr-hlg", "k2", "torch", "numpy", "kaldifst")
 
 
@@ -47,6 +46,8 @@ def build(
 ) -> Path:
     """Compile a recipe unless its folder is up to date.
 
+    Of several processes that compile the same recipe, one does, and the others wait.
+
     Parameters
     ----------
     recipe : Recipe
@@ -68,10 +69,27 @@ def build(
         The graph folder.
     """
     folder = folder or recipe.path.with_suffix("")
+    meter = Meter(max_memory, report.stage)
+    with store.lock(recipe.path):
+        _update(recipe, folder, {} if force else _built(folder), meter, report)
+    if with_hlg:
+        DecodingGraph.load(folder, meter=meter).fsa  # noqa: B018 - the folder keeps it
+    return folder
+
+
+def identity(recipe: Recipe) -> str:
+    """Hash of all that a graph folder depends on: the recipe, its sources, and the format."""
+    keys = _keys(recipe, _sources(recipe))
+    model = None if recipe.acoustic_model == "hama" else str(recipe.path.parent.absolute())
+    return _digest([keys, _described(recipe), model])
+
+
+def _update(
+    recipe: Recipe, folder: Path, built: dict[str, Any], meter: Meter, report: Report
+) -> None:
+    """Compile what has changed since a folder was built."""
     sources = _sources(recipe)
     keys = _keys(recipe, sources)
-    built = {} if force else _built(folder)
-    meter = Meter(max_memory, report.stage)
     if built.get("keys") != keys:
         if built.get("keys", {}).get("lg") == keys["lg"]:
             graph = DecodingGraph.load(folder)
@@ -88,6 +106,8 @@ def build(
             versions=installed(_PACKAGES, missing="unknown"),
             **_described(recipe),
         )
+        if folder.absolute().parent != recipe.path.absolute().parent:
+            graph.meta["recipe_folder"] = str(recipe.path.absolute().parent)
         graph.meta["compiled"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         graph.save(folder)
     elif any(built.get(key) != value for key, value in _described(recipe).items()):
@@ -95,9 +115,6 @@ def build(
         report.note("search options or description changed; the graph itself is up to date")
     else:
         report.note("up to date")
-    if with_hlg:
-        DecodingGraph.load(folder, meter=meter).fsa  # noqa: B018 - the folder keeps it
-    return folder
 
 
 def read_lexicon(recipe: Recipe, vocabulary: frozenset[str] | None = None) -> Lexicon:
@@ -190,9 +207,7 @@ def _check_sentences(recipe: Recipe, lexicon: Lexicon, lg: Arcs) -> None:
 
 def _sources(recipe: Recipe) -> dict[str, dict[str, Any]]:
     """Size and hash of every file that the recipe names."""
-    section = recipe.lm or recipe.grammar
-    names = [*recipe.lexicon.files, *([section.file] if section else [])]
-    paths = {name: recipe.resolve(name) for name in names}
+    paths = {name: recipe.resolve(name) for name in recipe.sources}
     return {
         name: {"sha256": file_hash(path), "bytes": path.stat().st_size}
         for name, path in paths.items()
@@ -203,7 +218,7 @@ def _keys(recipe: Recipe, sources: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Hashes of everything that L∘G depends on, and of that and H."""
     sections = recipe.lexicon, recipe.lm, recipe.grammar
     parts = [section and asdict(section) for section in sections]
-    lg = [sources, parts, list(recipe.check), store.FORMAT, _REVISION]
+    lg = [sources, parts, list(recipe.check), store.FORMAT, store.REVISION]
     return {"lg": _digest(lg), "graph": _digest([lg, asdict(recipe.topology)])}
 
 

@@ -111,6 +111,16 @@ class Recipe:
         content["check"] = tuple(content.get("check", ()))
         return cls(path=path, **content)
 
+    @property
+    def sources(self) -> list[str]:
+        """Names of the files that the graph is compiled from."""
+        section = self.lm or self.grammar
+        return [*self.lexicon.files, *([section.file] if section else [])]
+
+    def source_paths(self) -> list[Path]:
+        """Paths of the files that the graph is compiled from."""
+        return [self.resolve(name) for name in self.sources]
+
     def resolve(self, name: str) -> Path:
         """Path of a file that the recipe names."""
         if name in sphinx.SOURCES:

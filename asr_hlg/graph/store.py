@@ -43,6 +43,7 @@ from asr_hlg.lexicon import Lexicon, Pronunciation
 from asr_hlg.settings import section
 
 FORMAT = 4
+REVISION = 3  # raised when the same sources compile to another graph than before
 LEXICON_OPTIONS = ("silence", "silence_prob", "position_dependent")
 _ARRAYS = ("lg", "h", "packed", "hlg")
 _TABLES = ("words.txt", "tokens.txt", "lexiconp.txt")
@@ -206,7 +207,7 @@ class ViewCache:
             Returns the arrays, and entries to add to ``graph.json``; lists are appended.
         """
         if not self._is_stored(name):
-            with _lock(self.folder):
+            with lock(self.folder):
                 self._meta.update(read_meta(self.folder))
                 if not self._is_stored(name):
                     derived, new_entries = derive()
@@ -277,9 +278,12 @@ def _entry(line: str) -> Pronunciation:
 
 
 def acoustic_model(folder: Path, meta: Mapping[str, Any]) -> str:
-    """Acoustic model that the recipe names; its path is relative to the recipe's folder."""
+    """Acoustic model that the recipe names; its path is relative to the recipe's folder.
+
+    That is the folder around the graph's, unless ``graph.json`` names another.
+    """
     name: str = meta.get("recipe", {}).get("acoustic_model", "hama")
-    return name if name == "hama" else str(folder.parent / name)
+    return name if name == "hama" else str(Path(meta.get("recipe_folder", folder.parent)) / name)
 
 
 def check_files(folder: Path, meta: Meta, names: Iterable[str]) -> None:
@@ -342,6 +346,7 @@ def _check_meta(meta: Meta) -> None:
     _check_entry(isinstance(meta["takes_new_words"], bool), "takes_new_words must be true or false")
     _check_entry(isinstance(meta["views"], dict), "views must be a table")
     _check_entry(isinstance(recipe, dict), "the recipe must be a table")
+    _check_entry(isinstance(meta.get("recipe_folder", ""), str), "recipe_folder must be a path")
     _check_entry(isinstance(recipe.get("acoustic_model", ""), str), "acoustic_model must be a name")
     for name in ("lexicon", "topology", "search", "rescore", "lm", "grammar"):
         _check_entry(isinstance(recipe.get(name, {}), dict | None), f"[{name}] must be a table")
@@ -355,9 +360,9 @@ def _check_entry(holds: bool, message: str) -> None:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Exclusive lock on a folder, which ends with the process at the latest."""
-    handle = os.open(folder, os.O_RDONLY)
+def lock(path: Path) -> Iterator[None]:
+    """Exclusive lock on a file or folder, which ends with the process at the latest."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -1,6 +1,6 @@
 """A graph and an acoustic model that turn recordings into transcripts.
 
->>> transcriber = Transcriber.from_graph("graphs/en")
+>>> transcriber = Transcriber.from_graph("en")
 >>> for transcript in transcriber.transcribe(["a.wav", "recordings/"]):
 ...     print(transcript.id, transcript.text)
 """
@@ -16,6 +16,7 @@ from asr_hlg.acoustic import AcousticModel
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.graph import DecodingGraph, store
+from asr_hlg.graph.lookup import graph_folder
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.rescore.passes import SecondPass, second_passes
 from asr_hlg.search import Decoder, warm_up
@@ -72,12 +73,13 @@ class Transcriber:
         graph: DecodingGraph | None = None,
         **search: Any,
     ) -> Transcriber:
-        """Load a graph folder and the acoustic model that its recipe names.
+        """Load a graph and the acoustic model that its recipe names.
 
         Parameters
         ----------
         path : str or Path
-            A graph folder.
+            A graph folder, or a name such as ``en``, whose graph is compiled when it is first
+            used: see :mod:`asr_hlg.graph.lookup`.
         device : str
             ``cpu``, ``cuda`` or ``cuda:N``: where model and search run.
         model : str or Path, optional
@@ -96,6 +98,7 @@ class Transcriber:
             If one of graph and model is for transducers and the other is not.
         """
         options = options or TranscribeOptions()
+        path = graph_folder(path)
         graph = graph or DecodingGraph.load(path, device)
         spec = model or store.acoustic_model(Path(path), graph.meta)
         network = acoustic.load(spec, device, transducer=Recogniser.load)
