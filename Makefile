@@ -11,16 +11,18 @@ MINUTES ?= 30
 REF    ?= examples/text
 MODEL  ?= conformer
 ARGS   ?=
+comma  := ,
 
 # Debian's python3 may be the right one without being called python3.11.
-ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
+ifeq ($(origin PYTHON)$(shell $(PYTHON) -c 'print(1)' 2>/dev/null),file)
 PYTHON := python3
 endif
 
 .PHONY: help install kaldifeat graph decode digits digits-transducer test test-slow test-ray fuzz lint format docs bench soak clean
 
 help:
-	@echo 'make install            install the project and its exact dependencies into $(VENV)'
+	@echo 'make install            install the project and its exact dependencies into $(VENV);'
+	@echo '                        PYTHON=python3.12 names a Python: see docs/install.md'
 	@echo 'make graph GRAPH=en     compile graphs/en.toml into graphs/en/ (also: cat_hat, en-full)'
 	@echo 'make decode WAVS=...    transcribe recordings (default: the examples)'
 	@echo 'make digits MODEL=...   train on spoken digits: conformer (default), blstm, tdnn, …'
@@ -35,22 +37,44 @@ help:
 	@echo 'make soak               decode for MINUTES=30 while workers are killed at random'
 	@echo 'make clean              remove $(VENV), compiled graphs, caches and the site'
 
+# The index has a wheel of k2 for one Python on one platform. FULL is 1 there; elsewhere everything
+# is installed that needs neither k2 nor torch.
+VERSION = import sys, platform as p; print("Python %d.%d, %s %s" % (*sys.version_info[:2], p.machine(), p.system()))
+WANTED := $(shell $(PYTHON) -c '$(VERSION)' 2>/dev/null)
+ifeq ($(WANTED),Python 3.11, x86_64 Linux)
+FULL := 1
+endif
+LOCK := requirements$(if $(FULL),,-base)
+
 install: $(VENV)/.installed
-$(VENV)/.installed: requirements.lock requirements-k2.lock pyproject.toml
-	@$(PYTHON) -c 'import sys, platform as p; ok = sys.version_info[:2] == (3, 11) and p.machine() == "x86_64" and p.system() == "Linux"; \
-	  ok or sys.exit("make install needs Python 3.11 on x86-64 Linux, since the k2 wheel on the index is built for that; $(PYTHON) is %s on %s %s. Name another with: make install PYTHON=/path/to/python3.11" % (p.python_version(), p.system(), p.machine()))'
+	@# another Python than the one that is installed would otherwise be ignored silently
+	@[ '$(WANTED)' = '' ] || [ '$(origin PYTHON)' = file ] || [ "$$($(BIN)/python -c '$(VERSION)')" = '$(WANTED)' ] || \
+	  { echo "$(VENV) has $$($(BIN)/python -V), not $(WANTED): remove it, or name another folder with VENV=.venv-NAME"; exit 1; }
+$(VENV)/.installed: requirements.lock requirements-k2.lock requirements-base.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo 'asr_hlg needs Python 3.10 or newer; name one with: make install PYTHON=/path/to/python3'; exit 1; }
+ifdef FULL
 	@echo 'Installing into $(VENV): torch, k2 and the other packages of requirements.lock (4 GB; a few minutes the first time)'
+else
+	@echo 'Installing into $(VENV): the packages of requirements-base.lock (0.5 GB), to transcribe, align and score on the CPU'
+	@echo 'Left out: torch, k2 and lhotse, and so training, the search with k2, CUDA and Lhotse manifests, since the k2 wheel on the index is built for Python 3.11 on x86-64 Linux; this is $(WANTED)'
+endif
 	@$(PYTHON) -m venv $(VENV)
+ifdef FULL
 	@# newer pip refuses the file name of the k2 wheel
 	@$(PIP) 'pip<26.2'
 	@$(PIP) -r requirements.lock
 	@$(PIP) --no-deps -r requirements-k2.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
+else
+	@$(PIP) -r requirements-base.lock
+	@$(PIP) --no-deps -e .
+endif
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
-	@echo 'Installing what tests, linters and documentation need (requirements-dev.lock)'
-	@$(PIP) -r requirements-dev.lock
+$(VENV)/.installed-dev: $(LOCK)-dev.lock $(VENV)/.installed
+	@echo 'Installing what tests$(if $(FULL),$(comma) linters and documentation) need ($(LOCK)-dev.lock)'
+	@$(PIP) -r $(LOCK)-dev.lock
 	@touch $@
 
 $(VENV)/.kaldifeat: scripts/build_kaldifeat.sh $(VENV)/.installed-dev
