@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 
-torch.set_num_threads(1)
+pytest_plugins = ["tests.support.left_out"]
+
+if find_spec("torch"):
+    import torch
+
+    torch.set_num_threads(1)
 
 # The same examples in every run, and no time that a busy machine could exceed: what passes today
 # passes tomorrow. `pytest --hypothesis-profile default` looks for others.
