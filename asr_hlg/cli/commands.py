@@ -6,12 +6,14 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Container, Sequence
 
 import asr_hlg
 from asr_hlg.cli.arguments import add_command
 from asr_hlg.cli.parser import Parser
 from asr_hlg.errors import AsrHlgError
+from asr_hlg.versions import missing
 
 COMMANDS = {
     "graph": "compile a decoding graph, or explain a sentence's path",
@@ -23,7 +25,12 @@ COMMANDS = {
     "bench": "compare speed, errors and memory with other decoders",
     "train": "train or adapt an acoustic model",
     "lm": "estimate, prune, mix and evaluate n-gram language models",
+    "doctor": "check the installation, and transcribe an example",
+    "completion": "print a script that completes commands and options in a shell",
 }
+
+
+_format_warning = warnings.formatwarning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,12 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser(given).parse_args(given)
-    run: Callable[[argparse.Namespace], int] = options.run
     try:
+        options = make_parser(given).parse_args(given)
+        run: Callable[[argparse.Namespace], int] = options.run
+        warnings.formatwarning = _formatted
         return run(options)
     except AsrHlgError as error:
         print(f"asr-hlg: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        absent = missing(error, "this")
+        if absent is None:
+            raise
+        print(f"asr-hlg: {absent}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("asr-hlg: interrupted", file=sys.stderr)
@@ -58,12 +72,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser(given: Sequence[str]) -> Parser:
-    """Parser of the whole command line, with the arguments of the command that is given."""
+def _formatted(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Line of a warning on standard error; those for users are shown without a place in code."""
+    if category is UserWarning:
+        return f"asr-hlg: {message}\n"
+    return _format_warning(message, category, filename, lineno, line)
+
+
+def make_parser(given: Container[str]) -> Parser:
+    """Parser of the whole command line, with the arguments of the commands that are given."""
     parser = Parser(
         prog="asr-hlg",
         description="Speech recognition with H∘L∘G graphs and neural acoustic models.",
-        epilog="Start with:  asr-hlg graph en  and  asr-hlg transcribe examples/",
+        epilog="Start with:  asr-hlg transcribe talk.wav",
     )
     parser.add_argument(
         "-V", "--version", action=_Version, nargs=0, help="show the version and exit"
