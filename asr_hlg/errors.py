@@ -45,7 +45,7 @@ class AsrHlgError(Exception):
     def __str__(self) -> str:
         location = ":".join(str(part) for part in (self.path, self.line) if part is not None)
         text = f"{location}: {self.message}" if location else self.message
-        return _on_one_line(f"{text} ({self.remedy})" if self.remedy else text)
+        return on_one_line(f"{text} ({self.remedy})" if self.remedy else text)
 
 
 class LexiconError(AsrHlgError):
@@ -96,14 +96,14 @@ class TrainingError(AsrHlgError):
     """Training that cannot start or continue, or a checkpoint of another training."""
 
 
-def listed(faulty: Sequence[str], limit: int = 5) -> str:
+def listed(faulty: Sequence[str], limit: int = 5, kind: str = "utterances") -> str:
     """First few faulty utterances, and the number of the others, for a message."""
     more = len(faulty) - limit
     shown = "; ".join(faulty[:limit])
-    return f"{shown}; and {more} more utterances" if more > 0 else shown
+    return f"{shown}; and {more} more {kind}" if more > 0 else shown
 
 
-def _on_one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
     """Escape control and other unprintable characters, which file names may contain."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text

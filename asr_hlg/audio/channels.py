@@ -21,6 +21,9 @@ CANCELLED = 0.1
 FULL_SCALE = 0.999
 """Samples of at least this size are at the limit of the format."""
 
+BEYOND = 2.0
+"""Samples larger than this, times full scale, are scaled down."""
+
 CLIPPED = 0.002
 """Fraction of samples in runs at the limit from which a recording counts as clipped."""
 
@@ -49,6 +52,7 @@ class Mixer:
         self._used_alone: int | None = None  # channel of the latest part in which they cancelled
         self._num_samples = self._num_at_limit = 0
         self._peak = 0.0
+        self._gain = 1.0  # for samples far beyond full scale
         self._sums: npt.NDArray[np.float64] | None = None  # of loudness: see _add_loudness
 
     def mix(self, samples: Samples) -> Samples:
@@ -64,7 +68,11 @@ class Mixer:
         else:
             mono = self._average(samples)
         self._add_level(mono if self._channel is not None else samples)
-        return mono
+        if BEYOND < self._peak < math.inf:
+            # A power of two: the samples of a file of floats as large as 16-bit numbers become
+            # exactly those of a 16-bit file.
+            self._gain = 2.0 ** -math.ceil(math.log2(self._peak))
+        return mono if self._gain == 1 else (mono * self._gain).astype(np.float32)
 
     def _average(self, samples: Samples) -> Samples:
         """Average of the channels, or the loudest of them where they cancel."""
@@ -128,6 +136,10 @@ class Mixer:
             notes.append(
                 "the channels contain different speech, and their average was used: "
                 "--channel all transcribes each by itself"
+            )
+        if self._gain != 1:
+            notes.append(
+                f"its samples reach {self._peak:.3g} times full scale, and were scaled down"
             )
         if self._peak <= 1.001 and self._num_at_limit > CLIPPED * self._num_samples:
             share = 100 * self._num_at_limit / self._num_samples

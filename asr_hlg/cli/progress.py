@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from asr_hlg.errors import listed, on_one_line
 from asr_hlg.output.scoring import score
 from asr_hlg.output.transcript import Transcript
 
@@ -40,6 +42,11 @@ class Progress:
         self._num_done, self._num_failed, self._audio_seconds = 0, 0, 0.0
         self._begin = self._end = 0.0
         self._bar: Any = None
+        self._skipped: list[Path] = []
+
+    def skipped(self, path: Path) -> None:
+        """Count a file of a folder that looks like sound and is not read."""
+        self._skipped.append(path)
 
     def begin(self, total: int) -> None:
         """Start the clock and the bar."""
@@ -73,6 +80,9 @@ class Progress:
         """Close the bar and show a summary."""
         self._bar.close()
         line = f"{self._num_done} recordings, {self._num_failed} failed"
+        if self._skipped:
+            names = listed([on_one_line(path.name) for path in self._skipped], 3, "files")
+            line += f", {len(self._skipped)} files that look like sound skipped ({names})"
         if self._audio_seconds:
             audio, wall = self._audio_seconds, self._wall_seconds()
             line += (

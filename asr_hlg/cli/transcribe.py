@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from asr_hlg.audio import recordings
 from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, paths_of_inputs
@@ -75,7 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="best path; largest total probability; fewest expected word errors (default: viterbi)",
     )
     add("--nbest", type=int, default=1, metavar="N", help="list the N best word sequences")
-    add("--channel", type=int, help="channel, from 0 (default: the average of all)")
+    add(
+        "--channel",
+        type=channel,
+        metavar="N",
+        help="channel, from 0; `all` transcribes each by itself, with the ids ID-1, ID-2, … "
+        "(default: the average of all)",
+    )
     add("--ref", type=Path, metavar="FILE", help="references, to report WER")
     add_normalise(parser)
     add("--quiet", action="store_true", help="no progress, no summary")
@@ -182,13 +188,24 @@ def _add_second_passes(add: Callable[..., Any]) -> None:
     )
 
 
+def channel(text: str) -> int | Literal["all"]:
+    """Value of ``--channel``."""
+    if text == "all":
+        return "all"
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a number from 0, or all, not {text!r}") from None
+
+
 def run(options: argparse.Namespace) -> int:
     """Transcribe recordings; returns the exit status."""
     references = text.read_transcripts(options.ref) if options.ref else None
     run_options = RunOptions(**_arguments(options, RunOptions))
     progress = Progress(options.quiet, references, normaliser(options))
     with paths_of_inputs(options) as paths:
-        inputs = list(recordings(paths))
+        all_channels = options.channel == "all"
+        inputs = list(recordings(paths, all_channels, on_skip=progress.skipped))
         with _interruptible(at_once=options.engine == "ray") as is_stopped:
             outcome = transcribe_all(inputs, _job(options), run_options, progress, is_stopped)
     if outcome.stopped:

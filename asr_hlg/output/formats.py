@@ -64,12 +64,13 @@ def _ctm(transcript: Transcript) -> str:
     semicolon for a comment.
     """
     lines = []
-    id = re.sub("^;", "_", _one_field(transcript.id))
+    id = re.sub("^;", "_", _one_field(transcript.recording or transcript.id))
+    channel = _one_field(transcript.channel) or "1"
     for word in _timed_words(transcript):
         # The difference of rounded times keeps adjacent words adjacent.
         duration = round(word.end, 3) - round(word.start, 3)
         lines.append(
-            f"{id} 1 {word.start:.3f} {duration:.3f} "
+            f"{id} {channel} {word.start:.3f} {duration:.3f} "
             f"{_sclite_word(word.text)} {word.confidence:.4f}\n"
         )
     return "".join(lines)
@@ -96,7 +97,7 @@ def _json(transcript: Transcript) -> str:
     for tier in ("words", *_phones(transcript)):
         name = tier.removesuffix("s")
         record[tier] = [{name: item.pop("text"), **item} for item in record[tier]]
-    for name in ("alternatives", "notes"):
+    for name in ("alternatives", "notes", "recording", "channel"):
         if not record[name]:
             del record[name]
     return json.dumps(_rounded(record), ensure_ascii=False, allow_nan=False) + "\n"

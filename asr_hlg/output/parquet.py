@@ -4,8 +4,8 @@
         out.write(transcript)
 
 A row is a transcript, with the columns ``id``, ``text``, ``score``, ``duration``, ``words`` (a
-list of ``word``, ``start``, ``end``, ``confidence``), ``alternatives`` and ``notes``, as in JSON
-lines.
+list of ``word``, ``start``, ``end``, ``confidence``), ``alternatives``, ``notes``, ``recording``
+and ``channel``, as in JSON lines.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ def _schema() -> Any:
             "duration": number,
             "alternatives": pyarrow.list_(pyarrow.struct(alternative)),
             "notes": pyarrow.list_(string),
+            "recording": string,
+            "channel": string,
         }
     )
 

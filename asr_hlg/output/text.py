@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 from asr_hlg.errors import AsrHlgError
@@ -18,9 +19,11 @@ def read_transcripts(path: str | Path) -> dict[str, str]:
     """Read the text of every utterance by id, in the order of the file.
 
     The suffix determines the format: ``.trn`` (``words (id)``), ``.ctm`` (words with times, joined
-    in the order of their starts), ``.json`` or ``.jsonl`` (an object with ``id`` and ``text`` per
-    line), and Kaldi's ``id word word …`` for any other. Blank lines are skipped, and in trn and
-    CTM lines that begin with ``;;``, NIST's comments; runs of blanks between words become one.
+    in the order of their starts; the channels of a recording of several are utterances
+    ``NAME-CHANNEL``), ``.json`` or ``.jsonl`` (an object with
+    ``id`` and ``text`` per line), and Kaldi's ``id word word …`` for any other. Blank lines are
+    skipped, and in trn and CTM lines that begin with ``;;``, NIST's comments; runs of blanks
+    between words become one.
 
     Raises
     ------
@@ -118,19 +121,25 @@ def _parse_json(line: str) -> tuple[str, str]:
 
 
 def _read_ctm(path: Path) -> dict[str, str]:
-    """Text of every utterance of a CTM file, its words in the order of their starts."""
-    words: dict[str, list[tuple[float, str]]] = {}
+    """Text of every utterance of a CTM file, its words in the order of their starts.
+
+    The channels of a recording of several are utterances ``NAME-CHANNEL``.
+    """
+    words: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for number, line in text_lines(path):
         if line.startswith(_COMMENT):
             continue
         try:
-            name, _channel, start, _duration, word, *_confidence = line.split()
-            words.setdefault(name, []).append((float(start), word))
+            name, channel, start, _duration, word, *_confidence = line.split()
+            words.setdefault((name, channel), []).append((float(start), word))
         except ValueError:
             raise AsrHlgError(
                 "expected 'id channel start duration word'", path=path, line=number
             ) from None
+    num_channels = Counter(name for name, _ in words)
     return {
-        name: " ".join(word for _, word in sorted(timed, key=lambda item: item[0]))
-        for name, timed in words.items()
+        f"{name}-{channel}" if num_channels[name] > 1 else name: " ".join(
+            word for _, word in sorted(timed, key=lambda item: item[0])
+        )
+        for (name, channel), timed in words.items()
     }

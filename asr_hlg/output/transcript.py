@@ -40,7 +40,8 @@ class Transcript:
     ``score`` is the natural-log probability of the path (graph and scaled acoustic scores),
     ``duration`` the length of the recording in seconds. ``alternatives`` is the n-best list, best
     first, empty unless it was requested. ``notes`` name limits that made the search narrower than
-    requested.
+    requested, and what was noticed in the sound. ``recording`` and ``channel`` name the file and
+    the channel for formats that have both, such as CTM; empty for ``id`` and channel 1.
     """
 
     id: str
@@ -50,3 +51,5 @@ class Transcript:
     duration: float = 0.0
     alternatives: list[Alternative] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    recording: str = ""
+    channel: str = ""

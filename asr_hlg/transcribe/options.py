@@ -29,8 +29,9 @@ class TranscribeOptions:
         the one with the fewest expected word errors (minimum Bayes risk).
     nbest : int
         How many different word sequences to list for every recording; 1 lists none.
-    channel : int, optional
-        Which channel of a recording to use, from 0; by default all are averaged.
+    channel : int or "all", optional
+        Which channel of a recording to use, from 0; by default all are averaged. With ``"all"``,
+        recordings are listed once for each of their channels.
     passes : PassOptions
         Second passes with larger models. Whisper's scores are added to those of best alignments
         (``search`` viterbi) or to sums over alignments (``search`` forward).
@@ -43,10 +44,15 @@ class TranscribeOptions:
 
     search: Search = "viterbi"
     nbest: int = 1
-    channel: int | None = None
+    channel: int | Literal["all"] | None = None
     passes: PassOptions = field(default_factory=PassOptions)
     lattices: str | None = None
     max_duration: float = MAX_DURATION
+
+    @property
+    def channel_number(self) -> int | None:
+        """The channel of every recording that is none of a recording's channels itself."""
+        return None if self.channel == "all" else self.channel
 
     def __post_init__(self) -> None:
         if self.search not in ("viterbi", "forward", "mbr"):

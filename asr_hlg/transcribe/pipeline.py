@@ -100,7 +100,11 @@ class Pipeline:
                 keep_lattice(decoded)
                 transcripts.append(transcript)
                 report_progress()
-        return join(recording.id, transcripts)
+        return replace(
+            join(recording.id, transcripts, recording.notes),
+            recording=recording.name,
+            channel=recording.channel_name,
+        )
 
     def transcribe_together(
         self, recordings: Sequence[Recording], report_progress: ReportProgress

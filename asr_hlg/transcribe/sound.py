@@ -107,13 +107,13 @@ def read_stretches(
 ) -> Iterator[Stretch]:
     """Read a recording, of any length, in stretches."""
     splitter = StretchSplitter(sample_rate, frame_shift)
-    for block in recording.blocks(sample_rate, options.channel, options.max_duration):
+    for block in recording.blocks(sample_rate, options.channel_number, options.max_duration):
         yield from splitter.add(block)
     yield splitter.finish()
 
 
 def read_short(recording: Recording, options: TranscribeOptions, sample_rate: int) -> Tensor | None:
     """Read a recording whole, or return None if it is longer than one block."""
-    blocks = recording.blocks(sample_rate, options.channel, options.max_duration)
+    blocks = recording.blocks(sample_rate, options.channel_number, options.max_duration)
     samples, more = next(blocks), next(blocks, None)
     return samples if more is None else None

@@ -133,7 +133,7 @@ class Transcriber:
             Called with a recording that fails and its error, after which the next one follows.
             Without it the error is raised.
         """
-        for recording in recordings(paths):
+        for recording in recordings(paths, self.options.channel == "all"):
             try:
                 yield self.transcribe_one(recording)
             except AsrHlgError as error:

@@ -117,6 +117,7 @@ class Workers:
         if job.batch < 0:
             raise OptionError(f"batch must not be below 0, as {job.batch} is")
         self._batch = job.batch
+        self._all_channels = job.options.channel == "all"
         self._supervisor = Supervisor(partial(_start, job, max_memory), number, timeout)
         self.report: str = self._supervisor.startup_result
 
@@ -140,7 +141,7 @@ class Workers:
         self, paths: Iterable[str | Path | Recording], on_error: OnError | None = None
     ) -> Iterator[Transcript]:
         """Transcribe recordings as :meth:`Transcriber.transcribe` does, in the same order."""
-        for recording, result in self.run(find_recordings(paths)):
+        for recording, result in self.run(find_recordings(paths, self._all_channels)):
             if isinstance(result, Transcript):
                 yield result
             elif on_error is None:
