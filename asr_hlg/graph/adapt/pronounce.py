@@ -44,7 +44,7 @@ def pronounce(
     """
     if not words:
         return [], Guesses({}, {})
-    entries = _from_sources(set(words), meta.get("recipe", {}), folder)
+    entries = from_sources(meta, folder, set(words))
     known = {entry.word for entry in entries}
 
     def missing_tokens(phones: tuple[str, ...]) -> list[str]:
@@ -56,9 +56,21 @@ def pronounce(
     return entries + [Pronunciation(*guess) for guess in guesses.pronunciations.items()], guesses
 
 
-def _from_sources(
-    words: set[str], recipe: Mapping[str, Any], folder: Path | None
+def from_sources(
+    meta: Mapping[str, Any], folder: Path | None, words: set[str] | None = None
 ) -> list[Pronunciation]:
+    """Pronunciations in the files that a graph was compiled from.
+
+    Parameters
+    ----------
+    meta : mapping
+        Of the graph.
+    folder : Path, optional
+        Of the graph, usually beside its recipe. Files that no longer exist are skipped.
+    words : set of str, optional
+        Only those words; by default all.
+    """
+    recipe = meta.get("recipe", {})
     section = LexiconSection(**recipe.get("lexicon", {}))
     origin = Recipe((folder or Path()).parent / recipe.get("path", ""), section)
     entries: dict[tuple[str, tuple[str, ...]], Pronunciation] = {}

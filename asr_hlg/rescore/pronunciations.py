@@ -1,0 +1,81 @@
+"""Pronunciations of words as columns of posteriors, also of words that a graph lacks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+
+from asr_hlg.errors import LexiconError
+from asr_hlg.fst.symbols import BLANK
+from asr_hlg.graph import DecodingGraph
+from asr_hlg.graph.adapt.pronounce import from_sources
+from asr_hlg.lexicon.g2p import GraphemeToPhoneme, HamaG2P
+from asr_hlg.lexicon.phones import SILENCE
+
+Pronunciations = list[tuple[int, ...]]
+
+_MAX_KEPT = 100_000  # words
+
+
+class Pronouncer:
+    """Pronunciations from a graph's lexicon, from its sources, or guessed.
+
+    Parameters
+    ----------
+    graph : DecodingGraph
+    columns : sequence of str
+        Names of the posteriors' columns.
+    model : GraphemeToPhoneme, optional
+        :class:`asr_hlg.lexicon.g2p.HamaG2P` by default.
+
+    Attributes
+    ----------
+    silence : int
+        Column of the silence token, -1 if there is none.
+    """
+
+    def __init__(
+        self,
+        graph: DecodingGraph,
+        columns: Sequence[str],
+        model: GraphemeToPhoneme | None = None,
+    ):
+        self._graph = graph
+        self._model = model or HamaG2P()
+        self._column = {name: index for index, name in enumerate(columns)}
+        self._kept: dict[str, Pronunciations] = {}
+        self.silence = self._column.get(SILENCE, -1)
+
+    @staticmethod
+    def fits(columns: Sequence[str]) -> bool:
+        """Whether posteriors with these columns are those of CTC."""
+        return bool(columns) and columns[0] == BLANK
+
+    def of(self, word: str) -> Pronunciations:
+        """Pronunciations of a word as columns; none where it cannot be pronounced."""
+        if word not in self._kept:
+            if len(self._kept) >= _MAX_KEPT:
+                self._kept.clear()
+            spellings = self._spellings(word)
+            known = [s for s in spellings if s and all(token in self._column for token in s)]
+            self._kept[word] = [tuple(self._column[token] for token in s) for s in known]
+        return self._kept[word]
+
+    def _spellings(self, word: str) -> Sequence[tuple[str, ...]]:
+        if word in self._graph.words:
+            return self._graph.spellings(word)
+        if word in self._sources:
+            return self._sources[word]
+        try:
+            return [self._model.pronounce(word)]
+        except LexiconError:
+            return []
+
+    @cached_property
+    def _sources(self) -> dict[str, list[tuple[str, ...]]]:
+        """Pronunciations in the files that the graph was compiled from, read once."""
+        found = defaultdict(list)
+        for entry in from_sources(self._graph.meta, self._graph.folder):
+            found[entry.word].append(entry.phones)
+        return dict(found)
