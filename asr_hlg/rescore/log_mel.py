@@ -75,4 +75,5 @@ def mel_filters(num_mels: int) -> npt.NDArray[np.float64]:
 def _hann_window() -> npt.NDArray[np.float32]:
     """Periodic Hann window."""
     steps = np.arange(_FFT) / _FFT
-    return (0.5 - 0.5 * np.cos(2 * np.pi * steps)).astype(np.float32)
+    window: npt.NDArray[np.float32] = (0.5 - 0.5 * np.cos(2 * np.pi * steps)).astype(np.float32)
+    return window

@@ -1,27 +1,35 @@
-"""Second passes over the hypotheses of a search: a larger n-gram, then an attention model.
+"""Second passes over the hypotheses of a search: a larger n-gram, then Whisper.
 
->>> options = PassOptions(lm="pocketsphinx:lm")
+>>> options = PassOptions(lm="pocketsphinx:lm", whisper="tiny.en")
 >>> for rescore in second_passes(options, "graphs/en", graph, sample_rate=16000):
 ...     hypotheses = rescore(hypotheses)
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path as FilePath
 
-from torch import Tensor
-
-from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.lattice import Lattice, Path
-from asr_hlg.output.transcript import Word
+from asr_hlg.graph.adapt import hotwords
+from asr_hlg.rescore import whisper_files
+from asr_hlg.rescore.hypotheses import Hypotheses
+from asr_hlg.rescore.joint import JointPass
 from asr_hlg.rescore.ngram import NgramRescorer, NgramScales
-from asr_hlg.rescore.whisper import WhisperRescorer
+from asr_hlg.rescore.prompts import Boosts
+from asr_hlg.rescore.pronunciations import Pronouncer
+from asr_hlg.rescore.sentence_lm import SentenceLm
+from asr_hlg.rescore.weights import JointWeights
+from asr_hlg.rescore.whisper import WhisperModel
 from asr_hlg.settings import section
+
+_RANK_WEIGHT, _RANK_NBEST = 8.0, 50
+"""Weight of Whisper's scores, and the number of hypotheses that it scores, where only those of the
+graph are ranked: with posteriors that are not those of CTC."""
 
 
 @dataclass(frozen=True)
@@ -39,55 +47,37 @@ class PassOptions:
         The graph folder whose language model is taken out of the scores, where the graph that is
         searched was made from it (with hotwords, for example).
     whisper : str, optional
-        ``tiny.en``, or a folder with a CTranslate2 Whisper model.
-    whisper_weight : float
-        Factor on Whisper's log-probability before it is added to the score of the search.
-    whisper_nbest : int
-        How many word sequences Whisper scores for each piece of a recording.
+        ``tiny.en``, ``base``, or a folder with a CTranslate2 Whisper model.
+    language : str
+        Code of the language spoken, for multilingual models. For other languages than English
+        Whisper's score alone ranks the hypotheses.
+    graph_words_only : bool
+        Admit only hypotheses of Whisper whose words are all in the graph.
+    second_pass_below : float, optional
+        Run Whisper only on pieces of a recording where the mean confidence of the first pass's
+        words is below this; by default on all.
+    hotwords : str, optional
+        A list of hotwords, see :mod:`asr_hlg.graph.adapt.hotwords`, that Whisper is prompted with
+        and whose boosts are added to the scores. (The graph of the first pass has its own.)
     """
 
     lm: str | None = None
     lm_scale: float | None = None
     lm_graph: str | None = None
     whisper: str | None = None
-    whisper_weight: float = 8.0
-    whisper_nbest: int = 50
+    language: str = "en"
+    graph_words_only: bool = False
+    second_pass_below: float | None = None
+    hotwords: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.lm_scale is not None and self.lm_scale <= 0) or self.whisper_weight <= 0:
+        if self.lm_scale is not None and self.lm_scale <= 0:
             raise OptionError("weights of second passes must be above 0")
-        if self.whisper_nbest < 1:
-            raise OptionError("Whisper needs at least one hypothesis to score")
-
-
-@dataclass(frozen=True)
-class Hypotheses:
-    """Hypotheses for one utterance: a lattice and, once whole sentences are ranked, a list.
-
-    Attributes
-    ----------
-    lattice : Lattice
-        Of one utterance.
-    samples : Tensor
-        Its sound at the rate of the acoustic model, float32 ``(num_samples,)``; empty where
-        posteriors are looked up.
-    posteriors : Posteriors
-        Of the acoustic model, before they are scaled for the search.
-    ranked : tuple of Path
-        Best first; empty as long as only the lattice ranks them.
-    words : tuple of Word, optional
-        The words of the first of ``ranked``, with times from the start of the utterance and
-        confidences; None where the lattice has them.
-    written : str
-        Whisper's own transcript, with capitals and punctuation; empty if Whisper did not run.
-    """
-
-    lattice: Lattice
-    samples: Tensor
-    posteriors: Posteriors
-    ranked: tuple[Path, ...] = ()
-    words: tuple[Word, ...] | None = None
-    written: str = ""
+        if self.second_pass_below is not None and not 0 <= self.second_pass_below <= 1:
+            raise OptionError(
+                f"a confidence is between 0 and 1, not {self.second_pass_below:g}",
+                remedy="try --second-pass-below 0.9",
+            )
 
 
 SecondPass = Callable[[Hypotheses], Hypotheses]
@@ -99,25 +89,23 @@ def _rescore_lattice(rescorer: NgramRescorer, hypotheses: Hypotheses) -> Hypothe
 
 
 def _rank_with_whisper(
-    whisper: WhisperRescorer,
-    sample_rate: int,
-    weight: float,
-    nbest: int,
-    forward: bool,
-    hypotheses: Hypotheses,
+    whisper: WhisperModel, sample_rate: int, nbest: int, forward: bool, hypotheses: Hypotheses
 ) -> Hypotheses:
     """Rank the best word sequences of a lattice with Whisper's scores, weighted, added to theirs.
 
     With ``forward`` the search's scores are sums over alignments, not those of the best alignment.
     """
+    if not len(hypotheses.samples):
+        return hypotheses
     paths = hypotheses.lattice.nbest(nbest, forward=forward)[0]
     audio = whisper.encode(hypotheses.samples, sample_rate)
     scores = audio.score([path.text for path in paths])
     rescored = [
-        replace(path, score=path.score + weight * score)
+        replace(path, score=path.score + _RANK_WEIGHT * score)
         for path, score in zip(paths, scores, strict=True)
     ]
-    return replace(hypotheses, ranked=tuple(sorted(rescored, key=lambda path: -path.score)))
+    ranked = tuple(sorted(rescored, key=lambda path: -path.score))
+    return replace(hypotheses, ranked=ranked, written=audio.written_text)
 
 
 def second_passes(
@@ -153,7 +141,8 @@ def second_passes(
     """
     passes: list[SecondPass] = []
     if options.lm is not None:
-        values = graph.meta.get("recipe", {}).get("rescore") or {}
+        values = dict(graph.meta.get("recipe", {}).get("rescore") or {})
+        values.pop("whisper", None)
         scales = section(NgramScales, values, "rescore", graph.folder, GraphError)
         if options.lm_scale is not None:
             scales = replace(scales, lm=options.lm_scale)
@@ -162,10 +151,48 @@ def second_passes(
         passes.append(partial(_rescore_lattice, rescorer))
     if options.whisper is not None:
         # One thread, since there is already one worker process per core.
-        whisper = WhisperRescorer.load(options.whisper, device, threads=1)
-        num_ranked = max(nbest, options.whisper_nbest)
-        weight = options.whisper_weight
-        passes.append(
-            partial(_rank_with_whisper, whisper, sample_rate, weight, num_ranked, forward)
-        )
+        whisper = WhisperModel.load(options.whisper, device, threads=1, language=options.language)
+        joint = _joint_pass(options, whisper, graph, sample_rate, nbest)
+        num_ranked = max(nbest, _RANK_NBEST)
+        rank = partial(_rank_with_whisper, whisper, sample_rate, num_ranked, forward)
+        passes.append(lambda h: joint(h) if Pronouncer.fits(h.posteriors) else rank(h))
     return passes
+
+
+def _joint_pass(
+    options: PassOptions, whisper: WhisperModel, graph: DecodingGraph, sample_rate: int, nbest: int
+) -> JointPass:
+    """The pass that ranks hypotheses of Whisper and of the graph together."""
+    english = options.language == "en"
+    weights = JointWeights() if english else JointWeights(acoustic=0.0, lm=0.0, num_graph=0)
+    recipe = graph.meta.get("recipe", {})
+    boosts = Boosts(() if options.hotwords is None else hotwords.read(options.hotwords))
+    below = options.second_pass_below
+    return JointPass(
+        whisper,
+        partial(Pronouncer, graph),
+        SentenceLm.load() if english else None,
+        weights,
+        sample_rate=sample_rate,
+        graph_only=recipe.get("grammar") is not None,
+        vocabulary=(lambda word: word in graph.words) if options.graph_words_only else None,
+        boosts=boosts,
+        below=math.inf if below is None else below,
+        nbest=nbest,
+    )
+
+
+def default_whisper(meta: dict[str, object]) -> tuple[str | None, bool]:
+    """Whisper model that a graph's recipe names in ``[rescore]``, and whether it is installed.
+
+    Parameters
+    ----------
+    meta : dict
+        Content of the graph's ``graph.json``.
+    """
+    recipe = meta.get("recipe")
+    rescore = recipe.get("rescore") if isinstance(recipe, dict) else None
+    name = rescore.get("whisper") if isinstance(rescore, dict) else None
+    if not isinstance(name, str):
+        return None, False
+    return name, whisper_files.is_installed(name)

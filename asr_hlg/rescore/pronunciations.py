@@ -6,15 +6,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import LexiconError
 from asr_hlg.fst.symbols import BLANK
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.adapt.pronounce import from_sources
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, HamaG2P
 from asr_hlg.lexicon.phones import SILENCE
+from asr_hlg.lm.sphinx import index_dict
 
 Pronunciations = list[tuple[int, ...]]
 
+_DICT = "pocketsphinx:dict"
 _MAX_KEPT = 100_000  # words
 
 
@@ -48,9 +51,9 @@ class Pronouncer:
         self.silence = self._column.get(SILENCE, -1)
 
     @staticmethod
-    def fits(columns: Sequence[str]) -> bool:
-        """Whether posteriors with these columns are those of CTC."""
-        return bool(columns) and columns[0] == BLANK
+    def fits(posteriors: Posteriors) -> bool:
+        """Whether posteriors are those of CTC: not of a hybrid model or a transducer."""
+        return posteriors.tokens[0] == BLANK and posteriors.features is None
 
     def of(self, word: str) -> Pronunciations:
         """Pronunciations of a word as columns; none where it cannot be pronounced."""
@@ -65,17 +68,24 @@ class Pronouncer:
     def _spellings(self, word: str) -> Sequence[tuple[str, ...]]:
         if word in self._graph.words:
             return self._graph.spellings(word)
-        if word in self._sources:
-            return self._sources[word]
+        found = [tuple(phones.split()) for phones in self._dictionary.get(word, ())]
+        if found or word in self._sources:
+            return found + self._sources.get(word, [])
         try:
             return [self._model.pronounce(word)]
         except LexiconError:
             return []
 
     @cached_property
+    def _dictionary(self) -> dict[str, list[str]]:
+        """Pocketsphinx's dictionary, if the graph was compiled from it."""
+        recipe = self._graph.meta.get("recipe", {})
+        return index_dict() if _DICT in recipe.get("lexicon", {}).get("files", ()) else {}
+
+    @cached_property
     def _sources(self) -> dict[str, list[tuple[str, ...]]]:
-        """Pronunciations in the files that the graph was compiled from, read once."""
+        """Pronunciations in the other files that the graph was compiled from."""
         found = defaultdict(list)
-        for entry in from_sources(self._graph.meta, self._graph.folder):
+        for entry in from_sources(self._graph.meta, self._graph.folder, without=(_DICT,)):
             found[entry.word].append(entry.phones)
         return dict(found)

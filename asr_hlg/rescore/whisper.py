@@ -36,6 +36,7 @@ _MAX_PROMPT = 200  # tokens; the model has 223 positions for them
 _TOKENS_PER_SECOND = 15  # more than the fastest speech has; bounds loops
 _MIN_LIMIT = 24
 
+_UNSPOKEN = re.compile(r"[0-9$+<=>^`|~%&@#]")
 _DASH = re.compile(r"[-‐-―]+")
 _PUNCTUATION = re.compile(r"\W*$")
 _GAP = ""
@@ -151,7 +152,7 @@ class WhisperModel:
             ) from None
         return cls(model, tokenizer, language)
 
-    def encode(self, waveform: npt.NDArray[np.floating[Any]], sample_rate: int) -> EncodedAudio:
+    def encode(self, waveform: Any, sample_rate: int) -> EncodedAudio:
         """Run the encoder on an utterance, before anything is decoded or scored.
 
         Parameters
@@ -193,14 +194,15 @@ class WhisperModel:
             [start],
             beam_size=beam,
             num_hypotheses=beam,
-            length_penalty=0,
             max_length=min(_MAX_TOKENS, len(start) + limit),
             suppress_tokens=self._suppressed,
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
         texts = self._tokenizer.decode_batch(result.sequences_ids)
-        return _merged(texts, result.scores), float(result.no_speech_prob)
+        # Its scores are means over the tokens.
+        scores = [s * len(i) for s, i in zip(result.scores, result.sequences_ids, strict=True)]
+        return _merged(texts, scores), float(result.no_speech_prob)
 
     def log_prob(self, encoded: Any, text: str) -> float:
         """Log-probability of a text given the encoder's output; -inf if it has too many tokens."""
@@ -210,6 +212,28 @@ class WhisperModel:
         # The number of frames affects only the alignment's times, which are not used.
         result = self._model.align(encoded, self._start, [tokens], num_frames=2)[0]
         return sum(math.log(max(p, 1e-30)) for p in result.text_token_probs)
+
+    def exact_log_prob(self, encoded: Any, text: str) -> float:
+        """Log-probability of a text and its end; slower than :meth:`log_prob`, token by token."""
+        tokens = self._tokenizer.encode(" " + text, add_special_tokens=False).ids
+        if len(tokens) > _MAX_TOKENS:
+            return -math.inf
+        # The tokens are given as a beginning that the model has to go on from; it returns the
+        # probabilities in every step.
+        result = self._model.generate(
+            encoded,
+            [[*self._start, self._no_timestamps, *tokens]],
+            beam_size=1,
+            suppress_tokens=[],
+            suppress_blank=False,
+            return_logits_vocab=True,
+        )[0]
+        wanted = [*tokens, self._special("endoftext")]
+        total = 0.0
+        for token, values in zip(wanted, result.logits[0], strict=False):
+            logits = np.array(values, dtype=np.float64)
+            total += float(logits[token] - np.logaddexp.reduce(logits))
+        return total
 
     def _special(self, name: str) -> int:
         token: int | None = self._tokenizer.token_to_id(f"<|{name}|>")
@@ -228,7 +252,7 @@ class WhisperModel:
     def _unspoken_tokens(self) -> list[int]:
         """Tokens with digits or symbols: where they are suppressed, Whisper spells out numbers."""
         texts = self._tokenizer.decode_batch([[token] for token in range(self._start[0])])
-        return [token for token, text in enumerate(texts) if any(map(_is_unspoken, text))]
+        return [token for token, text in enumerate(texts) if _is_unspoken(text)]
 
 
 class EncodedAudio:
@@ -282,6 +306,13 @@ class EncodedAudio:
         """
         model = self.written_text if written is None else written
         return [self._model.log_prob(self._encoded, punctuate(text, model)) for text in texts]
+
+    def exact_score(self, text: str, written: str) -> float:
+        """Log-probability of a text and its end, with or without final punctuation."""
+        marked = punctuate(text, written)
+        forms = dict.fromkeys([marked, _PUNCTUATION.sub("", marked)])
+        scores = [self._model.exact_log_prob(self._encoded, form) for form in forms]
+        return float(np.logaddexp.reduce(scores))
 
 
 def punctuate(text: str, written: str) -> str:
@@ -342,8 +373,10 @@ def _final_punctuation(word: str) -> str:
     return match[0]
 
 
-def _is_unspoken(character: str) -> bool:
-    """Whether a character is a digit or a symbol that is read as a word."""
+def _is_unspoken(text: str) -> bool:
+    """Whether a text contains a digit or a symbol that is read as a word."""
+    if text.isascii():
+        return _UNSPOKEN.search(text) is not None
     # U+FFFD stands for a part of a character, which the next token may complete.
-    category = unicodedata.category(character)[0]
-    return character != "\ufffd" and (category in "NS" or character in "%&@#")
+    others = text.replace("\ufffd", "")
+    return any(unicodedata.category(c)[0] in "NS" or c in "%&@#" for c in others)

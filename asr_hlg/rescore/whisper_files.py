@@ -1,4 +1,4 @@
-"""Files of Whisper models in CTranslate2's format: in packages, in one piece or two, or a folder."""
+"""Files of Whisper models in CTranslate2's format: in packages, whole or in pieces, or a folder."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from asr_hlg import lattice as lattices
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.files import replaced
 from asr_hlg.output.writers import file_name
-from asr_hlg.rescore.passes import Hypotheses
+from asr_hlg.rescore.hypotheses import Hypotheses
 from asr_hlg.search import Decoder
 from asr_hlg.transcribe.pieces import Piece
 

@@ -57,7 +57,10 @@ def pronounce(
 
 
 def from_sources(
-    meta: Mapping[str, Any], folder: Path | None, words: set[str] | None = None
+    meta: Mapping[str, Any],
+    folder: Path | None,
+    words: set[str] | None = None,
+    without: Collection[str] = (),
 ) -> list[Pronunciation]:
     """Pronunciations in the files that a graph was compiled from.
 
@@ -69,13 +72,15 @@ def from_sources(
         Of the graph, usually beside its recipe. Files that no longer exist are skipped.
     words : set of str, optional
         Only those words; by default all.
+    without : collection of str
+        Names of files to skip.
     """
     recipe = meta.get("recipe", {})
     section = LexiconSection(**recipe.get("lexicon", {}))
     origin = Recipe((folder or Path()).parent / recipe.get("path", ""), section)
     entries: dict[tuple[str, tuple[str, ...]], Pronunciation] = {}
     for name in section.files:
-        if folder is None and not name.startswith("pocketsphinx:"):
+        if name in without or (folder is None and not name.startswith("pocketsphinx:")):
             continue
         with suppress(GraphError):  # the file no longer exists
             for entry in read_source(name, origin.resolve(name), words):
