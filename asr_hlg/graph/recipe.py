@@ -20,6 +20,7 @@
 
     [rescore]                          # weights of a larger model's scores (`--rescore-lm`)
     lm = 0.9
+    whisper = "tiny.en"                # second pass of `asr-hlg transcribe`, if it is installed
 
 Paths are relative to the recipe. ``pocketsphinx:dict`` and ``pocketsphinx:lm`` name the English
 dictionary and trigram in the package pocketsphinx.
@@ -83,7 +84,7 @@ class Recipe:
     lm: LmSection | None = None
     grammar: GrammarSection | None = None
     search: Mapping[str, Any] = field(default_factory=dict)
-    rescore: Mapping[str, float] = field(default_factory=dict)
+    rescore: Mapping[str, Any] = field(default_factory=dict)
     check: tuple[str, ...] = ()
     acoustic_model: str = "hama"
     description: str = ""

@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path as FilePath
+from typing import Any
 
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import DecodingGraph
@@ -182,7 +183,7 @@ def _joint_pass(
     )
 
 
-def default_whisper(meta: dict[str, object]) -> tuple[str | None, bool]:
+def default_whisper(meta: Mapping[str, Any]) -> tuple[str | None, bool]:
     """Whisper model that a graph's recipe names in ``[rescore]``, and whether it is installed.
 
     Parameters
@@ -190,9 +191,7 @@ def default_whisper(meta: dict[str, object]) -> tuple[str | None, bool]:
     meta : dict
         Content of the graph's ``graph.json``.
     """
-    recipe = meta.get("recipe")
-    rescore = recipe.get("rescore") if isinstance(recipe, dict) else None
-    name = rescore.get("whisper") if isinstance(rescore, dict) else None
-    if not isinstance(name, str):
+    name = ((meta.get("recipe") or {}).get("rescore") or {}).get("whisper")
+    if name is None:
         return None, False
     return name, whisper_files.is_installed(name)

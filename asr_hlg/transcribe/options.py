@@ -33,8 +33,7 @@ class TranscribeOptions:
         Which channel of a recording to use, from 0; by default all are averaged. With ``"all"``,
         recordings are listed once for each of their channels.
     passes : PassOptions
-        Second passes with larger models. Whisper's scores are added to those of best alignments
-        (``search`` viterbi) or to sums over alignments (``search`` forward).
+        Second passes with larger models.
     lattices : str, optional
         A folder for the lattices, one Kaldi archive per recording; the pieces of a long recording
         have the names ``ID-1``, ``ID-2``, …
