@@ -1,8 +1,8 @@
 """Log-probabilities that another program has computed, looked up by utterance id.
 
-They are in a Kaldi archive (``.ark``, or ``.scp`` that points into archives) of float or double
-matrices, or in an ``.npz`` file, one array ``(num_frames, num_tokens)`` for each utterance id. The
-JSON file beside it is described in :mod:`asr_hlg.acoustic.external`.
+They are in a Kaldi archive (``.ark``, or ``.scp`` that points into archives) of matrices, which
+may be compressed, or in an ``.npz`` file, one array ``(num_frames, num_tokens)`` for each utterance
+id. The JSON file beside it is described in :mod:`asr_hlg.acoustic.external`.
 """
 
 from __future__ import annotations
@@ -12,23 +12,18 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg.acoustic.external import Description
+from asr_hlg.acoustic.kaldi_matrix import Matrix, read_header, read_matrix
 from asr_hlg.acoustic.model import AcousticModel
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import ModelError
-
-Matrix = npt.NDArray[np.floating[Any]]
-
-_DTYPES: dict[bytes, np.dtype[Any]] = {b"\0BFM ": np.dtype("<f4"), b"\0BDM ": np.dtype("<f8")}
-"""Element types by the mark at the start of a binary matrix."""
 
 
 class PrecomputedModel(AcousticModel):
@@ -116,9 +111,7 @@ def _kaldi(path: Path) -> Callable[[str], Matrix]:
             raise OSError("not a regular file")
         with open(archive, "rb") as file:
             file.seek(offset)
-            shape, dtype = _header(file)
-            matrix: Matrix = np.fromfile(file, dtype, shape[0] * shape[1]).reshape(shape)
-            return matrix
+            return read_matrix(file)
 
     return look_up
 
@@ -128,8 +121,7 @@ def _archive(path: Path) -> Iterator[tuple[str, tuple[Path, int]]]:
     with open(path, "rb") as file:
         while name := _name(file):
             start = file.tell()
-            shape, dtype = _header(file)
-            file.seek(shape[0] * shape[1] * dtype.itemsize, os.SEEK_CUR)
+            file.seek(read_header(file).num_bytes, os.SEEK_CUR)
             yield name, (path, start)
 
 
@@ -158,11 +150,3 @@ def _name(file: BinaryIO) -> str:
         if len(name) > 1000:
             raise ValueError("an utterance id is not followed by a space")
     return name.decode("utf-8")
-
-
-def _header(file: BinaryIO) -> tuple[tuple[int, int], np.dtype[Any]]:
-    """Read the shape and element type of a binary matrix of floats or doubles."""
-    magic, size_of_rows, rows, size_of_columns, columns = struct.unpack("<5sBIBI", file.read(15))
-    if magic not in _DTYPES or (size_of_rows, size_of_columns) != (4, 4):
-        raise ValueError("no matrix in binary, uncompressed form; copy-matrix writes one")
-    return (rows, columns), _DTYPES[magic]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AudioError
+from tests.support.encoded import encode
 from tests.support.sounds import RATE, cut, fault, only, tone, write
 
 av = pytest.importorskip("av")
@@ -20,31 +20,6 @@ ENCODED = {
     ".webm": "libopus", ".avi": "mp2", ".flv": "aac", ".ts": "aac", ".wma": "wmav2", ".ac3": "ac3",
     ".tta": "tta", ".wv": "wavpack", ".mpg": "mp2", ".ogv": "flac",
 }  # fmt: skip
-
-
-def encode(path: Path, samples: np.ndarray, codec: str, rate: int = 48000, video=False) -> Path:
-    """Write ``(n, channels)`` samples by FFmpeg, after a second of pictures if required."""
-    channels = {1: "mono", 2: "stereo"}[samples.shape[1]]
-    with av.open(str(path), "w") as container:
-        if video:
-            pictures = container.add_stream("mpeg4", rate=5)
-            pictures.width = pictures.height = 64
-            pictures.pix_fmt = "yuv420p"
-        stream = container.add_stream(codec, rate=rate)
-        stream.codec_context.layout = channels
-        stream.bit_rate = 128_000
-        if video:
-            for number in range(5):
-                picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")
-                picture.pts = number
-                container.mux(pictures.encode(picture))
-            container.mux(pictures.encode(None))
-        values = np.ascontiguousarray(samples.T, dtype=np.float32)
-        frame = av.AudioFrame.from_ndarray(values, "fltp", channels)
-        frame.sample_rate, frame.pts = rate, 0
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
 
 
 def stereo(seconds: float = 1.0, rate: int = 48000) -> np.ndarray:

@@ -71,6 +71,16 @@ def _ark(folder: Path) -> Sequence[bytes]:
     ]  # fmt: skip
 
 
+def _compressed(folder: Path) -> Sequence[bytes]:
+    """Archives of matrices of the types CM, CM2 and CM3."""
+    _describe(folder)
+    least, scale = struct.pack("<ff", -5.0, 5.0), struct.pack("<II", 4, 3)
+    percentiles = np.array([[0, 20000, 40000, 65535]] * 3, "<u2").tobytes()
+    codes = bytes(range(0, 252, 21))
+    kinds = {b"CM": percentiles + codes, b"CM2": 2 * codes, b"CM3": codes}
+    return [b"utt \0B" + kind + b" " + least + scale + data for kind, data in kinds.items()]
+
+
 def _ark_scp(folder: Path) -> Sequence[bytes]:
     ark = folder / "matrices.ark"
     ark.write_bytes(_ark(folder)[0])
@@ -80,6 +90,10 @@ def _ark_scp(folder: Path) -> Sequence[bytes]:
 
 def _look_up(path: Path) -> None:
     acoustic.load(path).posteriors_for(["utt", "utt2"])
+
+
+def _look_up_one(path: Path) -> None:
+    acoustic.load(path).posteriors_for(["utt"])
 
 
 def _descriptions(folder: Path) -> Sequence[bytes]:
@@ -176,6 +190,7 @@ MODEL_READERS = (
     Reader("lattice", _kaldi_lattices, in_file("lattices.ark", _read_lattices)),
     Reader("posteriors-npz", _npz_matrices, in_file("model.npz", _look_up), mutate_archive),
     Reader("posteriors-ark", _ark, in_file("model.ark", _look_up)),
+    Reader("posteriors-cm", _compressed, in_file("model.ark", _look_up_one)),
     Reader("posteriors-scp", _ark_scp, in_file("model.scp", _look_up)),
     Reader("description", _descriptions, _read_description, mutate_json_lines),
     Reader("network", _networks, in_file("network.npz", acoustic.load), mutate_archive),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import soundfile
 from asr_hlg.audio import recordings
 from asr_hlg.errors import AudioError
 from tests.fuzz.reader import Reader, in_file, mutate_json_lines
+from tests.support.encoded import encode
 
 RATE = 16000
 
@@ -32,6 +34,21 @@ def _sounds(format: str, *subtypes: str) -> Callable[[Path], Sequence[bytes]]:
                 stream = io.BytesIO()
                 soundfile.write(stream, sound(rate, 0.05, channels), rate, subtype, None, format)
                 seeds.append(stream.getvalue())
+        return seeds
+
+    return make
+
+
+def _encoded(suffix: str, codec: str, rate: int = 48000) -> Callable[[Path], Sequence[bytes]]:
+    """Files that FFmpeg writes, of one channel and of two."""
+
+    def make(folder: Path) -> Sequence[bytes]:
+        seeds = []
+        for channels in (1, 2):
+            path = folder / f"seed{suffix}"
+            encode(path, sound(rate, 0.2, channels), codec, rate)
+            seeds.append(path.read_bytes())
+            path.unlink()
         return seeds
 
     return make
@@ -96,7 +113,53 @@ def _manifest(folder: Path) -> Sequence[bytes]:
     return [json.dumps(item.to_dict()).encode() + b"\n" for item in items]
 
 
+def _reco2file(folder: Path) -> Sequence[bytes]:
+    _with_sounds(folder)
+    (folder / "wav.scp").write_text(f"one {folder}/a.wav\ntwo {folder}/b.flac\n")
+    return [b"one x A\ntwo x B\n"]
+
+
+def _read_reco2file(data: bytes, folder: Path) -> None:
+    (folder / "reco2file_and_channel").write_bytes(data)
+    _hear(folder)
+
+
+def _wav_ark(folder: Path) -> Sequence[bytes]:
+    stream = io.BytesIO()
+    soundfile.write(stream, sound(), RATE, "PCM_16", None, "WAV")
+    (folder / "wav.scp").write_text(f"one {folder}/wav.ark:4\ntwo {folder}/wav.ark:9\n")
+    return [b"one " + stream.getvalue()]
+
+
+def _read_wav_ark(data: bytes, folder: Path) -> None:
+    (folder / "wav.ark").write_bytes(data)
+    _hear(folder / "wav.scp")
+
+
+_CONTAINERS = tuple(
+    Reader(name, _encoded(f".{suffix}", codec), in_file(f"x.{suffix}", _hear))
+    for name, suffix, codec in (
+        ("m4a", "m4a", "aac"),
+        ("adts", "aac", "aac"),
+        ("mkv", "mkv", "libopus"),
+        ("webm", "webm", "libopus"),
+        ("avi", "avi", "mp2"),
+        ("wma", "wma", "wmav2"),
+        ("mpegts", "ts", "aac"),
+        ("flv", "flv", "aac"),
+        ("ac3", "ac3", "ac3"),
+        ("wavpack", "wv", "wavpack"),
+        ("tta", "tta", "tta"),
+        ("wav-wma", "wav", "wmav2"),
+    )
+)
+
+
 SOUND_READERS = (
+    *(_CONTAINERS if importlib.util.find_spec("av") else ()),
+    Reader("reco2file", _reco2file, _read_reco2file),
+    Reader("wav.ark", _wav_ark, _read_wav_ark),
+    Reader("voc", _sounds("VOC", "PCM_16"), in_file("x.voc", _hear)),
     Reader("list", _lists, in_file("all.lst", _hear)),
     Reader("wav.scp", _scp, in_file("wav.scp", _hear)),
     Reader("segments", _segments, _read_segments),
