@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,56 @@ class OptionError(AsrHlgError):
 
 class TrainingError(AsrHlgError):
     """Training that cannot start or continue, or a checkpoint of another training."""
+
+
+OnItemError = Callable[[AsrHlgError], None]
+"""Receives the error of one item of an input, such as a line of a list; the item is left out."""
+
+
+def stop(error: AsrHlgError) -> None:
+    """Raise the error of an item: the others are not used either."""
+    raise error
+
+
+class ItemErrors:
+    """Errors of single items of the inputs, which are left out while the others are used.
+
+    An object of it is an `OnItemError`.
+
+    Parameters
+    ----------
+    show : callable
+        Called with the text of each error, up to ``limit`` of them.
+    strict : bool
+        Raise the first error instead.
+    limit : int
+        Further errors are only counted.
+
+    Attributes
+    ----------
+    count : int
+        Number of errors so far.
+    """
+
+    def __init__(self, show: Callable[[str], None], strict: bool = False, limit: int = 20):
+        self._show, self._strict, self._limit = show, strict, limit
+        self.count = 0
+
+    def __call__(self, error: AsrHlgError) -> None:
+        """Take note of the error of an item."""
+        if self._strict:
+            raise error
+        self.count += 1
+        if self.count <= self._limit:
+            self._show(str(error))
+
+    def summary(self) -> str:
+        """Number of items that were left out, for a message at the end; empty if there are none."""
+        if not self.count:
+            return ""
+        items = "1 item was" if self.count == 1 else f"{self.count:,} items were"
+        shown = f"; the first {self._limit} are named above" if self.count > self._limit else ""
+        return f"{items} left out of lists that were read{shown} (--strict stops at the first)"
 
 
 def listed(faulty: Sequence[str], limit: int = 5, kind: str = "utterances") -> str:

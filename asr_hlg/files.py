@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from asr_hlg.errors import AsrHlgError
+from asr_hlg.errors import AsrHlgError, OnItemError, stop
 
 
 @contextmanager
@@ -88,7 +88,9 @@ def opened(
 
 
 def text_lines(
-    path: str | Path, error: type[AsrHlgError] = AsrHlgError
+    path: str | Path,
+    error: type[AsrHlgError] = AsrHlgError,
+    on_error: OnItemError = stop,
 ) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 file that are not blank, with their numbers from 1.
 
@@ -97,7 +99,9 @@ def text_lines(
     path : str or Path
         Gzipped if the name ends in ``.gz``. A byte order mark is skipped.
     error : type
-        Is raised if the file cannot be read, or a line is not UTF-8.
+        Is raised if the file cannot be read.
+    on_error : callable
+        Receives such an error for a line that is not UTF-8, which is skipped if it returns.
     """
     with opened(path, "rb", error) as file:
         for number, raw in enumerate(file, start=1):
@@ -107,7 +111,8 @@ def text_lines(
                 line = raw.decode("utf-8").removesuffix("\n")
             except UnicodeDecodeError:
                 remedy = "convert it with iconv -t utf-8"
-                raise error("is not UTF-8", path=path, line=number, remedy=remedy) from None
+                on_error(error("is not UTF-8", path=path, line=number, remedy=remedy))
+                continue
             if line.strip():
                 yield number, line
 

@@ -43,10 +43,20 @@ class Progress:
         self._begin = self._end = 0.0
         self._bar: Any = None
         self._skipped: list[Path] = []
+        self._num_pronounced = 0
 
     def skipped(self, path: Path) -> None:
         """Count a file of a folder that looks like sound and is not read."""
         self._skipped.append(path)
+
+    def pronounced(self, number: int) -> None:
+        """Show the number of words that have been pronounced for hotwords or a grammar."""
+        before, self._num_pronounced = self._num_pronounced, self._num_pronounced + number
+        thousand = self._num_pronounced // 1000 > before // 1000
+        if thousand and not self._quiet:
+            end = "\r" if sys.stderr.isatty() else "\n"
+            line = f"{self._num_pronounced:,} new words pronounced"
+            print(line, end=end, file=sys.stderr, flush=True)
 
     def begin(self, total: int) -> None:
         """Start the clock and the bar."""

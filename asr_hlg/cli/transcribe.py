@@ -15,6 +15,7 @@ from asr_hlg.audio import recordings
 from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, paths_of_inputs
 from asr_hlg.cli.normalising import add_normalise, normaliser
 from asr_hlg.cli.progress import Progress
+from asr_hlg.errors import ItemErrors
 from asr_hlg.graph.lookup import graph_folder, print_line
 from asr_hlg.graph.store import read_meta
 from asr_hlg.output import text
@@ -40,11 +41,13 @@ examples:
   asr-hlg transcribe archive/ --format json --output archive.jsonl --resume
 
 A recording that cannot be read is reported on standard error, and the others are transcribed; the
-exit status is then 1. With --output, all results are written to a journal first, OUTPUT.journal,
-and to the output once all recordings are done. After an interruption of any kind, --resume with
-the same inputs and options continues from the journal and gives the same output. Ctrl-C finishes
-the recordings in progress, a second one stops at once; the exit status is 130. A worker that dies
-or hangs is replaced and its recording tried once more. See docs/reliability.md.
+exit status is then 1. So it is for a hotword or a word of a grammar that cannot be pronounced, and
+for a faulty line of a list; --strict stops at the first. With --output, all results are written to
+a journal first, OUTPUT.journal, and to the output once all recordings are done. After an
+interruption of any kind, --resume with the same inputs and options continues from the journal and
+gives the same output. Ctrl-C finishes the recordings in progress, a second one stops at once; the
+exit status is 130. A worker that dies or hangs is replaced and its recording tried once more. See
+docs/reliability.md.
 
 With --engine ray, Ctrl-C stops at once, --workers counts over all machines (default: all cores),
 and all of them must find graph and recordings under the same paths. See docs/scale.md.
@@ -85,6 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--ref", type=Path, metavar="FILE", help="references, to report WER")
     add_normalise(parser)
+    add(
+        "--strict",
+        action="store_true",
+        help="stop at the first recording, hotword, word of a grammar or line of --ref that cannot "
+        "be used, instead of leaving it out",
+    )
     add("--quiet", action="store_true", help="no progress, no summary")
     _add_output(parser.add_argument_group("output").add_argument)
     _add_workers(parser.add_argument_group("workers").add_argument)
@@ -217,7 +226,8 @@ def channel(text: str) -> int | Literal["all"]:
 
 def run(options: argparse.Namespace) -> int:
     """Transcribe recordings; returns the exit status."""
-    references = text.read_transcripts(options.ref) if options.ref else None
+    item_errors = ItemErrors(_show_error, options.strict)
+    references = text.read_transcripts(options.ref, item_errors) if options.ref else None
     run_options = RunOptions(**_arguments(options, RunOptions))
     progress = Progress(options.quiet, references, normaliser(options))
     with paths_of_inputs(options) as paths:
@@ -225,11 +235,17 @@ def run(options: argparse.Namespace) -> int:
         inputs = list(recordings(paths, all_channels, on_skip=progress.skipped))
         with _interruptible(at_once=options.engine == "ray") as is_stopped:
             job = _job(options, progress.info)
-            outcome = transcribe_all(inputs, job, run_options, progress, is_stopped)
+            outcome = transcribe_all(inputs, job, run_options, progress, is_stopped, item_errors)
     if outcome.stopped:
         return 130
     progress.show_scores()
-    return 1 if outcome.failures else 0
+    if item_errors.count:
+        _show_error(item_errors.summary())
+    return 1 if outcome.failures or item_errors.count else 0
+
+
+def _show_error(text: str) -> None:
+    print(f"asr-hlg: {text}", file=sys.stderr)
 
 
 def _job(options: argparse.Namespace, report: Callable[[str], None]) -> Job:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,10 +57,18 @@ def compile(text: str, words: k2.SymbolTable, path: str | Path | None = None) ->
     return G
 
 
-def to_arcs(text: str, words: k2.SymbolTable, path: str | Path | None = None) -> Arcs:
-    """Compile a grammar into G as :func:`compile` does, but return arrays of arcs."""
+def to_arcs(
+    text: str,
+    words: k2.SymbolTable,
+    path: str | Path | None = None,
+    left_out: Collection[str] = (),
+) -> Arcs:
+    """Compile a grammar into G as :func:`compile` does, but return arrays of arcs.
+
+    ``left_out`` are words with which no sentence is accepted.
+    """
     with _errors_with_path(path):
-        rules = parse(text)
+        rules = fsa.without_words(parse(text), left_out)
         _check_vocabulary(rules, words)
         return fsa.to_arcs(rules, words._sym2id.__getitem__)
 

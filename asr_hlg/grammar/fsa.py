@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
@@ -22,6 +22,27 @@ def words_of(grammar: Rules) -> Iterator[Word]:
     """Every word of every rule, in the order of the text."""
     for node in (*grammar.rules.values(), grammar.root):
         yield from (leaf for leaf in _leaves(node) if isinstance(leaf, Word))
+
+
+def without_words(grammar: Rules, left_out: Collection[str]) -> Rules:
+    """Rules that accept the sentences without certain words only."""
+    if not left_out:
+        return grammar
+    none = Choice(())
+
+    def remaining(node: Node) -> Node:
+        if isinstance(node, Word):
+            return none if node.text in left_out else node
+        if isinstance(node, Sequence):
+            return Sequence(tuple(map(remaining, node.items)))
+        if isinstance(node, Choice):
+            return Choice(tuple((weight, remaining(option)) for weight, option in node.options))
+        if isinstance(node, Repeat):
+            return Repeat(remaining(node.body), node.at_least)
+        return node
+
+    root = Choice(tuple((weight, remaining(option)) for weight, option in grammar.root.options))
+    return Rules({name: remaining(node) for name, node in grammar.rules.items()}, root)
 
 
 def to_arcs(grammar: Rules, word_ids: Callable[[str], int]) -> Arcs:

@@ -233,6 +233,14 @@ class ViewCache:
         write_meta(self.folder, meta)
 
 
+def content_hash(meta: Mapping[str, Any]) -> str:
+    """Hash of what a graph is: its L∘G, H, tables and recipe, but not the views of it."""
+    files = meta["files"].items()
+    kept = {n: entry["sha256"] for n, entry in files if not n.startswith(("packed/", "hlg/"))}
+    named = ("columns", "topology", "lexicon", "recipe", "takes_new_words")
+    return _json_hash({"files": kept, **{name: meta.get(name) for name in named}})
+
+
 def _source_hash(meta: Mapping[str, Any]) -> str:
     """Hash of what a view is made of: the files of L∘G and of H, or the description of H."""
     files = meta["files"].items()

@@ -144,12 +144,18 @@ class Guesses:
     pronunciations: Mapping[str, tuple[str, ...]]
     left_out: Mapping[str, str]
 
-    def report(self) -> str:
-        """One line per word: the guessed phones, or the reason why it is left out."""
-        width = max(map(len, [*self.pronunciations, *self.left_out]), default=0)
-        lines = [f"guessed  {w:<{width}}  {' '.join(p)}" for w, p in self.pronunciations.items()]
-        lines += [f"left out {w:<{width}}  {reason}" for w, reason in self.left_out.items()]
-        return "\n".join(lines)
+    def report(self, limit: int | None = None) -> str:
+        """One line per word: the guessed phones, or the reason why it is left out.
+
+        Words after the first ``limit`` are only counted.
+        """
+        rows = [("guessed ", word, " ".join(p)) for word, p in self.pronunciations.items()]
+        rows += [("left out", word, reason) for word, reason in self.left_out.items()]
+        shown = rows[:limit]
+        width = max((len(word) for _, word, _ in shown), default=0)
+        lines = [f"{what} {word:<{width}}  {text}" for what, word, text in shown]
+        more = len(rows) - len(shown)
+        return "\n".join([*lines, f"and {more:,} more words"] if more else lines)
 
 
 def guess(

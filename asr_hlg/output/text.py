@@ -8,14 +8,14 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-from asr_hlg.errors import AsrHlgError
+from asr_hlg.errors import AsrHlgError, OnItemError, stop
 from asr_hlg.files import text_lines
 
 _COMMENT = ";;"  # of NIST's formats
 _TRN = re.compile(r"(?P<text>.*)\((?P<id>[^()]+)\)\s*")
 
 
-def read_transcripts(path: str | Path) -> dict[str, str]:
+def read_transcripts(path: str | Path, on_error: OnItemError = stop) -> dict[str, str]:
     """Read the text of every utterance by id, in the order of the file.
 
     The suffix determines the format: ``.trn`` (``words (id)``), ``.ctm`` (words with times, joined
@@ -25,27 +25,30 @@ def read_transcripts(path: str | Path) -> dict[str, str]:
     skipped, and in trn and CTM lines that begin with ``;;``, NIST's comments; runs of blanks
     between words become one.
 
-    Raises
-    ------
-    AsrHlgError
-        With file and line, if a line is not UTF-8, has no id, or repeats an id.
+    Parameters
+    ----------
+    path : str or Path
+    on_error : callable
+        Receives an error with file and line for each line that is not UTF-8, has no id, or repeats
+        an id. If it returns, the line is left out.
     """
     path = Path(path)
     if path.suffix == ".ctm":
-        return _read_ctm(path)
+        return _read_ctm(path, on_error)
     parse = {".trn": _parse_trn, ".json": _parse_json, ".jsonl": _parse_json}.get(
         path.suffix, _parse_kaldi
     )
     transcripts: dict[str, str] = {}
-    for number, line in text_lines(path):
+    for number, line in text_lines(path, on_error=on_error):
         if path.suffix == ".trn" and line.startswith(_COMMENT):
             continue
         try:
             name, text = parse(line)
+            if name in transcripts:
+                raise ValueError(f"utterance {name!r} is given twice")
         except ValueError as error:
-            raise AsrHlgError(str(error), path=path, line=number) from None
-        if name in transcripts:
-            raise AsrHlgError(f"utterance {name!r} is given twice", path=path, line=number)
+            on_error(AsrHlgError(str(error), path=path, line=number))
+            continue
         transcripts[name] = " ".join(text.split())
     return transcripts
 
@@ -120,22 +123,23 @@ def _parse_json(line: str) -> tuple[str, str]:
     return name, text
 
 
-def _read_ctm(path: Path) -> dict[str, str]:
+def _read_ctm(path: Path, on_error: OnItemError) -> dict[str, str]:
     """Text of every utterance of a CTM file, its words in the order of their starts.
 
     The channels of a recording of several are utterances ``NAME-CHANNEL``.
     """
     words: dict[tuple[str, str], list[tuple[float, str]]] = {}
-    for number, line in text_lines(path):
+    for number, line in text_lines(path, on_error=on_error):
         if line.startswith(_COMMENT):
             continue
         try:
             name, channel, start, _duration, word, *_confidence = line.split()
-            words.setdefault((name, channel), []).append((float(start), word))
+            seconds = float(start)
         except ValueError:
-            raise AsrHlgError(
-                "expected 'id channel start duration word'", path=path, line=number
-            ) from None
+            expected = "expected 'id channel start duration word'"
+            on_error(AsrHlgError(expected, path=path, line=number))
+            continue
+        words.setdefault((name, channel), []).append((seconds, word))
     num_channels = Counter(name for name, _ in words)
     return {
         f"{name}-{channel}" if num_channels[name] > 1 else name: " ".join(

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import torch
 
 from asr_hlg.audio import Recording
-from asr_hlg.errors import AsrHlgError, OptionError, WorkerError
-from asr_hlg.graph.adapt.runtime import open_graph
+from asr_hlg.errors import AsrHlgError, OnItemError, OptionError, WorkerError, stop
+from asr_hlg.lexicon.g2p import OnProgress
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT, Job, Workers
 
@@ -72,12 +72,13 @@ class RayWorkers:
         number: int | None = None,
         timeout: float = TIMEOUT,
         max_memory: float = MAX_MEMORY,
+        on_item_error: OnItemError = stop,
+        on_progress: OnProgress = lambda _: None,
     ):
         if number is not None and number < 1:
             raise OptionError(f"number must be at least 1, not {number}")
         # Loaded here, too, so that errors appear before the cluster begins to work.
-        _, guesses = open_graph(job.graph, grammar_file=job.grammar, hotword_file=job.hotwords)
-        self.report = guesses.report() if guesses.pronunciations else ""
+        self.report = job.prepare(on_item_error, on_progress)
         self._job, self._timeout, self._max_memory = job, timeout, max_memory
         self._ray, self._was_connected_here = _connected(number)
         processor = "CPU" if torch.device(job.device).type == "cpu" else "GPU"
@@ -148,7 +149,8 @@ class _Actor:
     """
 
     def __init__(self, folder: str, job: Job, timeout: float, max_memory: float):
-        self._folder, self._arguments = folder, (job, 1, timeout, max_memory)
+        # Errors of single items have been reported where the job was started.
+        self._folder, self._arguments = folder, (job, 1, timeout, max_memory, lambda _: None)
         self._workers: Workers | WorkerError | None = None
 
     def __call__(self, block: _Block) -> _Block:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from asr_hlg.audio import Recording
-from asr_hlg.errors import OptionError
+from asr_hlg.errors import OnItemError, OptionError, stop
 from asr_hlg.files import file_hash
 from asr_hlg.graph.store import acoustic_model, read_meta
 from asr_hlg.output import writers
@@ -50,6 +50,8 @@ class RunOptions:
         Number of processes; by default one per core, or one for a GPU.
     timeout, max_memory : float
         As for :class:`~asr_hlg.transcribe.Workers`.
+    strict : bool
+        Stop at the first recording that cannot be transcribed.
     """
 
     format: str = "text"
@@ -61,6 +63,7 @@ class RunOptions:
     workers: int | None = None
     timeout: float = TIMEOUT
     max_memory: float = MAX_MEMORY
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if (self.resume or self.retry_failed) and self.output is None:
@@ -77,6 +80,9 @@ class Outcome:
 
 class Reporter(Protocol):
     """Receives the events of a transcription, to show them."""
+
+    def pronounced(self, number: int) -> None:
+        """So many more words of hotwords or of a grammar have been pronounced."""
 
     def begin(self, total: int) -> None:
         """Work on so many recordings begins."""
@@ -106,6 +112,7 @@ def transcribe_all(
     options: RunOptions,
     reporter: Reporter,
     is_stopped: Callable[[], bool] = lambda: False,
+    on_item_error: OnItemError = stop,
 ) -> Outcome:
     """Transcribe recordings and write the transcripts to the output.
 
@@ -118,6 +125,9 @@ def transcribe_all(
     reporter : Reporter
     is_stopped : callable
         Once it returns True, only the recordings in progress are finished.
+    on_item_error : callable
+        Receives the errors of single hotwords and words of the grammar. They are left out if it
+        returns.
 
     Raises
     ------
@@ -125,14 +135,15 @@ def transcribe_all(
         If there are no recordings, several would share a file, or the options do not fit the
         output or its journal.
     AsrHlgError
-        If graph or model cannot be loaded, or the output cannot be written.
+        If graph or model cannot be loaded, or the output cannot be written; with ``strict`` also
+        the error of a recording.
     """
     if not recordings:
         raise OptionError("no recordings found", remedy="name sound files, folders or lists")
     _check_names(recordings, job, options)
     if job.options.lattices is not None:
         Path(job.options.lattices).mkdir(parents=True, exist_ok=True)
-    run = _Run(job, options, reporter, is_stopped)
+    run = _Run(job, options, reporter, is_stopped, on_item_error)
     if options.output is None or _is_pipe(options.output):
         return run.stream(recordings)
     return run.keep_journal(recordings, options.output)
@@ -146,6 +157,7 @@ class _Run:
     options: RunOptions
     reporter: Reporter
     is_stopped: Callable[[], bool]
+    on_item_error: OnItemError
 
     def stream(self, recordings: Sequence[Recording]) -> Outcome:
         """Write transcripts one by one, in order, as soon as they are complete."""
@@ -210,6 +222,8 @@ class _Run:
                 if isinstance(result, Transcript):
                     keep(result)
                     self.reporter.done(result)
+                elif self.options.strict:
+                    raise result
                 else:
                     keep_failure(recording.id, str(result))
                     self.reporter.failed(recording.id, str(result))
@@ -222,16 +236,18 @@ class _Run:
     def _open_workers(self, num_recordings: int) -> Workers | RayWorkers:
         """Processes on the CPU, one process on a GPU, or the workers of a cluster."""
         options = self.options
+        on_progress = self.reporter.pronounced
+        limits = options.timeout, options.max_memory, self.on_item_error, on_progress
         workers: Workers | RayWorkers
         if options.engine == "ray":
-            workers = RayWorkers(self.job, options.workers, options.timeout, options.max_memory)
+            workers = RayWorkers(self.job, options.workers, *limits)
         else:
             default = len(os.sched_getaffinity(0)) if self.job.device == "cpu" else 1
             number = options.workers or default
             if number < 1:
                 raise OptionError("--workers must be at least 1")
             number = min(number, num_recordings)
-            workers = Workers(self.job, number, options.timeout, options.max_memory)
+            workers = Workers(self.job, number, *limits)
         if workers.report:
             self.reporter.info(workers.report)
         return workers

@@ -13,8 +13,10 @@ import torch
 
 from asr_hlg.audio import Recording
 from asr_hlg.audio import recordings as find_recordings
-from asr_hlg.errors import AsrHlgError, OptionError
-from asr_hlg.graph.adapt.runtime import open_graph
+from asr_hlg.errors import AsrHlgError, OnItemError, OptionError, stop
+from asr_hlg.graph import DecodingGraph
+from asr_hlg.graph.adapt.cached import open_graph
+from asr_hlg.lexicon.g2p import Guesses, OnProgress
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe.batches import batches
 from asr_hlg.transcribe.options import TranscribeOptions
@@ -23,6 +25,8 @@ from asr_hlg.transcribe.transcriber import OnError, Transcriber
 
 TIMEOUT = 120.0
 """Seconds that a minute of sound may take by default."""
+
+_SHOWN_GUESSES = 20
 
 MAX_MEMORY = 4.0
 """Memory in GB that a worker may use by default, on top of graph and model."""
@@ -43,8 +47,8 @@ class Job:
         Fields of :class:`SearchOptions`, or of a transducer's
         :class:`~asr_hlg.transducer.GraphOptions`, that differ from the recipe's.
     grammar, hotwords : str, optional
-        Files with changes to the graph, see :func:`asr_hlg.graph.adapt.runtime.open_graph`. Every
-        worker applies them in its own memory; an unchanged graph is mapped, and shared by all.
+        Files with changes to the graph, see :func:`asr_hlg.graph.adapt.runtime.open_graph`. The
+        changed graph is made once, kept in the cache folder, and mapped by all workers.
     device : str
     batch : float
         Seconds of sound that are transcribed together, see
@@ -60,8 +64,39 @@ class Job:
     device: str = "cpu"
     batch: float = 0.0
 
+    def prepare(
+        self, on_error: OnItemError = stop, on_progress: OnProgress = lambda _: None
+    ) -> str:
+        """Change the graph, before the workers open it.
+
+        Parameters
+        ----------
+        on_error : callable
+            Receives the errors of single hotwords and words of the grammar, which are left out.
+        on_progress : callable
+            Called with the number of words that have been pronounced since its last call.
+
+        Returns
+        -------
+        str
+            Report on words whose pronunciation was guessed; empty if there are none.
+        """
+        return self._open_graph(on_error, on_progress)[1].report(_SHOWN_GUESSES)
+
+    def _open_graph(
+        self, on_error: OnItemError, on_progress: OnProgress = lambda _: None
+    ) -> tuple[DecodingGraph, Guesses]:
+        return open_graph(
+            self.graph,
+            self.device,
+            grammar_file=self.grammar,
+            hotword_file=self.hotwords,
+            on_error=on_error,
+            on_progress=on_progress,
+        )
+
     def transcriber(self) -> tuple[Transcriber, str]:
-        """Load graph and model, and decode once.
+        """Load graph and model, and decode once; :meth:`prepare` reports errors of single items.
 
         Returns
         -------
@@ -69,14 +104,12 @@ class Job:
         report : str
             On words whose pronunciation was guessed; empty if there are none.
         """
-        graph, guesses = open_graph(
-            self.graph, self.device, grammar_file=self.grammar, hotword_file=self.hotwords
-        )
+        graph, guesses = self._open_graph(lambda _: None)
         transcriber = Transcriber.from_graph(
             self.graph, self.device, self.model, self.options, graph=graph, **self.search
         )
         transcriber.warm_up()
-        return transcriber, guesses.report() if guesses.pronunciations else ""
+        return transcriber, guesses.report(_SHOWN_GUESSES)
 
 
 class Workers:
@@ -101,6 +134,8 @@ class Workers:
     max_memory : float
         GB that a worker may use on top of graph and model. A search that reaches that limit is
         repeated with narrower beams, and the transcript has a note. Not on CUDA.
+    on_item_error, on_progress : callable
+        See :meth:`Job.prepare`.
 
     Attributes
     ----------
@@ -109,7 +144,13 @@ class Workers:
     """
 
     def __init__(
-        self, job: Job, number: int, timeout: float = TIMEOUT, max_memory: float = MAX_MEMORY
+        self,
+        job: Job,
+        number: int,
+        timeout: float = TIMEOUT,
+        max_memory: float = MAX_MEMORY,
+        on_item_error: OnItemError = stop,
+        on_progress: OnProgress = lambda _: None,
     ):
         for name, value in {"number": number, "timeout": timeout, "max_memory": max_memory}.items():
             if not value > 0:
@@ -118,6 +159,8 @@ class Workers:
             raise OptionError(f"batch must not be below 0, as {job.batch} is")
         self._batch = job.batch
         self._all_channels = job.options.channel == "all"
+        if job.grammar is not None or job.hotwords is not None:
+            job.prepare(on_item_error, on_progress)
         self._supervisor = Supervisor(partial(_start, job, max_memory), number, timeout)
         self.report: str = self._supervisor.startup_result
 

@@ -17,21 +17,26 @@ lower case, in upper case and capitalised. A word that the graph lacks is added 
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asr_hlg.errors import HotwordError
+from asr_hlg.errors import AsrHlgError, HotwordError, OnItemError, stop
 from asr_hlg.files import text_lines
 from asr_hlg.fst import symbols
 from asr_hlg.graph.adapt.new_words import with_words
 from asr_hlg.graph.adapt.phrases import boost
 from asr_hlg.graph.adapt.pronounce import pronounce
 from asr_hlg.graph.decoding_graph import DecodingGraph
-from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
+from asr_hlg.lexicon import Pronunciation
+from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses, OnProgress
 
 DEFAULT_BOOST = 4.0
+
+_OTHER_BOOST = re.compile(r":\d+(\.\d+)?|/[\d.]+(e[-+]?\d+)?/")
+"""Boosts as sherpa-onnx and thresholds as pocketsphinx write them in their lists."""
 
 
 @dataclass(frozen=True)
@@ -47,30 +52,42 @@ class Hotword:
     line: int | None = None
 
 
-def read(path: str | Path) -> list[Hotword]:
+def read(path: str | Path, on_error: OnItemError = stop) -> list[Hotword]:
     """Read a list of hotwords.
+
+    Parameters
+    ----------
+    path : str or Path
+    on_error : callable
+        Receives a `HotwordError` with file and line for each faulty line, which is left out if it
+        returns: text that is not UTF-8, a boost that is not a number or negative, a repeated
+        phrase, a reserved word.
 
     Raises
     ------
     HotwordError
-        With file and line: for text that is not UTF-8, a boost that is not a number or negative, a
-        repeated phrase, a reserved word; and for an empty list.
+        For an empty list.
     """
     hotwords: dict[tuple[str, ...], Hotword] = {}
-    for number, line in text_lines(path, HotwordError):
+    is_empty = True
+
+    def fail(error: AsrHlgError) -> None:
+        nonlocal is_empty
+        is_empty = False
+        on_error(error)
+
+    for number, line in text_lines(path, HotwordError, fail):
         try:
             hotword = _parse(line, str(path), number)
+            if hotword.words in hotwords:
+                first = hotwords[hotword.words].line
+                phrase = " ".join(hotword.words)
+                raise ValueError(f"{phrase!r} is listed twice, first on line {first}")
         except ValueError as error:
-            raise HotwordError(str(error), path=path, line=number) from None
-        if hotword.words in hotwords:
-            first = hotwords[hotword.words].line
-            raise HotwordError(
-                f"{' '.join(hotword.words)!r} is listed twice, first on line {first}",
-                path=path,
-                line=number,
-            )
+            fail(HotwordError(str(error), path=path, line=number))
+            continue
         hotwords[hotword.words] = hotword
-    if not hotwords:
+    if is_empty and not hotwords:
         raise HotwordError("has no hotwords", path=path, remedy="write one phrase a line")
     return list(hotwords.values())
 
@@ -84,6 +101,8 @@ def _parse(line: str, path: str, number: int) -> Hotword:
         if word in (symbols.EPS, "<s>", "</s>") or symbols.is_disambig(word):
             raise ValueError(f"{word!r} is a reserved symbol and cannot be a word")
     if not tab:
+        if len(words) > 1 and _OTHER_BOOST.fullmatch(words[-1]):
+            raise ValueError(f"a boost follows a tab, without other signs, not as in {words[-1]!r}")
         return Hotword(words, path=path, line=number)
     try:
         boost = float(value)
@@ -95,7 +114,11 @@ def _parse(line: str, path: str, number: int) -> Hotword:
 
 
 def apply(
-    graph: DecodingGraph, hotwords: Iterable[Hotword], model: GraphemeToPhoneme | None = None
+    graph: DecodingGraph,
+    hotwords: Iterable[Hotword],
+    model: GraphemeToPhoneme | None = None,
+    on_error: OnItemError = stop,
+    on_progress: OnProgress = lambda _: None,
 ) -> tuple[DecodingGraph, Guesses]:
     """Add hotwords to a graph and boost them.
 
@@ -108,6 +131,12 @@ def apply(
         that ``model`` guesses, and may occur wherever its language model backs off to unigrams.
     model : GraphemeToPhoneme, optional
         :class:`asr_hlg.lexicon.g2p.HamaG2P` by default.
+    on_error : callable
+        Receives a `HotwordError` for each hotword with a word that the graph lacks and that cannot
+        be pronounced, or whose G is a grammar, which takes no new words. The hotword is left out if
+        it returns.
+    on_progress : callable
+        Called with the number of words that have been pronounced since its last call.
 
     Returns
     -------
@@ -116,33 +145,19 @@ def apply(
         :func:`asr_hlg.graph.adapt.phrases.boost`.
     guesses : Guesses
         The words whose pronunciation was guessed.
-
-    Raises
-    ------
-    HotwordError
-        If a word that the graph lacks cannot be pronounced, or if G is a grammar, which takes no
-        new words.
     """
     resolved = [_match_case(hotword, graph) for hotword in hotwords]
-    origin = {word: hotword for hotword in reversed(resolved) for word in hotword.words}
-    missing = [word for word in reversed(origin) if word not in graph.words]
-    tokens = graph.token_names[: symbols.first_disambig(graph.tokens)]
-    if missing and not graph.takes_new_words:
-        hotword = origin[missing[0]]
-        raise HotwordError(
-            f"the graph lacks {missing[0]!r}, and new words cannot be added to it",
-            path=hotword.path,
-            line=hotword.line,
-            remedy="write it into the grammar, or use a graph with an n-gram model",
-        )
-    entries, guesses = pronounce(missing, tokens, graph.meta, graph.folder, model)
-    for word, reason in guesses.left_out.items():
-        raise HotwordError(
-            f"the graph lacks {word!r}, and it cannot be pronounced: {reason}",
-            path=origin[word].path,
-            line=origin[word].line,
-            remedy="spell it as it is spoken, or add it to the lexicon",
-        )
+    missing = dict.fromkeys(
+        w for hotword in resolved for w in hotword.words if w not in graph.words
+    )
+    entries: list[Pronunciation] = []
+    guesses = Guesses({}, {word: _NO_NEW_WORDS for word in missing})
+    if graph.takes_new_words:
+        tokens = graph.token_names[: symbols.first_disambig(graph.tokens)]
+        entries, guesses = pronounce(missing, tokens, graph.meta, graph.folder, model, on_progress)
+    resolved = list(_without_left_out(resolved, guesses.left_out, on_error))
+    used = {word for hotword in resolved for word in hotword.words}
+    entries = [entry for entry in entries if entry.word in used]
     phrases: dict[tuple[str, ...], float] = {}
     for hotword in resolved:
         phrases[hotword.words] = max(hotword.boost, phrases.get(hotword.words, 0.0))
@@ -156,6 +171,27 @@ def apply(
         boosts = {word: phrases.pop((word,)) for word in alone}
         graph = with_words(graph, pronunciations, boosts=boosts)
     return boost(graph, phrases), guesses
+
+
+_NO_NEW_WORDS = "new words cannot be added to it"
+
+
+def _without_left_out(
+    hotwords: Iterable[Hotword], left_out: Mapping[str, str], on_error: OnItemError
+) -> Iterator[Hotword]:
+    """Hotwords of which no word is left out; the error of each other one goes to ``on_error``."""
+    for hotword in hotwords:
+        word = next((word for word in hotword.words if word in left_out), None)
+        if word is None:
+            yield hotword
+            continue
+        reason = left_out[word]
+        remedy = "write it into the grammar, or use a graph with an n-gram model"
+        if reason != _NO_NEW_WORDS:
+            reason = f"it cannot be pronounced: {reason}"
+            remedy = "spell it as it is spoken, or add it to the lexicon"
+        message = f"the graph lacks {word!r}, and {reason}"
+        on_error(HotwordError(message, path=hotword.path, line=hotword.line, remedy=remedy))
 
 
 def _match_case(hotword: Hotword, graph: DecodingGraph) -> Hotword:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from asr_hlg.errors import GraphError
 from asr_hlg.graph.build import read_source
 from asr_hlg.graph.recipe import LexiconSection, Recipe
 from asr_hlg.lexicon import Lexicon, Pronunciation, g2p
-from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
+from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses, OnProgress
 
 
 def pronounce(
@@ -20,6 +20,7 @@ def pronounce(
     meta: Mapping[str, Any],
     folder: Path | None = None,
     model: GraphemeToPhoneme | None = None,
+    on_progress: OnProgress = lambda _: None,
 ) -> tuple[list[Pronunciation], Guesses]:
     """Look words up in the files that a graph was compiled from, and guess the others.
 
@@ -34,6 +35,8 @@ def pronounce(
         Of the graph, usually beside its recipe. Files that no longer exist are skipped.
     model : GraphemeToPhoneme, optional
         :class:`asr_hlg.lexicon.g2p.HamaG2P` by default.
+    on_progress : callable
+        Called with the number of words that have been done since its last call.
 
     Returns
     -------
@@ -52,7 +55,8 @@ def pronounce(
         return [token for token in spelling if token not in tokens]
 
     unknown = [word for word in words if word not in known]
-    guesses = g2p.guess(unknown, model or g2p.HamaG2P(), missing_tokens)
+    on_progress(len(known))
+    guesses = g2p.guess(unknown, model or g2p.HamaG2P(), missing_tokens, on_progress)
     return entries + [Pronunciation(*guess) for guess in guesses.pronunciations.items()], guesses
 
 
@@ -75,14 +79,26 @@ def from_sources(
     without : collection of str
         Names of files to skip.
     """
-    recipe = meta.get("recipe", {})
-    section = LexiconSection(**recipe.get("lexicon", {}))
-    origin = Recipe((folder or Path()).parent / recipe.get("path", ""), section)
     entries: dict[tuple[str, tuple[str, ...]], Pronunciation] = {}
-    for name in section.files:
-        if name in without or (folder is None and not name.startswith("pocketsphinx:")):
+    for name, path in _sources(meta.get("recipe", {}), folder):
+        if name in without:
             continue
         with suppress(GraphError):  # the file no longer exists
-            for entry in read_source(name, origin.resolve(name), words):
+            for entry in read_source(name, path, words):
                 entries.setdefault((entry.word, entry.phones), entry)
     return list(entries.values())
+
+
+def source_files(recipe: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Files in which :func:`pronounce` looks for words of a graph; they may no longer exist."""
+    return [path for _, path in _sources(recipe, folder)]
+
+
+def _sources(recipe: Mapping[str, Any], folder: Path | None) -> Iterator[tuple[str, Path]]:
+    """Sources of the lexicon of a recipe, by the name in it, with their paths."""
+    section = LexiconSection(**recipe.get("lexicon", {}))
+    origin = Recipe((folder or Path()).parent / recipe.get("path", ""), section)
+    for name in section.files:
+        if folder is not None or name.startswith("pocketsphinx:"):
+            with suppress(GraphError):  # its package is not installed
+                yield name, origin.resolve(name)

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from asr_hlg import grammar
-from asr_hlg.errors import GrammarError
+from asr_hlg.errors import GrammarError, OnItemError, stop
 from asr_hlg.graph.adapt import hotwords
 from asr_hlg.graph.adapt.pronounce import pronounce
 from asr_hlg.graph.build import read_text
@@ -24,7 +24,7 @@ from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.recipe import TopologySection
 from asr_hlg.graph.store import GraphFolder
 from asr_hlg.lexicon import Lexicon, Pronunciation
-from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
+from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses, OnProgress
 
 
 def open_graph(
@@ -34,6 +34,8 @@ def open_graph(
     grammar_file: str | Path | None = None,
     hotword_file: str | Path | None = None,
     model: GraphemeToPhoneme | None = None,
+    on_error: OnItemError = stop,
+    on_progress: OnProgress = lambda _: None,
 ) -> tuple[DecodingGraph, Guesses]:
     """Load a graph, replace its grammar and add hotwords.
 
@@ -49,6 +51,11 @@ def open_graph(
         Phrases to boost; see :mod:`asr_hlg.graph.adapt.hotwords`.
     model : GraphemeToPhoneme, optional
         Pronounces words that neither the graph nor its sources have.
+    on_error : callable
+        Receives the error of each faulty line of the list of hotwords, and of each word that cannot
+        be pronounced, which are left out if it returns. A syntax error of the grammar is raised.
+    on_progress : callable
+        Called with the number of words that have been pronounced since its last call.
 
     Returns
     -------
@@ -61,10 +68,11 @@ def open_graph(
         graph = DecodingGraph.load(folder)
     else:
         path = Path(grammar_file)
-        graph, guesses = with_grammar(folder, read_text(path), path, model)
+        graph, guesses = with_grammar(folder, read_text(path), path, model, on_error, on_progress)
         guessed |= guesses.pronunciations
     if hotword_file is not None:
-        graph, guesses = hotwords.apply(graph, hotwords.read(hotword_file), model)
+        phrases = hotwords.read(hotword_file, on_error)
+        graph, guesses = hotwords.apply(graph, phrases, model, on_error, on_progress)
         guessed |= guesses.pronunciations
     return graph.to(device), Guesses(guessed, {})
 
@@ -74,6 +82,8 @@ def with_grammar(
     text: str,
     path: str | Path | None = None,
     model: GraphemeToPhoneme | None = None,
+    on_error: OnItemError = stop,
+    on_progress: OnProgress = lambda _: None,
 ) -> tuple[DecodingGraph, Guesses]:
     """Compile a grammar over the lexicon and the topology of a graph folder.
 
@@ -89,6 +99,11 @@ def with_grammar(
         File of the text, for error messages.
     model : GraphemeToPhoneme, optional
         :class:`asr_hlg.lexicon.g2p.HamaG2P` by default.
+    on_error : callable
+        Receives the error of each word that cannot be pronounced. If it returns, the sentences with
+        this word are left out.
+    on_progress : callable
+        Called with the number of words that have been pronounced since its last call.
 
     Returns
     -------
@@ -102,21 +117,25 @@ def with_grammar(
     GraphError
         If the folder is not a compiled graph of a recipe.
     GrammarError
-        For a grammar that cannot be compiled, or a word that cannot be pronounced.
+        For a grammar that cannot be compiled.
     """
     opened = GraphFolder(Path(folder))
     meta, H = opened.meta, opened.recipe_topology()
     lines = grammar.vocabulary(text, path)
-    entries, guesses = _look_up(opened, lines, model)
+    entries, guesses = _look_up(opened, lines, model, on_progress)
     for word, reason in guesses.left_out.items():
-        raise GrammarError(
-            f"{word!r} is not in the lexicon and cannot be pronounced: {reason}",
-            path=path,
-            line=lines[word],
-            remedy="spell it as it is spoken",
+        on_error(
+            GrammarError(
+                f"{word!r} is not in the lexicon and cannot be pronounced: {reason}",
+                path=path,
+                line=lines[word],
+                remedy="spell it as it is spoken",
+            )
         )
+    if lines and not entries:
+        raise GrammarError("none of its words can be pronounced", path=path)
     lexicon = Lexicon(entries, tokens=opened.token_names, **meta["lexicon"])
-    G = grammar.to_arcs(text, lexicon.words, path)
+    G = grammar.to_arcs(text, lexicon.words, path, guesses.left_out)
     meter = Meter()
     lg = compile_lg(lexicon, G, meter)
     description = TopologySection(**meta["topology"])
@@ -149,11 +168,16 @@ def part_of_lexicon(
 
 
 def _look_up(
-    folder: GraphFolder, words: Collection[str], model: GraphemeToPhoneme | None
+    folder: GraphFolder,
+    words: Collection[str],
+    model: GraphemeToPhoneme | None,
+    on_progress: OnProgress = lambda _: None,
 ) -> tuple[list[Pronunciation], Guesses]:
     """Pronunciations of some words from the graph, its sources or the model, and the guesses."""
     entries = folder.pronunciations(words)
     known = {entry.word for entry in entries}
     missing = [word for word in words if word not in known]
-    more, guesses = pronounce(missing, folder.token_names, folder.meta, folder.path, model)
+    more, guesses = pronounce(
+        missing, folder.token_names, folder.meta, folder.path, model, on_progress
+    )
     return entries + more, guesses
