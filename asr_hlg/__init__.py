@@ -8,9 +8,10 @@
 
 from typing import TYPE_CHECKING
 
-from asr_hlg.output.transcript import Alternative, Transcript, Word
+from asr_hlg.lazy import public_names
 
 if TYPE_CHECKING:
+    from asr_hlg.output.transcript import Alternative, Transcript, Word
     from asr_hlg.transcribe import Transcriber
 
     __version__: str
@@ -18,14 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["Alternative", "Transcriber", "Transcript", "Word", "__version__"]
 
 
-def __getattr__(name: str) -> object:
-    # Transcriber imports torch and k2, which half of the rooms do not need.
-    if name == "Transcriber":
-        from asr_hlg.transcribe import Transcriber
+_public_name = public_names(
+    __name__,
+    {
+        "asr_hlg.output.transcript": ["Alternative", "Transcript", "Word"],
+        "asr_hlg.transcribe": ["Transcriber"],
+    },
+)
 
-        return Transcriber
+
+def __getattr__(name: str) -> object:
     if name == "__version__":
         from importlib.metadata import version
 
         return version("asr-hlg")
-    raise AttributeError(f"module 'asr_hlg' has no attribute {name!r}")
+    return _public_name(name)

@@ -94,7 +94,7 @@ def write_long(path: Path, inputs: list[str], seconds: float) -> None:
     """Write the recordings one after the other, repeatedly, until the file is long enough."""
     with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
         for recording in cycle(list(recordings(inputs))):
-            file.write(recording.load(RATE).numpy())
+            file.write(recording.load(RATE))
             file.write(np.zeros(RATE // 4))
             if file.frames >= seconds * RATE:
                 return
@@ -105,7 +105,7 @@ def write_short(folder: Path, inputs: list[str]) -> list[Path]:
     paths = []
     for number, recording in enumerate(recordings(inputs)):
         paths.append(folder / f"{number}.wav")
-        soundfile.write(paths[-1], recording.load(RATE)[:RATE].numpy(), RATE)
+        soundfile.write(paths[-1], recording.load(RATE)[:RATE], RATE)
     return paths
 
 

@@ -96,7 +96,7 @@ def _digits(source: Path, target: Path) -> Iterator[Cut]:
             remedy="give the folder 'recordings' of the Free Spoken Digit Dataset",
         )
     for match, path in tqdm(found, desc="recordings", unit="file", disable=None):
-        samples = audio.Recording(path.stem, path).load(SAMPLE_RATE).numpy()
+        samples = audio.Recording(path.stem, path).load(SAMPLE_RATE)
         digit, speaker = DIGITS[int(match["digit"])], match["speaker"]
         yield _stored(target / f"{path.stem}.flac", path.stem, samples, digit, speaker)
 

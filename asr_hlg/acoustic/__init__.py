@@ -8,11 +8,29 @@
 :mod:`asr_hlg.acoustic.loading` lists the model files that :func:`load` reads.
 """
 
-from asr_hlg.acoustic.conformer import Conformer, ConformerConfig
-from asr_hlg.acoustic.loading import load
-from asr_hlg.acoustic.model import AcousticModel, NetworkModel
-from asr_hlg.acoustic.posteriors import Posteriors
-from asr_hlg.acoustic.precomputed import PrecomputedModel
+from typing import TYPE_CHECKING
+
+from asr_hlg.lazy import public_names
+
+if TYPE_CHECKING:
+    from asr_hlg.acoustic.config import ConformerConfig
+    from asr_hlg.acoustic.conformer import Conformer
+    from asr_hlg.acoustic.loading import load
+    from asr_hlg.acoustic.model import AcousticModel, NetworkModel
+    from asr_hlg.acoustic.posteriors import Posteriors
+    from asr_hlg.acoustic.precomputed import PrecomputedModel
+else:
+    __getattr__ = public_names(
+        __name__,
+        {
+            "asr_hlg.acoustic.config": ["ConformerConfig"],
+            "asr_hlg.acoustic.conformer": ["Conformer"],
+            "asr_hlg.acoustic.loading": ["load"],
+            "asr_hlg.acoustic.model": ["AcousticModel", "NetworkModel"],
+            "asr_hlg.acoustic.posteriors": ["Posteriors"],
+            "asr_hlg.acoustic.precomputed": ["PrecomputedModel"],
+        },
+    )
 
 __all__ = [
     "AcousticModel",

@@ -33,13 +33,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+import numpy as np
+import numpy.typing as npt
 
+from asr_hlg.acoustic.arrays import Array, log_softmax, pad, to_numpy, to_tensor
+from asr_hlg.acoustic.config import checked_priors
 from asr_hlg.acoustic.features import FbankOptions, fbank
-from asr_hlg.acoustic.model import AcousticModel
-from asr_hlg.acoustic.network import checked_priors
+from asr_hlg.acoustic.model import AcousticModel, Samples
 from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.audio.recording import SAMPLE_RATES
 from asr_hlg.errors import AsrHlgError, ModelError
@@ -58,7 +58,7 @@ class Description:
     frame_shift: float
     sample_rate: int
     fbank: FbankOptions | None = None
-    priors: Tensor | None = None
+    priors: npt.NDArray[np.float32] | None = None
 
     @staticmethod
     def read(model: Path, tokens: Sequence[str] | None = None) -> Description:
@@ -92,9 +92,9 @@ class Description:
 class ExternalModel(AcousticModel):
     """Base class of models with the inputs and outputs above."""
 
-    _run: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    _run: Callable[[Array, npt.NDArray[np.int64]], tuple[Array, Any]]
 
-    def __init__(self, path: Path, description: Description, device: str | torch.device):
+    def __init__(self, path: Path, description: Description, device: str):
         super().__init__(
             description.tokens,
             description.frame_shift,
@@ -105,15 +105,15 @@ class ExternalModel(AcousticModel):
         self.path = path
         self.fbank = description.fbank
 
-    def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
+    def log_probs(self, waveforms: list[Samples]) -> list[Array]:
         """Log-probabilities ``(frames, num_tokens)`` of each waveform."""
-        inputs = waveforms
+        inputs: Sequence[Any] = waveforms
         if self.fbank is not None:
-            inputs = fbank(waveforms, self.sample_rate, self.fbank)
-        lengths = torch.tensor([len(row) for row in inputs], device=self.device)
+            tensors = [to_tensor(row, self.device) for row in inputs]
+            inputs = fbank(tensors, self.sample_rate, self.fbank)
+        lengths = np.array([len(row) for row in inputs], dtype=np.int64)
         try:
-            with torch.no_grad():
-                scores, lengths = self._run(pad_sequence(inputs, batch_first=True), lengths)
+            scores, frames = self._run(pad(inputs), lengths)
         except Exception as error:  # errors of any type, since the network is not this project's
             # The last line of a TorchScript error is the reason; a traceback precedes it.
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
@@ -128,21 +128,23 @@ class ExternalModel(AcousticModel):
                 "tokens",
                 path=self.path,
             )
-        rows = scores.float().log_softmax(-1)
-        return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
+        return [
+            row[:length]
+            for row, length in zip(log_softmax(scores), to_numpy(frames).tolist(), strict=True)
+        ]
 
 
 class TorchScriptModel(ExternalModel):
     """Network saved with ``torch.jit.script(network).save(path)``, or ``torch.jit.trace``."""
 
-    def __init__(self, path: Path, description: Description, device: str | torch.device):
+    def __init__(self, path: Path, description: Description, device: str):
         super().__init__(path, description, device)
         try:
             # torch does not check the checksums, and crashes on some damaged files.
             with zipfile.ZipFile(path) as archive:
                 if (damaged := archive.testzip()) is not None:
                     raise ModelError(f"its part {damaged!r} is damaged", path=path)
-            self._run = torch.jit.load(str(path), map_location=self.device).eval()
+            self._run = _script(path, self.device)
         except ModelError:
             raise
         except Exception:  # torch raises errors of many kinds
@@ -157,12 +159,26 @@ class TorchScriptModel(ExternalModel):
 class OnnxModel(ExternalModel):
     """Network in an ONNX file; inputs and outputs are matched by order, not by name."""
 
-    def __init__(self, path: Path, description: Description, device: str | torch.device):
+    def __init__(self, path: Path, description: Description, device: str):
         super().__init__(path, description, device)
         try:
             self._run = OnnxSession(str(path), self.device)
         except ModelError as error:
             raise ModelError(error.message, path=path, remedy=error.remedy) from None
+
+
+def _script(path: Path, device: str) -> Callable[[Array, npt.NDArray[np.int64]], tuple[Array, Any]]:
+    """Function that calls the network of a TorchScript file."""
+    import torch
+
+    network = torch.jit.load(str(path), map_location=device).eval()
+
+    def run(batch: Array, lengths: npt.NDArray[np.int64]) -> tuple[Array, Any]:
+        with torch.no_grad():
+            scores, frames = network(to_tensor(batch, device), to_tensor(lengths, device))
+        return scores, frames
+
+    return run
 
 
 def _description(fields: dict[str, Any], tokens: Sequence[str] | None, path: Path) -> Description:
@@ -175,8 +191,7 @@ def _description(fields: dict[str, Any], tokens: Sequence[str] | None, path: Pat
     options = section(FbankOptions, fields["fbank"], "fbank") if "fbank" in fields else None
     priors = None
     if "priors" in fields:
-        values = torch.tensor(fields["priors"], dtype=torch.float32)
-        priors = checked_priors(values, len(names))
+        priors = checked_priors(np.array(fields["priors"], dtype=np.float32), len(names))
     return Description(names, frame_shift, sample_rate, options, priors)
 
 

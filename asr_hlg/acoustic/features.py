@@ -15,18 +15,13 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-
-import lhotse.features
-from lhotse.features import Fbank, FbankConfig
-from lhotse.features.kaldifeat import (
-    KaldifeatFbank,
-    KaldifeatFbankConfig,
-    KaldifeatFrameOptions,
-    KaldifeatMelOptions,
-)
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from asr_hlg.errors import AudioError
+
+if TYPE_CHECKING:
+    from lhotse.features import FeatureExtractor
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -100,7 +95,15 @@ def fbank(
 @lru_cache
 def _extractor(
     library: str, options: FbankOptions, sample_rate: int, device: str
-) -> lhotse.features.FeatureExtractor:
+) -> FeatureExtractor:
+    from lhotse.features import Fbank, FbankConfig
+    from lhotse.features.kaldifeat import (
+        KaldifeatFbank,
+        KaldifeatFbankConfig,
+        KaldifeatFrameOptions,
+        KaldifeatMelOptions,
+    )
+
     if library == "lhotse":
         fields = dataclasses.asdict(options)
         return Fbank(FbankConfig(sampling_rate=sample_rate, device=device, **fields))

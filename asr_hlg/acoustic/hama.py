@@ -8,15 +8,18 @@ frames, 16 kHz.  Only the package's weight file is used: the network runs as thi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from asr_hlg.acoustic.conformer import Conformer, ConformerConfig
+from asr_hlg.acoustic.config import ConformerConfig
 from asr_hlg.fst.symbols import BLANK
 from asr_hlg.lexicon.hama_weights import asset, read_tensors, vocabulary
 from asr_hlg.lexicon.phones import ARPABET, IPA_TO_ARPABET, SILENCE
+
+if TYPE_CHECKING:
+    from asr_hlg.acoustic.conformer import Conformer
 
 TOKENS = (BLANK, SILENCE, *ARPABET)
 """Columns of the pretrained model's posteriors."""
@@ -29,8 +32,8 @@ def units() -> tuple[str, ...]:
     return (*vocabulary()[1], "<wb>", "<blank>")
 
 
-def conformer(arpabet: bool = True) -> Conformer:
-    """Load the pretrained network, in evaluation mode.
+def config(arpabet: bool = True) -> ConformerConfig:
+    """Configuration of the pretrained network.
 
     Parameters
     ----------
@@ -43,10 +46,28 @@ def conformer(arpabet: bool = True) -> Conformer:
     names = units()
     column = {unit: TOKENS.index(token) for unit, token in _TOKEN_OF_UNIT.items()}
     merge = tuple(column.get(name, -1) for name in names)
-    config = ConformerConfig(TOKENS, merge=merge) if arpabet else ConformerConfig(names)
-    model = Conformer(config)
-    model.load_state_dict(_state(read_tensors(asset("asr_waveform.hama")), config.num_blocks))
-    return model.eval()
+    return ConformerConfig(TOKENS, merge=merge) if arpabet else ConformerConfig(names)
+
+
+def weights() -> dict[str, npt.NDArray[np.float32]]:
+    """Weights of the pretrained network, by the names of ``Conformer.state_dict()``."""
+    return _state(read_tensors(weight_file()), ConformerConfig.num_blocks)
+
+
+def weight_file() -> bytes:
+    """Content of the package's weight file."""
+    return asset("asr_waveform.hama")
+
+
+def conformer(arpabet: bool = True) -> Conformer:
+    """Load the pretrained network in torch, in evaluation mode; see :func:`config`."""
+    import torch
+
+    from asr_hlg.acoustic.conformer import Conformer
+
+    network = Conformer(config(arpabet))
+    network.load_state_dict({name: torch.tensor(array) for name, array in weights().items()})
+    return network.eval()
 
 
 # Names of layers within a block: this project's, and those in the weight file.
@@ -71,7 +92,9 @@ _POINTWISE = {
 }
 
 
-def _state(tensors: dict[str, npt.NDArray[np.float32]], num_blocks: int) -> dict[str, torch.Tensor]:
+def _state(
+    tensors: dict[str, npt.NDArray[np.float32]], num_blocks: int
+) -> dict[str, npt.NDArray[np.float32]]:
     """State dictionary of a :class:`Conformer` from the tensors of the weight file."""
 
     def numbered(prefix: str) -> Iterator[npt.NDArray[np.float32]]:
@@ -99,4 +122,4 @@ def _state(tensors: dict[str, npt.NDArray[np.float32]], num_blocks: int) -> dict
             state[f"{target}{name}.bias"] = tensors[f"{source}{stored}.bias"]
         state[target + "convolution.depthwise.weight"] = next(convolutions)
         state[target + "convolution.depthwise.bias"] = next(convolutions)
-    return {name: torch.tensor(array) for name, array in state.items()}
+    return state

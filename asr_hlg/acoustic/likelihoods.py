@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
+from asr_hlg.acoustic.arrays import is_tensor, log_add, to_numpy, to_tensor
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import ModelError, OptionError
 from asr_hlg.fst.symbols import BLANK, EPS
@@ -21,7 +23,7 @@ from asr_hlg.lexicon.phones import SILENCE
 
 def scale(
     posteriors: Posteriors,
-    priors: torch.Tensor | None = None,
+    priors: Any = None,
     acoustic_scale: float = 1.0,
     blank_penalty: float = 0.0,
     floor: float = 0.0,
@@ -35,7 +37,7 @@ def scale(
     ----------
     posteriors : Posteriors
         Their ``priors`` are not used, and the result has none.
-    priors : torch.Tensor, optional
+    priors : array, optional
         float ``(num_tokens,)``: p(φ), positive; without them, all tokens are equally probable.
     acoustic_scale : float
         Weight of the acoustic scores against the graph's.
@@ -47,21 +49,29 @@ def scale(
     prior_scale : float
         κ: less than 1 for networks whose posteriors depend less on the priors.
     """
-    if floor > 0:
-        scores = posteriors.log_probs.clamp(min=math.log(floor))
-    else:
-        scores = posteriors.log_probs.clone()
+    given: Any = posteriors.scores  # computed on its own device
+    scores = given.clip(min=math.log(floor)) if floor > 0 else given * 1.0
     if posteriors.tokens[0] == EPS:
         # Blank-free topologies never emit column 0, and the floor must not apply to it.
         scores[:, :, 0] = -1e9
     if priors is not None:
-        if tuple(priors.shape) != (len(posteriors.tokens),) or not bool((priors > 0).all()):
-            raise OptionError(f"priors must be {len(posteriors.tokens)} positive numbers")
-        scores -= priors.log().to(scores) * prior_scale
+        scores -= _log_priors(priors, posteriors) * prior_scale
     if blank_penalty and BLANK in posteriors.tokens:
         scores[:, :, posteriors.tokens.index(BLANK)] -= blank_penalty
     scores *= acoustic_scale
     return Posteriors(scores, posteriors.lengths, posteriors.frame_shift, posteriors.tokens)
+
+
+def _log_priors(priors: Any, posteriors: Posteriors) -> Any:
+    """Logarithms of priors, as an array of the same kind as the posteriors."""
+    values = to_numpy(priors)
+    if values.shape != (len(posteriors.tokens),) or not (values > 0).all():
+        raise OptionError(f"priors must be {len(posteriors.tokens)} positive numbers")
+    scores: Any = posteriors.scores
+    logs = np.log(values)
+    if is_tensor(scores):
+        return to_tensor(logs, str(scores.device)).to(scores)
+    return logs.astype(scores.dtype)
 
 
 def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
@@ -92,19 +102,19 @@ def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
             remedy="compile the graph from a lexicon in the model's own tokens",
         )
     columns = [position.get(name, 0) for name in tokens]
-    log_probs = posteriors.log_probs[:, :, columns]
+    scores: Any = posteriors.scores
+    mapped = scores[:, :, columns]
     priors = None if posteriors.priors is None else posteriors.priors[columns]
     if SILENCE in position and SILENCE not in tokens and tokens[0] == BLANK:
-        silence = posteriors.log_probs[:, :, position[SILENCE]]
-        log_probs[:, :, 0] = torch.logaddexp(log_probs[:, :, 0], silence)
+        mapped[:, :, 0] = log_add(mapped[:, :, 0], scores[:, :, position[SILENCE]])
         if priors is not None and posteriors.priors is not None:
             priors[0] += posteriors.priors[position[SILENCE]]
-    return Posteriors(log_probs, posteriors.lengths, posteriors.frame_shift, tuple(tokens), priors)
+    return Posteriors(mapped, posteriors.lengths, posteriors.frame_shift, tuple(tokens), priors)
 
 
 def count_priors(
     alignments: Iterable[Sequence[int]], num_tokens: int, smoothing: float = 1.0
-) -> torch.Tensor:
+) -> npt.NDArray[np.float32]:
     """Estimate priors p(φ) by counting frames: (count + smoothing) / (sum over all tokens).
 
     Parameters
@@ -119,7 +129,7 @@ def count_priors(
 
     Returns
     -------
-    torch.Tensor
+    np.ndarray
         float32 ``(num_tokens,)``, sums to 1.
 
     Raises
@@ -137,4 +147,4 @@ def count_priors(
                 f"alignment {number} has column {columns.max()}, the network has {num_tokens}"
             )
         counts += np.bincount(columns[columns >= 0], minlength=num_tokens)
-    return torch.from_numpy(counts / counts.sum()).float()
+    return np.asarray(counts / counts.sum(), dtype=np.float32)

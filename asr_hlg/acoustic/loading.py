@@ -21,18 +21,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from asr_hlg.acoustic import blas, hama, nets
+from asr_hlg.acoustic import blas, hama, onnx_network
 from asr_hlg.acoustic.external import Description, OnnxModel, TorchScriptModel
 from asr_hlg.acoustic.model import AcousticModel, NetworkModel
+from asr_hlg.acoustic.nets.kinds import TRANSDUCER, network_kind
 from asr_hlg.acoustic.precomputed import PrecomputedModel
 from asr_hlg.errors import ModelError
 
+if TYPE_CHECKING:
+    import torch
+
 blas.allow_avx2()  # on import, since MKL reads it before the first matrix product
 
-_MODEL_CLASSES: dict[str, Callable[[Path, Description, str | torch.device], AcousticModel]] = {
+_MODEL_CLASSES: dict[str, Callable[[Path, Description, str], AcousticModel]] = {
     ".pt": TorchScriptModel,
     ".onnx": OnnxModel,
     ".npz": PrecomputedModel,
@@ -45,7 +48,7 @@ def load(
     spec: str | Path = "hama",
     device: str | torch.device = "cpu",
     tokens: Sequence[str] | None = None,
-    transducer: Callable[[Path, str | torch.device], AcousticModel] | None = None,
+    transducer: Callable[[Path, str], AcousticModel] | None = None,
 ) -> AcousticModel:
     """Load an acoustic model.
 
@@ -66,11 +69,15 @@ def load(
     ModelError
         If there is no such model, its file is damaged or its description incomplete.
     """
+    device = str(device)
     if str(spec) == "hama":
-        return NetworkModel(hama.conformer(), device, frozen=True)
+        pretrained = onnx_network.pretrained() if device == "cpu" else None
+        return NetworkModel(pretrained or hama.conformer(), device, frozen=True)
     path = _model_file(Path(spec))
-    if path.suffix == ".npz" and (kind := nets.network_kind(path)):
-        if kind != nets.TRANSDUCER:
+    if path.suffix == ".npz" and (kind := network_kind(path)):
+        if kind != TRANSDUCER:
+            from asr_hlg.acoustic import nets  # imports torch
+
             return NetworkModel(nets.load(path), device, frozen=True)
         if transducer is None:
             raise ModelError(

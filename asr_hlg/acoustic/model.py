@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
 from asr_hlg.acoustic import pauses
+from asr_hlg.acoustic.arrays import Array, concatenate, pad, to_numpy, to_tensor
 from asr_hlg.acoustic.features import FbankOptions, fbank
-from asr_hlg.acoustic.network import Network
+from asr_hlg.acoustic.onnx_network import OnnxConformer
 from asr_hlg.acoustic.posteriors import Posteriors
-from asr_hlg.acoustic.runtime import session_of
+from asr_hlg.acoustic.runtime import OnnxSession, session_of
 from asr_hlg.audio import resample
 from asr_hlg.errors import AudioError, OptionError
 from asr_hlg.fst.symbols import BLANK
 from asr_hlg.lexicon.phones import SILENCE
 
-Waveforms = Sequence["npt.NDArray[Any] | Tensor"] | npt.NDArray[Any] | Tensor
+if TYPE_CHECKING:
+    import torch
+
+    from asr_hlg.acoustic.network import Network
+
+Samples = npt.NDArray[np.float32]
 
 
 class AcousticModel(abc.ABC):
@@ -36,12 +39,16 @@ class AcousticModel(abc.ABC):
         Seconds from one frame of posteriors to the next.
     sample_rate : int
         Hz; waveforms at other rates are resampled to it.
-    device : torch.device
-        The device on which the model computes and returns its posteriors.
-    priors : Tensor or None
+    device : str
+        The device on which the model computes: ``cpu``, ``cuda`` or ``cuda:N``.
+    priors : np.ndarray or None
         float32 ``(num_tokens,)``: p(φ) of each token, for hybrid decoding; ``None`` for other
         models.
+    is_transducer : bool
+        Whether the posteriors have ``features``, which only a transducer's decoders search.
     """
+
+    is_transducer = False
 
     def __init__(
         self,
@@ -49,15 +56,15 @@ class AcousticModel(abc.ABC):
         frame_shift: float,
         sample_rate: int,
         device: str | torch.device,
-        priors: Tensor | None = None,
+        priors: Any = None,
     ):
         self.tokens = tuple(tokens)
         self.frame_shift = frame_shift
         self.sample_rate = sample_rate
         self.device = _checked_device(device)
-        self.priors = priors
+        self.priors = None if priors is None else to_numpy(priors, np.float32)
 
-    def posteriors(self, waveforms: Waveforms, sample_rate: int) -> Posteriors:
+    def posteriors(self, waveforms: Sequence[Any] | Array, sample_rate: int) -> Posteriors:
         """Compute the posteriors of a batch of recordings.
 
         Parameters
@@ -81,28 +88,31 @@ class AcousticModel(abc.ABC):
         if not rows:
             raise AudioError("no waveforms to recognise")
         log_probs = self.log_probs(rows)
-        lengths = torch.tensor([len(frames) for frames in log_probs], dtype=torch.int32)
-        return self._posteriors(pad_sequence(log_probs, batch_first=True), lengths)
+        lengths = np.array([len(frames) for frames in log_probs], dtype=np.int32)
+        return self._posteriors(pad(log_probs), lengths)
 
-    def _posteriors(self, log_probs: Tensor, lengths: Tensor) -> Posteriors:
+    def _posteriors(self, log_probs: Array, lengths: npt.NDArray[np.int32]) -> Posteriors:
         return Posteriors(log_probs, lengths, self.frame_shift, self.tokens, self.priors)
 
     @abc.abstractmethod
-    def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
-        """Log-probabilities ``(frames, num_tokens)`` of each waveform, float32 at its rate."""
+    def log_probs(self, waveforms: list[Samples]) -> Sequence[Array]:
+        """Log-probabilities ``(frames, num_tokens)`` of each waveform, float32 at its rate.
 
-    def _prepared(self, waveform: npt.NDArray[Any] | Tensor, number: int, rate: int) -> Tensor:
-        """Waveform as float32 samples at the model's rate, on its device."""
-        samples = torch.as_tensor(waveform)
-        if samples.ndim != 1 or not samples.is_floating_point():
+        All are numpy arrays, or all are tensors.
+        """
+
+    def _prepared(self, waveform: Array, number: int, rate: int) -> Samples:
+        """Waveform as float32 samples at the model's rate."""
+        samples = to_numpy(waveform)
+        if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
             raise AudioError(
-                f"waveform {number} is {samples.dtype} of shape {tuple(samples.shape)}, expected "
+                f"waveform {number} is {samples.dtype} of shape {samples.shape}, expected "
                 "floating-point samples in one dimension",
                 remedy="mix channels to one, and scale integers to [-1, 1]",
             )
         if len(samples) == 0:
             raise AudioError(f"waveform {number} is empty")
-        return resample(samples.float(), rate, self.sample_rate).to(self.device)
+        return resample(samples.astype(np.float32, copy=False), rate, self.sample_rate)
 
 
 class NetworkModel(AcousticModel):
@@ -115,10 +125,10 @@ class NetworkModel(AcousticModel):
 
     Parameters
     ----------
-    network : Network
-        Is moved to the device and set to evaluation mode.
+    network : Network or OnnxConformer
+        A network of torch is moved to the device and set to evaluation mode.
     device : str or torch.device
-        The device to compute on.
+        The device to compute on; the CPU for an :class:`OnnxConformer`.
     frozen : bool
         The weights will not change any more.  Then the CPU computes with onnxruntime where that is
         installed: 1.3 to 2.3 times as fast, with results equal to 1e-3.
@@ -128,14 +138,18 @@ class NetworkModel(AcousticModel):
     CONTEXT = 3
     GPU_BATCH = 600  # seconds of padded audio
 
-    def __init__(self, network: Network, device: str | torch.device = "cpu", frozen: bool = False):
+    def __init__(
+        self,
+        network: Network | OnnxConformer,
+        device: str | torch.device = "cpu",
+        frozen: bool = False,
+    ):
         config = network.config
         super().__init__(
             config.tokens, config.frame_shift, config.sample_rate, device, network.priors
         )
-        self.network = network.to(self.device).eval()
-        session = session_of(network) if frozen and self.device.type == "cpu" else None
-        self._forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = session or self.network
+        self.network = network
+        self._forward = _forward(network, self.device, frozen)
         self._fbank: FbankOptions | None = config.fbank
         self._inputs_per_second = network.inputs_per_second()
         self._inputs_per_frame = round(config.frame_shift * self._inputs_per_second)
@@ -144,10 +158,10 @@ class NetworkModel(AcousticModel):
         is_whole = self._samples_per_frame == config.frame_shift * config.sample_rate
         self._shortens_pauses = has_far_context and is_whole
         self._silence = [k for k, name in enumerate(self.tokens) if name in (BLANK, SILENCE)]
-        seconds = self.GPU_BATCH if self.device.type == "cuda" else network.cpu_batch
+        seconds = network.cpu_batch if self.device == "cpu" else self.GPU_BATCH
         self._batch_size = round(seconds * self._inputs_per_second)
 
-    def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
+    def log_probs(self, waveforms: list[Samples]) -> Sequence[Array]:
         """Log-probabilities ``(frames, num_tokens)`` of each waveform, float32 at its rate.
 
         A network that depends on the whole utterance gets long pauses shortened: see
@@ -156,9 +170,9 @@ class NetworkModel(AcousticModel):
         if not self._shortens_pauses:
             return self._of_whole(waveforms)
         size = self._samples_per_frame
-        spans = [pauses.find(w.cpu().numpy(), self.sample_rate, size) for w in waveforms]
+        spans = [pauses.find(waveform, self.sample_rate, size) for waveform in waveforms]
         shortened = [
-            torch.cat(pauses.without(waveform, found, size)) if found else waveform
+            np.concatenate(pauses.without(waveform, found, size)) if found else waveform
             for waveform, found in zip(waveforms, spans, strict=True)
         ]
         return [
@@ -166,46 +180,46 @@ class NetworkModel(AcousticModel):
             for rows, found in zip(self._of_whole(shortened), spans, strict=True)
         ]
 
-    def _restored(self, rows: Tensor, spans: list[pauses.Span]) -> Tensor:
+    def _restored(self, rows: Any, spans: list[pauses.Span]) -> Array:
         """Rows of a shortened waveform, with rows for the spans that were left out."""
-        silence = rows[:, self._silence].exp().sum(1).cpu().numpy()
+        silence = np.exp(to_numpy(rows[:, self._silence])).sum(1)
         reach = round(pauses.KEEP / self.frame_shift)
-        return rows[torch.from_numpy(pauses.sources(len(rows), spans, silence, reach))]
+        restored: Array = rows[pauses.sources(len(rows), spans, silence, reach)]
+        return restored
 
-    def _of_whole(self, waveforms: list[Tensor]) -> list[Tensor]:
+    def _of_whole(self, waveforms: list[Samples]) -> list[Array]:
         """Log-probabilities of waveforms as they are."""
         margin = round(self.network.margin / self.frame_shift)
-        silence = 2 * (round(margin * self.frame_shift * self.sample_rate),)
-        inputs = [F.pad(waveform, silence) for waveform in waveforms]
+        silence = round(margin * self.frame_shift * self.sample_rate)
+        inputs: list[Any] = [np.pad(waveform, silence) for waveform in waveforms]
         if self._fbank is not None:
-            inputs = fbank(inputs, self.sample_rate, self._fbank)
-        # No inference mode, since its tensors cannot be used in training.
-        with torch.no_grad():
-            return [rows[margin : len(rows) - margin] for rows in self._in_windows(inputs)]
+            tensors = [to_tensor(row, self.device) for row in inputs]
+            inputs = fbank(tensors, self.sample_rate, self._fbank)
+        return [rows[margin : len(rows) - margin] for rows in self._in_windows(inputs)]
 
-    def _in_windows(self, inputs: list[Tensor]) -> list[Tensor]:
+    def _in_windows(self, inputs: list[Any]) -> list[Array]:
         """Log-probabilities of all inputs, computed window by window and joined."""
         windows = [
             (k, *window) for k, row in enumerate(inputs) for window in self._windows(len(row))
         ]
         windows.sort(key=lambda window: window[2] - window[1])
-        results: list[dict[int, Tensor]] = [{} for _ in inputs]
+        results: list[dict[int, Array]] = [{} for _ in inputs]
         while windows:
             # The longest come first, so that the first batch needs the most memory.
             size = max(1, self._batch_size // (windows[-1][2] - windows[-1][1]))
             batch, windows = windows[-size:], windows[:-size]
             rows = [inputs[k][start:end] for k, start, end, *_ in batch]
-            lengths = torch.tensor([len(row) for row in rows], device=self.device)
-            log_probs, _ = self._forward(pad_sequence(rows, batch_first=True), lengths)
+            lengths = np.array([len(row) for row in rows], dtype=np.int64)
+            log_probs = self._forward(pad(rows), lengths)
             for row, (k, start, _, first, last) in zip(log_probs, batch, strict=True):
                 offset = start // self._inputs_per_frame
                 results[k][first] = row[first - offset : last - offset]
-        return [torch.cat([parts[first] for first in sorted(parts)]) for parts in results]
+        return [concatenate([parts[first] for first in sorted(parts)]) for parts in results]
 
     def _windows(self, length: int) -> list[tuple[int, int, int, int]]:
         """Windows of an input: inputs ``[start, end)``, and frames ``[first, last)`` to keep."""
         stride = self._inputs_per_frame
-        frames = int(self.network.output_lengths(torch.tensor(length)))
+        frames = int(self._output_length(length))
         size, context = (
             round(seconds * self._inputs_per_second) // stride
             for seconds in (self.WINDOW, self.CONTEXT)
@@ -218,11 +232,55 @@ class NetworkModel(AcousticModel):
             for first, last in zip(cuts, [*cuts[1:], frames], strict=True)
         ]
 
+    def _output_length(self, length: int) -> int:
+        """Frames of output for a number of inputs."""
+        network = self.network
+        if isinstance(network, OnnxConformer):
+            return network.output_lengths(length)
+        return int(network.output_lengths(to_tensor(np.array(length))))
 
-def _checked_device(device: str | torch.device) -> torch.device:
+
+def _forward(
+    network: Network | OnnxConformer, device: str, frozen: bool
+) -> Callable[[Array, npt.NDArray[np.int64]], Array]:
+    """Function from a padded batch and its lengths to log-probabilities."""
+    if isinstance(network, OnnxConformer):
+        return _in_onnxruntime(network.session)
+    network.to(device).eval()
+    session = session_of(network) if frozen and device == "cpu" else None
+    return _in_torch(network, device) if session is None else _in_onnxruntime(session)
+
+
+def _in_onnxruntime(
+    session: OnnxSession,
+) -> Callable[[Array, npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
+    return lambda batch, lengths: session(batch, lengths)[0]
+
+
+def _in_torch(
+    network: Network, device: str
+) -> Callable[[Array, npt.NDArray[np.int64]], torch.Tensor]:
+    import torch
+
+    def forward(batch: Array, lengths: npt.NDArray[np.int64]) -> torch.Tensor:
+        # No inference mode, since its tensors cannot be used in training.
+        with torch.no_grad():
+            log_probs, _ = network(to_tensor(batch, device), to_tensor(lengths, device))
+        result: torch.Tensor = log_probs
+        return result
+
+    return forward
+
+
+def _checked_device(device: str | torch.device) -> str:
+    """Name of a device that can be computed on."""
+    if str(device) == "cpu":
+        return "cpu"
+    import torch
+
     try:
         # Making a tensor there is the only test that works for every kind of device.
-        return torch.zeros(1, device=device).device
+        return str(torch.zeros(1, device=device).device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise OptionError(

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from asr_hlg.acoustic.config import FbankConfig
+from asr_hlg.acoustic.config import FbankConfig, checked_priors, config_key
 from asr_hlg.errors import ModelError
 from asr_hlg.settings import section
 
@@ -145,7 +145,7 @@ class Network(nn.Module):
                 network = cls(config)
             network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
             if priors is not None:
-                network.priors = checked_priors(torch.from_numpy(priors), len(config.tokens))
+                network.priors = torch.from_numpy(checked_priors(priors, len(config.tokens)))
         except ModelError as error:
             raise ModelError(error.message, path=path, remedy=error.remedy) from None
         except Exception as error:  # numpy passes on the errors of zipfile and Python's parser
@@ -220,19 +220,6 @@ class FbankNetwork(Network):
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Frames of output, int64, for numbers of filter-bank frames."""
         return torch.div(lengths + self.subsampling - 1, self.subsampling, rounding_mode="floor")
-
-
-def config_key(kind: str) -> str:
-    """Name of the configuration's array in a saved network, by which its kind is recognised."""
-    return f"{kind}.json"
-
-
-def checked_priors(priors: Tensor, num_tokens: int) -> Tensor:
-    """Priors as float32; ModelError unless there is one probability for each token."""
-    valid = tuple(priors.shape) == (num_tokens,) and priors.is_floating_point()
-    if not valid or not bool(((priors > 0) & (priors <= 1)).all()):
-        raise ModelError(f"priors must be {num_tokens} probabilities above 0")
-    return priors.float()
 
 
 class _WeightLimit(TorchFunctionMode):

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
+from asr_hlg.acoustic.arrays import pad
 from asr_hlg.acoustic.external import Description
 from asr_hlg.acoustic.kaldi_matrix import Matrix, read_header, read_matrix
-from asr_hlg.acoustic.model import AcousticModel
+from asr_hlg.acoustic.model import AcousticModel, Samples
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import ModelError
 
@@ -32,7 +30,7 @@ class PrecomputedModel(AcousticModel):
     Call :meth:`posteriors_for`; :meth:`posteriors` is an error, since waveforms have no ids.
     """
 
-    def __init__(self, path: Path, description: Description, device: str | torch.device = "cpu"):
+    def __init__(self, path: Path, description: Description, device: str = "cpu"):
         super().__init__(
             description.tokens, description.frame_shift, description.sample_rate, device
         )
@@ -52,11 +50,10 @@ class PrecomputedModel(AcousticModel):
         rows = [self._matrix(utterance) for utterance in ids]
         if not rows:
             raise ModelError("no utterance ids given", path=self.path)
-        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int32)
-        padded = pad_sequence(rows, batch_first=True).to(self.device)
-        return Posteriors(padded, lengths, self.frame_shift, self.tokens, self.priors)
+        lengths = [len(row) for row in rows]
+        return Posteriors(pad(rows), lengths, self.frame_shift, self.tokens, self.priors)
 
-    def log_probs(self, waveforms: list[Tensor]) -> list[Tensor]:
+    def log_probs(self, waveforms: list[Samples]) -> list[Samples]:
         """Raise a ModelError, since a waveform has no utterance id."""
         raise ModelError(
             "precomputed log-probabilities are looked up by utterance id, not by waveform",
@@ -64,7 +61,7 @@ class PrecomputedModel(AcousticModel):
             remedy="call posteriors_for(ids)",
         )
 
-    def _matrix(self, utterance: str) -> Tensor:
+    def _matrix(self, utterance: str) -> Samples:
         try:
             matrix = np.asarray(self._look_up(utterance))
         except KeyError:
@@ -82,7 +79,7 @@ class PrecomputedModel(AcousticModel):
             raise ModelError(
                 f"{utterance!r} has values that are not log-probabilities", path=self.path
             )
-        return torch.from_numpy(matrix.astype(np.float32))
+        return matrix.astype(np.float32)
 
 
 def _npz(path: Path) -> Callable[[str], Matrix]:

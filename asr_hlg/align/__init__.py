@@ -5,10 +5,25 @@ for word in aligner.align("LJ001-0002", posteriors, "in being comparatively mode
 print(word.text, word.start, word.end, word.confidence)
 """
 
-from asr_hlg.align.aligner import Aligner, NoGuesses
-from asr_hlg.align.alignment import Alignment
-from asr_hlg.align.labels import flat_start, realign, share_changed
-from asr_hlg.align.recordings import align_recordings
+from typing import TYPE_CHECKING
+
+from asr_hlg.lazy import public_names
+
+if TYPE_CHECKING:
+    from asr_hlg.align.aligner import Aligner, NoGuesses
+    from asr_hlg.align.alignment import Alignment
+    from asr_hlg.align.labels import flat_start, realign, share_changed
+    from asr_hlg.align.recordings import align_recordings
+else:
+    __getattr__ = public_names(
+        __name__,
+        {
+            "asr_hlg.align.aligner": ["Aligner", "NoGuesses"],
+            "asr_hlg.align.alignment": ["Alignment"],
+            "asr_hlg.align.labels": ["flat_start", "realign", "share_changed"],
+            "asr_hlg.align.recordings": ["align_recordings"],
+        },
+    )
 
 __all__ = [
     "Aligner",

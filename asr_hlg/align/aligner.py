@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import k2
-import torch
+import numpy as np
 
 from asr_hlg.acoustic import likelihoods
 from asr_hlg.acoustic.posteriors import Posteriors
@@ -24,15 +25,21 @@ from asr_hlg.align.alignment import (
 )
 from asr_hlg.errors import AsrHlgError, LexiconError
 from asr_hlg.fst import symbols
-from asr_hlg.graph import DecodingGraph, compile_hlg, topology
+from asr_hlg.fst.arcs import Arcs
+from asr_hlg.graph import DecodingGraph, compile_hlg, topology_arcs
 from asr_hlg.graph.adapt import runtime
 from asr_hlg.graph.store import GraphFolder
 from asr_hlg.lattice.path import word_spans
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses
-from asr_hlg.losses.graphs import TranscriptGraphs, linear_acceptor
 from asr_hlg.output.transcript import Word
 from asr_hlg.search import SearchOptions, decode
+
+if TYPE_CHECKING:
+    import k2
+    import torch
+
+    from asr_hlg.losses.graphs import TranscriptGraphs
 
 # While the recording deviates from the transcript, the only path allowed loses some nats a frame
 # against the best one. With a beam of 200 nats that path survives several wrong words, and the work
@@ -45,7 +52,7 @@ class Aligner:
 
     Parameters
     ----------
-    H : k2.Fsa
+    H : k2.Fsa or Arcs
         A topology over the lexicon's tokens.
     lexicon : Lexicon
         Pronunciations of the transcripts' words.
@@ -53,11 +60,21 @@ class Aligner:
         Names of the posterior columns, the input labels of H; as for :func:`compile_hlg`.
     """
 
-    def __init__(self, H: k2.Fsa, lexicon: Lexicon, columns: tuple[str, ...] | None = None) -> None:
-        self.H = H
-        self._graphs = TranscriptGraphs(H, lexicon)
-        self.lexicon = self._graphs.lexicon
-        self.columns = columns or topology.column_names(H, symbols.names(self.lexicon.tokens))
+    def __init__(
+        self, H: k2.Fsa | Arcs, lexicon: Lexicon, columns: tuple[str, ...] | None = None
+    ) -> None:
+        self.H = H if isinstance(H, Arcs) else Arcs.from_k2(H)
+        names = symbols.names(lexicon.tokens)[: lexicon.num_tokens]
+        # The token table is fixed, so that a restricted lexicon keeps the numbering of H.
+        self.lexicon = lexicon.with_tokens(names)
+        self.columns = columns or topology_arcs.column_names(self.H, names)
+
+    @cached_property
+    def _graphs(self) -> TranscriptGraphs:
+        """Compiled transcripts, for `labels`."""
+        from asr_hlg.losses.graphs import TranscriptGraphs  # imports k2
+
+        return TranscriptGraphs(self.H, self.lexicon)
 
     @classmethod
     def from_graph(
@@ -179,11 +196,13 @@ class Aligner:
         AsrHlgError
             If the recording is too short for its words.
         """
+        import torch
+
         mapped = likelihoods.map_tokens(posteriors, self.columns)
         scores = likelihoods.scale(mapped, mapped.priors, floor=_OPTIONS.floor)
         num_frames = int(posteriors.lengths[0])
-        frames = scores.log_probs[0, :num_frames].to("cpu", torch.float64)
-        labels, score = self._graphs.of(text).best_path(frames.numpy())
+        frames = scores.array[0, :num_frames].astype(np.float64)
+        labels, score = self._graphs.of(text).best_path(frames)
         if score == -math.inf:
             raise AsrHlgError(self._too_short(text.split(), num_frames))
         return torch.from_numpy(labels)
@@ -194,7 +213,8 @@ class Aligner:
         if missing:
             raise LexiconError(f"no pronunciation for {', '.join(missing)}")
         lexicon = self.lexicon.restrict(words)
-        return compile_hlg(self.H, lexicon, linear_acceptor(lexicon, words), columns=self.columns)
+        sentence = Arcs.linear([lexicon.words[word] for word in words])
+        return compile_hlg(self.H, lexicon, sentence, columns=self.columns)
 
     def _too_short(self, words: Sequence[str], num_frames: int) -> str:
         min_phones = sum(min(map(len, self.lexicon.spellings(word))) for word in words)

@@ -33,7 +33,7 @@ class Alignment(Transcript):
 
 def gap_to_best(scores: Posteriors, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
     """Log-probability gap between the best label and the aligned label, per frame."""
-    log_probs = scores.log_probs[0, : len(labels)].cpu().numpy()
+    log_probs = scores.array[0, : len(labels)]
     gap: npt.NDArray[np.float32] = log_probs.max(axis=1) - log_probs[np.arange(len(labels)), labels]
     return gap
 

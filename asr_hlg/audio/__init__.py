@@ -10,8 +10,22 @@ An error in one recording, or in the line of a list that names it, is raised whe
 loaded, so that it does not stop the others.
 """
 
-from asr_hlg.audio.listing import recordings
-from asr_hlg.audio.recording import Recording
-from asr_hlg.audio.resampling import resample
+from typing import TYPE_CHECKING
+
+from asr_hlg.lazy import public_names
+
+if TYPE_CHECKING:
+    from asr_hlg.audio.listing import recordings
+    from asr_hlg.audio.recording import Recording
+    from asr_hlg.audio.resampling import resample
+else:
+    __getattr__ = public_names(
+        __name__,
+        {
+            "asr_hlg.audio.listing": ["recordings"],
+            "asr_hlg.audio.recording": ["Recording"],
+            "asr_hlg.audio.resampling": ["resample"],
+        },
+    )
 
 __all__ = ["Recording", "recordings", "resample"]

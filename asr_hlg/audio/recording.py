@@ -6,22 +6,20 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import lhotse
 import numpy as np
-import numpy.typing as npt
-import torch
-from lhotse.cut import Cut
-from torch import Tensor
 
 from asr_hlg.audio import sound_file
 from asr_hlg.audio.channels import Mixer
 from asr_hlg.audio.formats import CONVERT
-from asr_hlg.audio.resampling import resample_blocks
+from asr_hlg.audio.resampling import Samples, resample_blocks
 from asr_hlg.audio.sound_file import Sound
 from asr_hlg.errors import AudioError
 
-Samples = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    import lhotse
+    from lhotse.cut import Cut
 
 _PART = 1 << 18  # samples of silence that are passed on at once
 _OVERSHOOT = 0.5  # seconds by which a segment may end after its file, as in Kaldi
@@ -98,7 +96,7 @@ class Recording:
         except AudioError:
             return 1
 
-    def load(self, sample_rate: int, channel: int | None = None) -> Tensor:
+    def load(self, sample_rate: int, channel: int | None = None) -> Samples:
         """Read the whole recording, as one channel.
 
         Parameters
@@ -111,7 +109,7 @@ class Recording:
 
         Returns
         -------
-        Tensor
+        np.ndarray
             float32 ``(samples,)`` in [-1, 1].
 
         Raises
@@ -120,11 +118,11 @@ class Recording:
             If the file is missing, not a sound file, damaged, empty or cut short, does not have
             the channel, or contains only silence.
         """
-        return torch.cat(list(self.blocks(sample_rate, channel)))
+        return np.concatenate(list(self.blocks(sample_rate, channel)))
 
     def blocks(
         self, sample_rate: int, channel: int | None = None, max_seconds: float = math.inf
-    ) -> Iterator[Tensor]:
+    ) -> Iterator[Samples]:
         """Read the recording as :meth:`load` does, in blocks of about a minute.
 
         Memory stays constant.  An error near the end of a file is raised there, after the blocks
@@ -137,6 +135,8 @@ class Recording:
             entry = self.manifest_entry
             rate = int(entry.sampling_rate)
             self._check_duration(entry.duration * rate, rate, max_seconds)
+            import lhotse
+
             if isinstance(entry, lhotse.MonoCut):
                 channel = None
             parts = self._mixed(self._manifest_parts(entry), channel, num_channels(entry))
@@ -160,11 +160,11 @@ class Recording:
 
     def _converted(
         self, parts: Iterator[Samples], source: int, target: int, max_seconds: float
-    ) -> Iterator[Tensor]:
+    ) -> Iterator[Samples]:
         """Parts of any size as checked and resampled blocks of a minute."""
         checked = self._checked(parts, source, max_seconds)
         blocks = _grouped(checked, _BLOCK_SECONDS * source)
-        yield from resample_blocks(map(torch.from_numpy, blocks), source, target)
+        yield from resample_blocks(blocks, source, target)
 
     def _checked(
         self, parts: Iterator[Samples], rate: int, max_seconds: float
@@ -237,6 +237,8 @@ class Recording:
 
     def _manifest_parts(self, entry: lhotse.Recording | Cut) -> Iterator[Samples]:
         """Samples ``(n, channels)`` of an entry of a Lhotse manifest."""
+        import lhotse
+
         for number in range(max(1, math.ceil(entry.duration / _BLOCK_SECONDS))):
             begin = number * _BLOCK_SECONDS
             try:
@@ -269,4 +271,6 @@ def _grouped(parts: Iterator[Samples], size: int) -> Iterator[Samples]:
 
 def num_channels(entry: lhotse.Recording | Cut) -> int:
     """Number of channels of a manifest's entry."""
+    import lhotse
+
     return 1 if isinstance(entry, lhotse.MonoCut) else int(getattr(entry, "num_channels", 1) or 1)

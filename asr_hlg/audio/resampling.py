@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
-import torch
-from lhotse.augmentation import get_or_create_resampler
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.float32]
+
+_ZERO_CROSSINGS = 6  # of the sinc function, on each side of its centre, that the filter contains
+_ROLLOFF = 0.99  # cut-off frequency, as a share of the lower Nyquist frequency
+_CHUNK = 1 << 22  # products of samples and filter taps that are in memory at once
 
 
-def resample(samples: Tensor, source: int, target: int) -> Tensor:
+def resample(samples: npt.NDArray[Any], source: int, target: int) -> Samples:
     """Convert samples ``(n,)`` from ``source`` Hz to ``target`` Hz, as float32.
 
     The size of the filter is proportional to the two rates over their greatest common divisor.
@@ -18,13 +25,10 @@ def resample(samples: Tensor, source: int, target: int) -> Tensor:
     of 10 Hz (100 Hz from 48 kHz on): times change by less than 0.1 % at 8 kHz and above.
     """
     source = _rounded_rate(source, target)
-    if source == target:
-        return samples
-    resampled: Tensor = get_or_create_resampler(source, target)(samples)
-    return resampled
+    return samples if source == target else _Resampler.of(source, target)(samples)
 
 
-def resample_blocks(blocks: Iterator[Tensor], source: int, target: int) -> Iterator[Tensor]:
+def resample_blocks(blocks: Iterator[Samples], source: int, target: int) -> Iterator[Samples]:
     """Convert consecutive blocks of one recording, with the result of converting them as a whole.
 
     A sample of the result depends on a few samples before and after it: the end of each block is
@@ -34,14 +38,14 @@ def resample_blocks(blocks: Iterator[Tensor], source: int, target: int) -> Itera
     if source == target:
         yield from blocks
         return
-    resampler = get_or_create_resampler(source, target)
-    step = source // math.gcd(source, target)  # equals a whole number of samples of the result
+    resampler = _Resampler.of(source, target)
+    step = resampler.step  # equals a whole number of samples of the result
     context = math.ceil((resampler.width + step) / step) * step
-    buffer = torch.zeros(0)
+    buffer = np.zeros(0, np.float32)
     converted = 0  # samples of the buffer whose result has been yielded
     block = next(blocks, None)
     while block is not None:
-        buffer = torch.cat([buffer, block])
+        buffer = np.concatenate([buffer, block])
         block = next(blocks, None)
         ready = len(buffer) if block is None else (len(buffer) - context) // step * step
         if ready > converted:
@@ -49,6 +53,53 @@ def resample_blocks(blocks: Iterator[Tensor], source: int, target: int) -> Itera
             yield resampler(buffer)[first:last]
             kept = min(context, ready)  # a multiple of step
             buffer, converted = buffer[ready - kept :], kept
+
+
+class _Resampler:
+    """Band-limited interpolation with a sinc function under a Hann window.
+
+    A sample of the result at time t is Σ_i x[i] h(i/source - t) with the low-pass filter h. The
+    results at times that are a multiple of 1/gcd(source, target) apart have the same weights, so
+    the filter is a matrix: a row for every sample of the result within such a period.
+
+    Attributes
+    ----------
+    step : int
+        Samples of the source in a period.
+    width : int
+        Samples before and after a period on which its results depend.
+    """
+
+    def __init__(self, source: int, target: int):
+        divisor = math.gcd(source, target)
+        self.step, self._results = source // divisor, target // divisor
+        cutoff = min(self.step, self._results) * _ROLLOFF
+        self.width = math.ceil(_ZERO_CROSSINGS * self.step / cutoff)
+        offset = np.arange(-self.width, self.width + self.step) / self.step
+        phase = np.arange(self._results)[:, None] / self._results
+        time = np.clip((offset - phase) * cutoff, -_ZERO_CROSSINGS, _ZERO_CROSSINGS)
+        window = np.cos(time * (math.pi / _ZERO_CROSSINGS / 2)) ** 2
+        self._filter = (np.sinc(time) * window * (cutoff / self.step)).astype(np.float32)
+
+    @staticmethod
+    @lru_cache(maxsize=8)
+    def of(source: int, target: int) -> _Resampler:
+        """The resampler for two rates, kept for the next recording."""
+        return _Resampler(source, target)
+
+    def __call__(self, samples: npt.NDArray[Any]) -> Samples:
+        """The whole of ``samples``, between zeros, at the target rate."""
+        samples = np.asarray(samples, dtype=np.float32)
+        padded = np.pad(samples, (self.width, self.width + self.step))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, self._filter.shape[1])
+        windows = windows[:: self.step]
+        result = np.empty((len(windows), self._results), np.float32)
+        rows = max(1, _CHUNK // self._filter.shape[1])
+        for begin in range(0, len(windows), rows):
+            part = slice(begin, begin + rows)
+            # A copy, since matrix products of overlapping rows are slow.
+            np.matmul(np.ascontiguousarray(windows[part]), self._filter.T, out=result[part])
+        return result.ravel()[: -(-len(samples) * self._results // self.step)]
 
 
 def _rounded_rate(source: int, target: int) -> int:

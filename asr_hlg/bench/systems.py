@@ -113,7 +113,7 @@ def _whisper(wavs: Path, threads: int) -> Iterator[tuple[str, str]]:
         str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
     )
     for recording in recordings([wavs]):
-        samples = recording.load(SAMPLE_RATE).numpy()
+        samples = recording.load(SAMPLE_RATE)
         segments, _ = model.transcribe(samples, language="en", beam_size=1)
         yield recording.id, " ".join(segment.text.strip() for segment in segments)
 
@@ -134,7 +134,7 @@ def _pocketsphinx_one(recording: Recording) -> tuple[str, str]:
     global _pocketsphinx_decoder
     if _pocketsphinx_decoder is None:
         _pocketsphinx_decoder = pocketsphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
-    samples = recording.load(SAMPLE_RATE).numpy()
+    samples = recording.load(SAMPLE_RATE)
     _pocketsphinx_decoder.start_utt()
     pcm = (np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes()
     _pocketsphinx_decoder.process_raw(pcm, no_search=False, full_utt=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lhotse
+import torch
 from lhotse import CutSet, SupervisionSegment, SupervisionSet
 from lhotse.cut import Cut
 from lhotse.utils import fastcopy
@@ -95,7 +96,8 @@ def samples_of(cut: Cut, sample_rate: int) -> Tensor:
         If it cannot be read or is empty.
     """
     try:
-        return Recording(cut.id, Path(cut.id), manifest_entry=cut).load(sample_rate)
+        samples = Recording(cut.id, Path(cut.id), manifest_entry=cut).load(sample_rate)
+        return torch.from_numpy(samples)
     except AudioError as error:
         raise DataError(
             f"cut {cut.id!r}: {error.message}",

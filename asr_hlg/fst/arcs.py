@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import struct
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import k2
-import kaldifst
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from asr_hlg.errors import GraphError
 from asr_hlg.fst.indexing import Ints, expand_ranges, row_splits
+
+if TYPE_CHECKING:
+    import k2
+    import kaldifst
 
 _MAGIC = 2125659606  # first word of every binary OpenFst file
 _ARC = np.dtype([("ilabel", "<i4"), ("olabel", "<i4"), ("weight", "<f4"), ("next", "<i4")])
@@ -50,6 +52,15 @@ class Arcs:
     olabel: npt.NDArray[np.int32]
     score: npt.NDArray[np.float32]
     final: npt.NDArray[np.float32]
+
+    @staticmethod
+    def linear(labels: Sequence[int]) -> Arcs:
+        """Acceptor of one sequence of labels, with score 0."""
+        ids = np.array(labels, dtype=np.int32)
+        state = np.arange(len(ids), dtype=np.int32)
+        final = np.full(len(ids) + 1, -np.inf, dtype=np.float32)
+        final[-1] = 0.0
+        return Arcs(state, state + 1, ids, ids, np.zeros(len(ids), dtype=np.float32), final)
 
     @property
     def num_states(self) -> int:
@@ -106,6 +117,8 @@ class Arcs:
 
     def to_openfst(self) -> kaldifst.StdVectorFst:
         """Convert to OpenFst, whose weights are costs (negated scores)."""
+        import kaldifst
+
         arcs = self.sorted()
         counts = np.bincount(arcs.src, minlength=arcs.num_states).astype(np.int64)
         first = np.zeros(arcs.num_states + 1, dtype=np.int64)
@@ -133,6 +146,8 @@ class Arcs:
     @staticmethod
     def from_openfst(fst: kaldifst.StdFst) -> Arcs:
         """Convert from OpenFst; the start state is renumbered to 0."""
+        import kaldifst
+
         with tempfile.TemporaryDirectory(prefix="asr_hlg-") as folder:
             path = Path(folder) / "fst"
             kaldifst.StdConstFst(fst).write(str(path))
@@ -195,6 +210,8 @@ class Arcs:
     @staticmethod
     def from_k2(fsa: k2.Fsa) -> Arcs:
         """Convert from k2; the output labels of an acceptor are its input labels."""
+        import torch
+
         arcs = fsa.arcs.values().cpu().numpy() if fsa.arcs.num_axes() == 2 else None
         if arcs is None:
             raise GraphError("expected one automaton, not a vector of them")
@@ -224,6 +241,9 @@ def k2_fsa(
     an automaton; after ``fsa.labels[...] = x`` they describe the old labels, and the next
     algorithm raises "inappropriately modified". A new Fsa starts with a clean cache.
     """
+    import k2
+    import torch
+
     packed = np.empty((len(src), 4), dtype=np.int32)
     packed[:, 0], packed[:, 1], packed[:, 2] = src, dst, labels
     packed[:, 3] = np.ascontiguousarray(scores, dtype=np.float32).view(np.int32)

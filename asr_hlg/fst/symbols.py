@@ -1,14 +1,15 @@
 """Symbol tables, which map the integer labels of arcs to words or tokens.
 
-A table is a ``k2.SymbolTable``; its file has one ``symbol id`` pair a line, as in OpenFst.
+A table's file has one ``symbol id`` pair a line, as in OpenFst.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.files import text_lines
@@ -23,7 +24,84 @@ _DISAMBIG = re.compile(r"#\d+")
 _ID = re.compile(r"[0-9]{1,10}")
 
 
-def table(symbols: Iterable[str]) -> k2.SymbolTable:
+class SymbolTable:
+    """Symbols by id, and ids by symbol, with the look-ups of ``k2.SymbolTable``.
+
+    Functions that take a table also take one of k2.
+
+    >>> words = SymbolTable(["<eps>", "and", "cat"])
+    >>> words["cat"], words[1], "hat" in words, len(words)
+    (2, 'and', False, 3)
+
+    Parameters
+    ----------
+    symbols : iterable of str
+        In the order of their ids, from 0; none of them twice.
+    """
+
+    def __init__(self, symbols: Iterable[str]):
+        self._names = list(symbols)
+        if len(set(self._names)) != len(self._names):
+            seen: set[str] = set()
+            duplicate = next(s for s in self._names if s in seen or seen.add(s))  # type: ignore[func-returns-value]
+            raise AsrHlgError(f"symbol {duplicate!r} is in the table twice")
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {symbol: index for index, symbol in enumerate(self._names)}
+
+    @property
+    def symbols(self) -> list[str]:
+        """All symbols in the order of their ids."""
+        return list(self._names)
+
+    @property
+    def ids(self) -> list[int]:
+        """All ids in order."""
+        return list(range(len(self._names)))
+
+    @overload
+    def __getitem__(self, key: int) -> str: ...
+
+    @overload
+    def __getitem__(self, key: str) -> int: ...
+
+    def __getitem__(self, key: int | str) -> int | str:
+        if isinstance(key, str):
+            return self._ids[key]
+        if not 0 <= key < len(self._names):
+            raise KeyError(key)
+        return self._names[key]
+
+    get = __getitem__  # which k2 calls
+
+    def __contains__(self, key: int | str) -> bool:
+        return key in self._ids if isinstance(key, str) else 0 <= key < len(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SymbolTable) and self._names == other._names
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_k2(self) -> k2.SymbolTable:
+        """The same table for k2."""
+        import k2
+
+        ids = dict(self._ids)
+        return k2.SymbolTable(
+            _id2sym={index: symbol for symbol, index in ids.items()},
+            _sym2id=ids,
+            eps=self._names[0],
+        )
+
+
+def table(symbols: Iterable[str]) -> SymbolTable:
     """Make a symbol table that numbers symbols from 0 in the order given.
 
     Example
@@ -32,19 +110,30 @@ def table(symbols: Iterable[str]) -> k2.SymbolTable:
     >>> words["cat"], words[1]
     (2, 'and')
     """
-    import k2  # imported here, since the acoustic room uses this module without k2
-
-    id2sym = dict(enumerate(symbols))
-    sym2id = {symbol: index for index, symbol in id2sym.items()}
-    if len(sym2id) != len(id2sym):
-        seen: set[str] = set()
-        duplicate = next(s for s in id2sym.values() if s in seen or seen.add(s))  # type: ignore[func-returns-value]
-        raise AsrHlgError(f"symbol {duplicate!r} is in the table twice")
-    return k2.SymbolTable(_id2sym=id2sym, _sym2id=sym2id, eps=id2sym[0])
+    return SymbolTable(symbols)
 
 
-def read(path: str | Path) -> k2.SymbolTable:
+def read(path: str | Path) -> SymbolTable:
     """Read a ``words.txt`` or ``tokens.txt``; its ids must be 0, 1, 2, … in any order of lines."""
+    names = _names_in_order(Path(path)) or _names_in_any_order(path)
+    try:
+        return SymbolTable(names)
+    except AsrHlgError as error:
+        raise AsrHlgError(error.message, path=path) from None
+
+
+def _names_in_order(path: Path) -> list[str]:
+    """Symbols of a file that is as `write` makes it, in a third of the time; else none."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return []
+    names = text.split()[::2]
+    return names if _text(names) == text else []
+
+
+def _names_in_any_order(path: str | Path) -> list[str]:
+    """Symbols of a file, whose lines are checked one by one."""
     id2sym: dict[int, str] = {}
     for number, line in text_lines(path):
         fields = line.split()
@@ -56,21 +145,23 @@ def read(path: str | Path) -> k2.SymbolTable:
         id2sym[index] = fields[0]
     if not id2sym or max(id2sym) != len(id2sym) - 1:
         raise AsrHlgError("ids must run from 0 without a gap", path=path)
-    try:
-        return table(id2sym[index] for index in range(len(id2sym)))
-    except AsrHlgError as error:
-        raise AsrHlgError(error.message, path=path) from None
+    return [id2sym[index] for index in range(len(id2sym))]
 
 
-def write(symbols: k2.SymbolTable, path: str | Path) -> None:
+def write(symbols: SymbolTable, path: str | Path) -> None:
     """Write a symbol table, one ``symbol id`` pair a line, in the order of ids."""
-    lines = (f"{symbols[index]} {index}\n" for index in range(len(symbols)))
-    Path(path).write_text("".join(lines), encoding="utf-8")
+    Path(path).write_text(_text(names(symbols)), encoding="utf-8")
 
 
-def names(symbols: k2.SymbolTable) -> list[str]:
+def _text(names: list[str]) -> str:
+    return "".join([f"{name} {index}\n" for index, name in enumerate(names)])
+
+
+def names(symbols: SymbolTable) -> list[str]:
     """List the symbols in the order of their ids, for look-up by position."""
-    return [symbols[index] for index in range(len(symbols))]
+    if isinstance(symbols, SymbolTable):
+        return symbols.symbols
+    return [symbols[index] for index in range(len(symbols))]  # a table of k2
 
 
 def is_disambig(symbol: str) -> bool:
@@ -78,6 +169,6 @@ def is_disambig(symbol: str) -> bool:
     return _DISAMBIG.fullmatch(symbol) is not None
 
 
-def first_disambig(symbols: k2.SymbolTable) -> int:
+def first_disambig(symbols: SymbolTable) -> int:
     """Id of ``#0``, or the length of a table without disambiguation symbols."""
     return symbols["#0"] if "#0" in symbols else len(symbols)

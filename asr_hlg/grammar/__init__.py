@@ -21,6 +21,18 @@ JSGF, if the first line is ``#JSGF V1.0;``: rules are written in the same way, a
 are the sentences. Tags in braces are skipped; imports are an error.
 """
 
-from asr_hlg.grammar.compiler import compile, to_arcs, vocabulary
+from typing import TYPE_CHECKING
+
+from asr_hlg.lazy import public_names
+
+if TYPE_CHECKING:
+    from asr_hlg.grammar.compiler import compile, to_arcs, vocabulary
+else:
+    __getattr__ = public_names(
+        __name__,
+        {
+            "asr_hlg.grammar.compiler": ["compile", "to_arcs", "vocabulary"],
+        },
+    )
 
 __all__ = ["compile", "to_arcs", "vocabulary"]

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import k2
+from typing import TYPE_CHECKING
 
 from asr_hlg.errors import GrammarError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
+from asr_hlg.fst.symbols import SymbolTable
 from asr_hlg.grammar import fsa
 from asr_hlg.grammar.nodes import Position, Rules
 from asr_hlg.grammar.parser import parse
 
+if TYPE_CHECKING:
+    import k2
 
-def compile(text: str, words: k2.SymbolTable, path: str | Path | None = None) -> k2.Fsa:
+
+def compile(text: str, words: SymbolTable, path: str | Path | None = None) -> k2.Fsa:
     """Compile a grammar into G, an acceptor of word sequences.
 
     The score of a sentence is the log of its probability, as the grammar defines it:
@@ -34,7 +37,7 @@ def compile(text: str, words: k2.SymbolTable, path: str | Path | None = None) ->
     ----------
     text : str
         In the compact notation or in JSGF: see :mod:`asr_hlg.grammar`.
-    words : k2.SymbolTable
+    words : SymbolTable
         The vocabulary.
     path : str or Path, optional
         The file that the text is from, for error messages.
@@ -59,7 +62,7 @@ def compile(text: str, words: k2.SymbolTable, path: str | Path | None = None) ->
 
 def to_arcs(
     text: str,
-    words: k2.SymbolTable,
+    words: SymbolTable,
     path: str | Path | None = None,
     left_out: Collection[str] = (),
 ) -> Arcs:
@@ -70,7 +73,7 @@ def to_arcs(
     with _errors_with_path(path):
         rules = fsa.without_words(parse(text), left_out)
         _check_vocabulary(rules, words)
-        return fsa.to_arcs(rules, words._sym2id.__getitem__)
+        return fsa.to_arcs(rules, words.__getitem__)
 
 
 def vocabulary(text: str, path: str | Path | None = None) -> dict[str, int]:
@@ -90,10 +93,10 @@ def _errors_with_path(path: str | Path | None) -> Iterator[None]:
         raise GrammarError(error.message, path=path, line=error.line, remedy=error.remedy) from None
 
 
-def _check_vocabulary(rules: Rules, words: k2.SymbolTable) -> None:
+def _check_vocabulary(rules: Rules, words: SymbolTable) -> None:
     unknown: dict[str, Position] = {}
     for word in fsa.words_of(rules):
-        known = word.text in words._sym2id and word.text != words[0]
+        known = word.text in words and word.text != words[0]
         if not known or symbols.is_disambig(word.text):
             unknown.setdefault(word.text, word.position)
     if unknown:

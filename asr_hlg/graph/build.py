@@ -20,7 +20,7 @@ from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.graph.explain import explain
 from asr_hlg.graph.meter import Meter, Stage
 from asr_hlg.graph.recipe import Recipe
-from asr_hlg.graph.topology import make_topology
+from asr_hlg.graph.topology_arcs import of_section
 from asr_hlg.lexicon import Lexicon, Pronunciation
 from asr_hlg.versions import installed
 
@@ -97,7 +97,7 @@ def _update(
         else:
             lexicon, G = read_parts(recipe, meter, report)
             lg = compile_lg(lexicon, G, meter)
-        H = make_topology(recipe.topology, lexicon.num_tokens)
+        H = of_section(recipe.topology, lexicon.num_tokens)
         graph = assemble(H, lexicon, lg, meter, description=recipe.topology)
         _check_sentences(recipe, lexicon, lg)
         graph.meta.update(

@@ -14,16 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
-import k2
-import kaldifst
 import numpy as np
 
 from asr_hlg.errors import GraphError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.indexing import expand_ranges
-from asr_hlg.graph import prefix_tree, topology
+from asr_hlg.graph import prefix_tree, topology_arcs
 from asr_hlg.graph.adapt.back_off import OptionalSilence, back_off_state
 from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.graph.meter import Meter, Stage
@@ -32,11 +31,15 @@ from asr_hlg.graph.store import LEXICON_OPTIONS
 from asr_hlg.graph.views import LgViews
 from asr_hlg.lexicon import Lexicon
 
+if TYPE_CHECKING:
+    import k2
+    import kaldifst
+
 _EMPTY = "L∘G is empty: no sentence of G consists of words of L"
 
 
 def compile_hlg(
-    H: k2.Fsa,
+    H: k2.Fsa | Arcs,
     L: Lexicon | k2.Fsa,
     G: k2.Fsa | Arcs | None = None,
     *,
@@ -48,7 +51,7 @@ def compile_hlg(
 
     Parameters
     ----------
-    H : k2.Fsa
+    H : k2.Fsa or Arcs
         A topology from :mod:`asr_hlg.graph.topology` over the lexicon's tokens.
     L : Lexicon
         Pronunciations; also accepted is the Fsa of ``Lexicon.to_fsa``, which holds its lexicon.
@@ -76,7 +79,8 @@ def compile_hlg(
             "L has no pronunciations attached", remedy="pass a Lexicon, or its to_fsa() unchanged"
         )
     grammar = G if G is None or isinstance(G, Arcs) else _g_arcs(G, lexicon.words)
-    return assemble(H, lexicon, compile_lg(lexicon, grammar, meter), meter, columns)
+    topology = H if isinstance(H, Arcs) else Arcs.from_k2(H)
+    return assemble(topology, lexicon, compile_lg(lexicon, grammar, meter), meter, columns)
 
 
 def compile_lg(lexicon: Lexicon, G: Arcs | None, meter: Meter) -> Arcs:
@@ -96,7 +100,7 @@ def compile_lg(lexicon: Lexicon, G: Arcs | None, meter: Meter) -> Arcs:
 
 
 def assemble(
-    H: k2.Fsa,
+    H: Arcs,
     lexicon: Lexicon,
     lg: Arcs,
     meter: Meter,
@@ -107,7 +111,7 @@ def assemble(
 
     Parameters
     ----------
-    H : k2.Fsa
+    H : Arcs
     lexicon : Lexicon
     lg : Arcs
         From `compile_lg`.
@@ -118,7 +122,7 @@ def assemble(
         Of H; without it H is compared with CTC, and else kept as arrays.
     """
     longest_epsilon = longest_epsilon_path(lg)
-    if description is None and topology.is_ctc(H):
+    if description is None and topology_arcs.is_ctc(H):
         description = TopologySection("ctc")
     meta = {
         "topology": None if description is None else asdict(description),
@@ -150,18 +154,18 @@ def assemble(
     return graph
 
 
-def _columns(H: k2.Fsa, lexicon: Lexicon) -> tuple[str, ...]:
+def _columns(H: Arcs, lexicon: Lexicon) -> tuple[str, ...]:
     """Names of the columns that H reads; raises a GraphError if its tokens are not those of L."""
-    written = int(H.aux_labels.max())
+    written = int(H.olabel.max())
     if written != lexicon.num_tokens - 1:
         raise GraphError(
             f"H has {written} tokens besides the blank, the lexicon {lexicon.num_tokens - 1}",
             remedy="build H with Lexicon.num_tokens",
         )
-    return topology.column_names(H, symbols.names(lexicon.tokens))
+    return topology_arcs.column_names(H, symbols.names(lexicon.tokens))
 
 
-def _g_arcs(G: k2.Fsa, words: k2.SymbolTable) -> Arcs:
+def _g_arcs(G: k2.Fsa, words: symbols.SymbolTable) -> Arcs:
     """Convert G to arrays, whose back-off arcs read ``#0`` and write ε."""
     arcs = Arcs.from_k2(G)
     return replace(arcs, olabel=np.where(arcs.ilabel == words["#0"], 0, arcs.olabel))
@@ -177,6 +181,8 @@ def compose_lg(L: Arcs, G: Arcs | None, meter: Meter) -> Arcs:
     G : Arcs or None
         Words, with ``#0`` on back-off arcs; None for L alone.
     """
+    import kaldifst
+
     if G is None:
         lg = L.to_openfst()
     else:

@@ -12,14 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
-
-import k2
-import torch
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asr_hlg.errors import GraphError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
+from asr_hlg.fst.symbols import SymbolTable
 from asr_hlg.graph import hlg, store
 from asr_hlg.graph.hlg import HlgArrays
 from asr_hlg.graph.meter import Meter
@@ -29,8 +27,11 @@ from asr_hlg.graph.views import LgViews
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.settings import section
 
+if TYPE_CHECKING:
+    import k2
+    import torch
+
 Options = TypeVar("Options")
-_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class DecodingGraph:
     ----------
     views : LgViews
         L∘G and H, and the arrays that searches read.
-    tokens, words : k2.SymbolTable
+    tokens, words : SymbolTable
         The lexicon's tokens and words.
     columns : tuple of str
         Names of the posterior columns that H reads.
@@ -55,20 +56,20 @@ class DecodingGraph:
         Content of ``graph.json``: recipe, sources, stages, versions.
     folder : Path or None
         The folder that the graph was loaded from.
-    device : torch.device
-        Device of `fsa`, and so of the search.
+    device : str
+        Device of `fsa`, and so of the search: ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
     views: LgViews
-    tokens: k2.SymbolTable
-    words: k2.SymbolTable
+    tokens: SymbolTable
+    words: SymbolTable
     columns: tuple[str, ...]
     read_lexicon: Callable[[], Lexicon]
     spellings: Callable[[str], list[tuple[str, ...]]]
     silence: str | None
     meta: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
-    device: torch.device = _CPU
+    device: str = "cpu"
 
     @property
     def lg(self) -> Arcs:
@@ -108,7 +109,7 @@ class DecodingGraph:
     @property
     def supports_token_passing(self) -> bool:
         """Whether token passing can search the graph: H is CTC, and the device the CPU."""
-        return self.topology == "ctc" and self.device.type == "cpu"
+        return self.topology == "ctc" and self.device == "cpu"
 
     @property
     def takes_new_words(self) -> bool:
@@ -133,8 +134,7 @@ class DecodingGraph:
 
     def to(self, device: str | torch.device) -> DecodingGraph:
         """Move the graph to another device."""
-        device = torch.device(device)
-        return self if self.device == device else replace(self, device=device)
+        return self if self.device == str(device) else replace(self, device=str(device))
 
     def with_lg(self, lg: Arcs, **changes: Any) -> DecodingGraph:
         """Copy of the graph with another L∘G, from which its views are derived anew.
@@ -198,7 +198,7 @@ class DecodingGraph:
             meta["lexicon"]["silence"],
             {key: meta[key] for key in meta if key not in ("files", "columns", "views")},
             folder.path,
-            torch.device(device),
+            str(device),
         )
         graph.packed  # noqa: B018 - damage is reported on loading, not during a search
         return graph

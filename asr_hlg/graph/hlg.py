@@ -7,18 +7,18 @@ by k2 or on a GPU, because composing takes most of a compilation's memory.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import k2
-import kaldifst
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.indexing import Ints, expand_ranges
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed_fst import EPSILON, PackedFst
+
+if TYPE_CHECKING:
+    import k2
 
 
 class HlgArrays(NamedTuple):
@@ -43,6 +43,9 @@ class HlgArrays(NamedTuple):
     @staticmethod
     def of(fsa: k2.Fsa) -> HlgArrays:
         """Arrays of an automaton on the CPU, not copied."""
+        import k2
+        import torch
+
         aux = fsa.aux_labels
         if isinstance(aux, torch.Tensor):
             aux = k2.RaggedTensor(aux.unsqueeze(1)).remove_values_leq(0)
@@ -68,6 +71,9 @@ class HlgArrays(NamedTuple):
 
     def to_fsa(self) -> k2.Fsa:
         """Automaton with the attributes of :attr:`DecodingGraph.fsa`, which shares the arrays."""
+        import k2
+        import torch
+
         splits, words = torch.from_numpy(self.word_splits), torch.from_numpy(self.words)
         shape = k2.ragged.create_ragged_shape2(splits, None, len(words))
         fsa = k2.Fsa(torch.from_numpy(self.arcs), aux_labels=k2.RaggedTensor(shape, words))
@@ -76,16 +82,18 @@ class HlgArrays(NamedTuple):
         return fsa
 
 
-def compose(H: k2.Fsa, lg: Arcs, meter: Meter) -> HlgArrays:
+def compose(H: Arcs, lg: Arcs, meter: Meter) -> HlgArrays:
     """Remove ε from L∘G (tropical semiring), and compose H with the result.
 
     Words on ε-arcs move to a neighbouring arc, so that an arc can write several.
     """
+    import k2
+
     with meter.stage("L∘G ε-removal") as size:
         fsa = k2.connect(k2.remove_epsilon(lg.to_k2()))
         size.set(fsa.shape[0], fsa.num_arcs)
     with meter.stage("H∘(L∘G) compose") as size:
-        fsa = k2.compose(k2.arc_sort(H), k2.arc_sort(fsa), inner_labels="phones")
+        fsa = k2.compose(k2.arc_sort(H.to_k2()), k2.arc_sort(fsa), inner_labels="phones")
         fsa = k2.arc_sort(k2.connect(fsa))
         size.set(fsa.shape[0], fsa.num_arcs)
     return HlgArrays.of(fsa)
@@ -101,6 +109,8 @@ def compose_packed(H: Arcs, lg: Arcs) -> PackedFst:
     lg : Arcs
         L∘G, whose label 0 is ε.
     """
+    import kaldifst
+
     # OpenFst keeps two labels an arc; a pair of a column and a token is one label here.
     pairs, pair = np.unique(np.stack([H.ilabel, H.olabel], axis=1), axis=0, return_inverse=True)
     left = replace(H, ilabel=(1 + pair.reshape(-1)).astype(np.int32)).to_openfst()

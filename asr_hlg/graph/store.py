@@ -28,7 +28,6 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import k2
 import numpy as np
 import numpy.typing as npt
 
@@ -36,9 +35,10 @@ from asr_hlg.errors import GraphError
 from asr_hlg.files import file_hash, save_array, write_json
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
+from asr_hlg.fst.symbols import SymbolTable
 from asr_hlg.graph import checks
 from asr_hlg.graph.recipe import TopologySection
-from asr_hlg.graph.topology import make_topology
+from asr_hlg.graph.topology_arcs import of_section
 from asr_hlg.lexicon import Lexicon, Pronunciation
 from asr_hlg.settings import section
 
@@ -60,9 +60,9 @@ def write(
     folder: Path,
     meta: Mapping[str, Any],
     lg: Arcs,
-    H: k2.Fsa,
-    words: k2.SymbolTable,
-    tokens: k2.SymbolTable,
+    H: Arcs,
+    words: SymbolTable,
+    tokens: SymbolTable,
     lexicon: Lexicon,
     views: Mapping[str, Arrays],
 ) -> None:
@@ -87,7 +87,7 @@ def write(
     lexicon.write(folder / "lexiconp.txt")
     _save_arrays(folder / "lg", _columns(lg))
     if meta["topology"] is None:
-        _save_arrays(folder / "h", _columns(Arcs.from_k2(H)))
+        _save_arrays(folder / "h", _columns(H))
     for name, arrays in views.items():
         _save_arrays(folder / name, arrays)
     options = {name: getattr(lexicon, name) for name in LEXICON_OPTIONS}
@@ -103,7 +103,7 @@ class GraphFolder:
     path : Path
     meta : dict
         The content of ``graph.json``.
-    tokens : k2.SymbolTable
+    tokens : SymbolTable
     token_names : list of str
         Without disambiguation symbols.
     """
@@ -117,7 +117,7 @@ class GraphFolder:
         self._spellings: dict[str, list[tuple[str, ...]]] = {}
 
     @cached_property
-    def words(self) -> k2.SymbolTable:
+    def words(self) -> SymbolTable:
         """Word table."""
         return symbols.read(self.path / "words.txt")
 
@@ -125,13 +125,13 @@ class GraphFolder:
         """Map L∘G into memory."""
         return self._arcs("lg", len(self.token_names), len(self.words))
 
-    def topology(self) -> k2.Fsa:
+    def topology(self) -> Arcs:
         """H, from its description or its arrays."""
         if self.meta["topology"] is not None:
-            return make_topology(TopologySection(**self.meta["topology"]), len(self.token_names))
-        return self._arcs("h", len(self.meta["columns"]), len(self.token_names)).to_k2()
+            return of_section(TopologySection(**self.meta["topology"]), len(self.token_names))
+        return self._arcs("h", len(self.meta["columns"]), len(self.token_names))
 
-    def recipe_topology(self) -> k2.Fsa:
+    def recipe_topology(self) -> Arcs:
         """H of a graph that was compiled from a recipe; raises a GraphError for other graphs."""
         if "recipe" not in self.meta:
             reason = "was not compiled from a recipe, so its topology is unknown"

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-
-import k2
+from typing import TYPE_CHECKING
 
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import checks, hlg
@@ -17,6 +16,9 @@ from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.packed_fst import PackedFst
 from asr_hlg.graph.store import Arrays, Meta, ViewCache
+
+if TYPE_CHECKING:
+    import k2
 
 _LOG = logging.getLogger("asr_hlg.graph")
 
@@ -41,7 +43,7 @@ class LgViews:
     def __init__(
         self,
         read_lg: Callable[[], Arcs],
-        make_topology: Callable[[], k2.Fsa],
+        make_topology: Callable[[], Arcs],
         num_columns: int,
         num_tokens: int,
         num_words: int,
@@ -85,7 +87,7 @@ class LgViews:
 
         def compose(meter: Meter) -> tuple[Arrays, Meta]:
             with meter.stage("H∘(L∘G) pack") as size:
-                packed = hlg.compose_packed(Arcs.from_k2(self.make_topology()), self.lg)
+                packed = hlg.compose_packed(self.make_topology(), self.lg)
                 size.set(packed.num_states, len(packed.arcs) + len(packed.eps_arcs))
             return packed.arrays, {}
 

@@ -11,11 +11,27 @@ utterance, in the order of the posteriors. :func:`write` keeps lattices in Kaldi
 :func:`read` reads such archives, those of ``asr-hlg transcribe --lattices`` for instance.
 """
 
-from asr_hlg.lattice.arrays import FrameArcs, WordLattice, arc_counts
-from asr_hlg.lattice.io import StoredLattice, read, write
-from asr_hlg.lattice.lattice import Lattice
-from asr_hlg.lattice.mbr import ConfusionNetwork
-from asr_hlg.lattice.path import Path
+from typing import TYPE_CHECKING
+
+from asr_hlg.lazy import public_names
+
+if TYPE_CHECKING:
+    from asr_hlg.lattice.arrays import FrameArcs, WordLattice, arc_counts
+    from asr_hlg.lattice.io import StoredLattice, read, write
+    from asr_hlg.lattice.lattice import Lattice
+    from asr_hlg.lattice.mbr import ConfusionNetwork
+    from asr_hlg.lattice.path import Path
+else:
+    __getattr__ = public_names(
+        __name__,
+        {
+            "asr_hlg.lattice.arrays": ["FrameArcs", "WordLattice", "arc_counts"],
+            "asr_hlg.lattice.io": ["StoredLattice", "read", "write"],
+            "asr_hlg.lattice.lattice": ["Lattice"],
+            "asr_hlg.lattice.mbr": ["ConfusionNetwork"],
+            "asr_hlg.lattice.path": ["Path"],
+        },
+    )
 
 __all__ = [
     "ConfusionNetwork",

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import k2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from asr_hlg.fst.arcs import k2_fsa
 from asr_hlg.lattice import kernels
+
+if TYPE_CHECKING:
+    import k2
 
 Ints = npt.NDArray[np.int32]
 Indices = npt.NDArray[np.int64]
@@ -99,6 +101,9 @@ class FrameArcs:
     @staticmethod
     def pack(utterances: Sequence[FrameArcs]) -> k2.Fsa:
         """Utterances as an FsaVec; the inverse of :meth:`unpack`."""
+        import k2
+        import torch
+
         fsas = []
         for arcs in utterances:
             splits = torch.from_numpy(arcs.word_splits.astype(np.int32))
@@ -232,6 +237,8 @@ def arc_counts(fsas: k2.Fsa) -> list[int]:
 
 def _aux_words(fsas: k2.Fsa) -> tuple[Ints, Indices]:
     """Word ids of all arcs as (values, row_splits), without epsilons and final -1s."""
+    import torch
+
     aux = fsas.aux_labels
     if isinstance(aux, torch.Tensor):
         values = aux.cpu().numpy()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import k2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import LatticeError
@@ -18,6 +17,9 @@ from asr_hlg.lattice.arrays import FrameArcs, arc_counts
 from asr_hlg.lattice.mbr import ConfusionNetwork, confusion_network, minimum_bayes_risk
 from asr_hlg.lattice.path import NO_PATH, Path, Segment, word_spans
 from asr_hlg.output.transcript import Word
+
+if TYPE_CHECKING:
+    import k2
 
 
 class Lattice:
@@ -93,16 +95,16 @@ class Lattice:
             for arcs in self.utterances
         ]
 
-    def forward_score(self) -> torch.Tensor:
+    def forward_score(self) -> npt.NDArray[np.float64]:
         """Log P(A) under the graph: the sum over all paths of the lattice.
 
         Returns
         -------
-        torch.Tensor
+        np.ndarray
             float64 ``(num_utterances,)``, ``-inf`` where a lattice is empty.
         """
         sums = [-np.inf if arcs is None else arcs.forward_score() for arcs in self.utterances]
-        return torch.tensor(sums, dtype=torch.float64)
+        return np.array(sums, dtype=np.float64)
 
     def forward_path(self) -> list[Path]:
         """The word sequence with the largest total probability in the lattice: argmax_W Σ_S.

@@ -8,7 +8,20 @@
 >>> L = lexicon.to_fsa(disambig=True)        # with #1, #2, … which make L∘G determinizable
 """
 
-from asr_hlg.lexicon.entries import Pronunciation
-from asr_hlg.lexicon.lexicon import Lexicon
+from typing import TYPE_CHECKING
+
+from asr_hlg.lazy import public_names
+
+if TYPE_CHECKING:
+    from asr_hlg.lexicon.entries import Pronunciation
+    from asr_hlg.lexicon.lexicon import Lexicon
+else:
+    __getattr__ = public_names(
+        __name__,
+        {
+            "asr_hlg.lexicon.entries": ["Pronunciation"],
+            "asr_hlg.lexicon.lexicon": ["Lexicon"],
+        },
+    )
 
 __all__ = ["Lexicon", "Pronunciation"]

@@ -6,9 +6,8 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import k2
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +15,9 @@ from asr_hlg.errors import LexiconError, OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.lexicon.entries import Entry, Pronunciation, check, disambiguate, parse
+
+if TYPE_CHECKING:
+    import k2
 
 
 class Lexicon:
@@ -40,7 +42,7 @@ class Lexicon:
     Attributes
     ----------
     entries : tuple of Pronunciation
-    tokens, words : k2.SymbolTable
+    tokens, words : SymbolTable
         Id 0 is ``<blk>`` (or the first of ``tokens``) and ``<eps>``; disambiguation symbols come
         last.
     num_tokens : int

@@ -10,15 +10,19 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import k2
 import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.errors import LanguageModelError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
+from asr_hlg.fst.symbols import SymbolTable
 from asr_hlg.lm.ngrams import BOS, EOS, ArpaModel, Bools, Floats, Ints, select
+
+if TYPE_CHECKING:
+    import k2
 
 _Columns = tuple[Ints, Ints, Ints, Floats]  # src, dst, label, score
 
@@ -50,14 +54,14 @@ class Dropped:
         return f"dropped {counts} ({self.share:.3%} of the unigram probability): {shown}"
 
 
-def read_arpa(path: str | Path, words: k2.SymbolTable) -> k2.Fsa:
+def read_arpa(path: str | Path, words: SymbolTable) -> k2.Fsa:
     """Read an ARPA file as G, an acceptor of word sequences scored with log-probabilities.
 
     Parameters
     ----------
     path : str or Path
         An ARPA file of any order, gzipped if its name ends in ``.gz``.
-    words : k2.SymbolTable
+    words : SymbolTable
         The vocabulary of the graph. N-grams with other words are dropped, and the logger
         ``asr_hlg.lm.fsa`` warns with their number and probability.
 
@@ -81,7 +85,7 @@ def read_arpa(path: str | Path, words: k2.SymbolTable) -> k2.Fsa:
     return fsa
 
 
-def to_arcs(model: ArpaModel, words: k2.SymbolTable) -> tuple[Arcs, Dropped]:
+def to_arcs(model: ArpaModel, words: SymbolTable) -> tuple[Arcs, Dropped]:
     """Compile a back-off model into an automaton over the words of a symbol table.
 
     A state is a history. A listed n-gram (h, w) is an arc from h to the longest history that is
@@ -98,7 +102,7 @@ def to_arcs(model: ArpaModel, words: k2.SymbolTable) -> tuple[Arcs, Dropped]:
     Parameters
     ----------
     model : ArpaModel
-    words : k2.SymbolTable
+    words : SymbolTable
         The vocabulary; it needs ``#0`` unless the model is a unigram.
 
     Returns
@@ -132,7 +136,7 @@ def to_arcs(model: ArpaModel, words: k2.SymbolTable) -> tuple[Arcs, Dropped]:
         score = table.log_prob[rows] + backoff
         columns.append((src[rows], dst, labels[table.word[rows]], score))
 
-    backoff_label = words._sym2id.get("#0", -1)
+    backoff_label = words["#0"] if "#0" in words else -1  # noqa: SIM401 (a table of k2 has no default)
     for n, (table, state) in enumerate(zip(model.orders, states.of_order, strict=False), start=1):
         rows = np.flatnonzero(state >= 0)
         dst, backoff = states.after(model.spell(n, rows)[:, 1:])
@@ -149,10 +153,11 @@ def to_arcs(model: ArpaModel, words: k2.SymbolTable) -> tuple[Arcs, Dropped]:
     return _assemble(columns, final, backoff_label), dropped
 
 
-def _labels(model_words: tuple[str, ...], words: k2.SymbolTable) -> npt.NDArray[np.int64]:
+def _labels(model_words: tuple[str, ...], words: SymbolTable) -> npt.NDArray[np.int64]:
     """Label of each word; -1 for a word that is not in the table and for special symbols."""
     special = {BOS, EOS, symbols.EPS, "#0"}
-    return np.array([-1 if w in special else words._sym2id.get(w, -1) for w in model_words])
+    known = (w not in special and w in words for w in model_words)
+    return np.array([words[w] if k else -1 for w, k in zip(model_words, known, strict=True)])
 
 
 def _assemble(columns: list[_Columns], final: npt.NDArray[np.float32], backoff_label: int) -> Arcs:

@@ -29,7 +29,7 @@ class TranscriptGraphs:
 
     Parameters
     ----------
-    H : k2.Fsa
+    H : k2.Fsa or Arcs
         A topology whose output labels are the lexicon's tokens.
     lexicon : Lexicon
         L, with its silence, alternative pronunciations and their probabilities.
@@ -39,15 +39,15 @@ class TranscriptGraphs:
         sequence that is spelled in several ways counts once.
     """
 
-    def __init__(self, H: k2.Fsa, lexicon: Lexicon, grammar: k2.Fsa | None = None) -> None:
-        written = int(H.aux_labels.max())
+    def __init__(self, H: k2.Fsa | Arcs, lexicon: Lexicon, grammar: k2.Fsa | None = None) -> None:
+        self.H = H if isinstance(H, Arcs) else Arcs.from_k2(H)
+        written = int(self.H.olabel.max())
         if written < lexicon.num_tokens - 1:
             raise OptionError(
                 f"the topology writes {written} tokens, the lexicon has {lexicon.num_tokens - 1}",
                 remedy="make the topology for the lexicon's own number of tokens",
             )
-        self.H = Arcs.from_k2(H)
-        self.num_columns = int(H.labels.max()) + 1
+        self.num_columns = int(self.H.ilabel.max()) + 1
         # The token table is fixed, so that a restricted lexicon keeps the numbering of H.
         self.lexicon = lexicon.with_tokens(symbols.names(lexicon.tokens)[: lexicon.num_tokens])
         self.grammar = None if grammar is None else Arcs.from_k2(grammar)
@@ -82,15 +82,6 @@ class TranscriptGraphs:
         return FrameGraph.from_arcs(self.arcs(text))
 
 
-def linear_acceptor(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
-    """Compile G of one sentence: the linear acceptor of its words."""
-    ids = np.array([lexicon.words[word] for word in words], dtype=np.int32)
-    state = np.arange(len(words), dtype=np.int32)
-    final = np.full(len(words) + 1, -np.inf, dtype=np.float32)
-    final[-1] = 0.0
-    return Arcs(state, state + 1, ids, ids, np.zeros(len(words), dtype=np.float32), final)
-
-
 def compose(left: Arcs, right: Arcs) -> Arcs:
     """Compose left ∘ right and connect the result; right has no input epsilons."""
     parts = (k2.arc_sort(part) for part in (left.to_k2(), _with_dead_arc(right)))
@@ -111,7 +102,7 @@ def _token_graph(lexicon: Lexicon, words: Sequence[str]) -> Arcs:
         )
     # A lexicon cannot be empty, so an empty transcript takes any one word of it.
     part = lexicon.restrict(words or [lexicon.entries[0].word])
-    return _remove_epsilons(compose(part.arcs(), linear_acceptor(part, words)))
+    return _remove_epsilons(compose(part.arcs(), Arcs.linear([part.words[word] for word in words])))
 
 
 def _intersect(grammar: Arcs, tokens: Arcs) -> Arcs:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-import k2
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from asr_hlg import lm
 from asr_hlg.fst.arcs import Arcs
+from asr_hlg.fst.symbols import SymbolTable
 
 Ints = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -37,7 +37,7 @@ class Automaton(NamedTuple):
     unknown: float
 
     @staticmethod
-    def of(model: lm.ArpaModel, words: k2.SymbolTable, scale: float = 1.0) -> Automaton:
+    def of(model: lm.ArpaModel, words: SymbolTable, scale: float = 1.0) -> Automaton:
         """A model limited to the words of a graph, all its scores times ``scale`` (not 0)."""
         arcs, _ = lm.to_arcs(model, words)
         arcs = replace(
@@ -46,7 +46,7 @@ class Automaton(NamedTuple):
         return Automaton._of_arcs(arcs, words, UNKNOWN * scale)
 
     @staticmethod
-    def zero(words: k2.SymbolTable) -> Automaton:
+    def zero(words: SymbolTable) -> Automaton:
         """A model that gives every sentence the score 0, for a graph without a language model."""
         none = np.empty(0, dtype=np.int32)
         score = np.empty(0, dtype=np.float32)
@@ -54,7 +54,7 @@ class Automaton(NamedTuple):
         return Automaton._of_arcs(arcs, words, 0.0)
 
     @staticmethod
-    def _of_arcs(arcs: Arcs, words: k2.SymbolTable, unknown: float) -> Automaton:
+    def _of_arcs(arcs: Arcs, words: SymbolTable, unknown: float) -> Automaton:
         first = np.searchsorted(arcs.src, np.arange(arcs.num_states + 1))
         backoff = words["#0"]
         return Automaton(first, arcs.ilabel, arcs.dst, arcs.score, arcs.final, backoff, unknown)

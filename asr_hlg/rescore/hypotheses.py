@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.audio.resampling import Samples
 from asr_hlg.lattice import Lattice, Path
 from asr_hlg.output.transcript import Word
 
@@ -19,7 +18,7 @@ class Hypotheses:
     ----------
     lattice : Lattice
         Of one utterance.
-    samples : Tensor
+    samples : np.ndarray
         Its sound at the rate of the acoustic model, float32 ``(num_samples,)``; empty where
         posteriors are looked up.
     posteriors : Posteriors
@@ -34,7 +33,7 @@ class Hypotheses:
     """
 
     lattice: Lattice
-    samples: Tensor
+    samples: Samples
     posteriors: Posteriors
     ranked: tuple[Path, ...] = ()
     words: tuple[Word, ...] | None = None

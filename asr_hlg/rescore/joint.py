@@ -254,7 +254,7 @@ class _Scorer:
 
     def __init__(self, pronouncer: Pronouncer, posteriors: Posteriors, floor: float):
         self._pronouncer, self._silence = pronouncer, pronouncer.silence
-        frames = np.asarray(posteriors.log_probs[0], dtype=np.float64)
+        frames = posteriors.array[0].astype(np.float64)
         self._log_probs = frames[: int(posteriors.lengths[0])]
         self._exact = np.exp(self._log_probs)
         self._floored = np.maximum(self._exact, math.exp(-floor))

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-import k2
 import numpy as np
 
 from asr_hlg import lm
@@ -29,6 +28,7 @@ from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.files import file_hash
 from asr_hlg.fst import symbols
 from asr_hlg.fst.indexing import expand_ranges
+from asr_hlg.fst.symbols import SymbolTable
 from asr_hlg.graph import store
 from asr_hlg.graph.recipe import LexiconSection, LmSection, Recipe
 from asr_hlg.lattice import Lattice, Path, kernels
@@ -71,7 +71,7 @@ class NgramRescorer:
 
     Parameters
     ----------
-    words : k2.SymbolTable
+    words : SymbolTable
         The graph's words.
     new : ArpaModel
         The model whose scores are added.
@@ -90,7 +90,7 @@ class NgramRescorer:
 
     def __init__(
         self,
-        words: k2.SymbolTable,
+        words: SymbolTable,
         new: lm.ArpaModel,
         old: lm.ArpaModel | None = None,
         scales: NgramScales | None = None,
@@ -111,7 +111,7 @@ class NgramRescorer:
         folder: str | FilePath,
         source: str | FilePath,
         scales: NgramScales | None = None,
-        words: k2.SymbolTable | None = None,
+        words: SymbolTable | None = None,
         graph_scale: float = 1.0,
     ) -> NgramRescorer:
         """A rescorer for the lattices of a graph folder.
@@ -124,7 +124,7 @@ class NgramRescorer:
         source : str or Path
             The new model: an ARPA file, a Sphinx trie (``.bin``), or ``pocketsphinx:lm``.
         scales : NgramScales, optional
-        words : k2.SymbolTable, optional
+        words : SymbolTable, optional
             The words of the lattices, where words were added to the graph of the folder.
         graph_scale : float
 

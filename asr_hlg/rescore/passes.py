@@ -12,21 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.graph.adapt import hotwords
 from asr_hlg.rescore import whisper_files
 from asr_hlg.rescore.hypotheses import Hypotheses
-from asr_hlg.rescore.joint import JointPass
-from asr_hlg.rescore.ngram import NgramRescorer, NgramScales
-from asr_hlg.rescore.prompts import Boosts
-from asr_hlg.rescore.pronunciations import Pronouncer
-from asr_hlg.rescore.sentence_lm import SentenceLm
-from asr_hlg.rescore.weights import JointWeights
-from asr_hlg.rescore.whisper import WhisperModel
 from asr_hlg.settings import section
+
+if TYPE_CHECKING:
+    from asr_hlg.rescore.joint import JointPass
+    from asr_hlg.rescore.ngram import NgramRescorer
+    from asr_hlg.rescore.whisper import WhisperModel
 
 _RANK_WEIGHT, _RANK_NBEST = 8.0, 50
 """Weight of Whisper's scores, and the number of hypotheses that it scores, where only those of the
@@ -142,6 +139,8 @@ def second_passes(
     """
     passes: list[SecondPass] = []
     if options.lm is not None:
+        from asr_hlg.rescore.ngram import NgramRescorer, NgramScales
+
         values = dict(graph.meta.get("recipe", {}).get("rescore") or {})
         values.pop("whisper", None)
         scales = section(NgramScales, values, "rescore", graph.folder, GraphError)
@@ -151,6 +150,9 @@ def second_passes(
         rescorer = NgramRescorer.of_graph(folder, options.lm, scales, graph.words, graph_scale)
         passes.append(partial(_rescore_lattice, rescorer))
     if options.whisper is not None:
+        from asr_hlg.rescore.pronunciations import Pronouncer
+        from asr_hlg.rescore.whisper import WhisperModel
+
         # One thread, since there is already one worker process per core.
         whisper = WhisperModel.load(options.whisper, device, threads=1, language=options.language)
         joint = _joint_pass(options, whisper, graph, sample_rate, nbest)
@@ -164,6 +166,13 @@ def _joint_pass(
     options: PassOptions, whisper: WhisperModel, graph: DecodingGraph, sample_rate: int, nbest: int
 ) -> JointPass:
     """The pass that ranks hypotheses of Whisper and of the graph together."""
+    from asr_hlg.graph.adapt import hotwords
+    from asr_hlg.rescore.joint import JointPass
+    from asr_hlg.rescore.prompts import Boosts
+    from asr_hlg.rescore.pronunciations import Pronouncer
+    from asr_hlg.rescore.sentence_lm import SentenceLm
+    from asr_hlg.rescore.weights import JointWeights
+
     english = options.language == "en"
     weights = JointWeights() if english else JointWeights(acoustic=0.0, lm=0.0, num_graph=0)
     recipe = graph.meta.get("recipe", {})

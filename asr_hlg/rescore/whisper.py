@@ -358,11 +358,9 @@ def _merged(texts: Sequence[str], scores: Sequence[float]) -> list[WhisperHypoth
 def _at_rate(waveform: Any, sample_rate: int) -> npt.NDArray[np.float32]:
     """Samples at Whisper's rate."""
     if sample_rate != SAMPLE_RATE:
-        import torch
-
         from asr_hlg.audio import resample
 
-        waveform = resample(torch.as_tensor(waveform).float(), sample_rate, SAMPLE_RATE)
+        waveform = resample(waveform, sample_rate, SAMPLE_RATE)
     return np.asarray(waveform, dtype=np.float32)
 
 

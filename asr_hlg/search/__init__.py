@@ -8,12 +8,35 @@ All decoders follow the protocol :class:`Decoder`. Three engines search frame po
 CPU, for every topology; :class:`Intersection` is k2's search. :func:`make_decoder` chooses.
 """
 
-from asr_hlg.search.decoder import Beams, Decoder, PosteriorDecoder, random_frames, warm_up
-from asr_hlg.search.engines import decode, make_decoder
-from asr_hlg.search.fst_decoder import FstTokenPassing
-from asr_hlg.search.intersection import Intersection
-from asr_hlg.search.options import SearchOptions
-from asr_hlg.search.token_passing import TokenPassing
+from typing import TYPE_CHECKING
+
+from asr_hlg.lazy import public_names
+
+if TYPE_CHECKING:
+    from asr_hlg.search.decoder import Beams, Decoder, PosteriorDecoder, random_frames, warm_up
+    from asr_hlg.search.engines import decode, make_decoder
+    from asr_hlg.search.fst_decoder import FstTokenPassing
+    from asr_hlg.search.intersection import Intersection
+    from asr_hlg.search.options import SearchOptions
+    from asr_hlg.search.token_passing import TokenPassing
+else:
+    __getattr__ = public_names(
+        __name__,
+        {
+            "asr_hlg.search.decoder": [
+                "Beams",
+                "Decoder",
+                "PosteriorDecoder",
+                "random_frames",
+                "warm_up",
+            ],
+            "asr_hlg.search.engines": ["decode", "make_decoder"],
+            "asr_hlg.search.fst_decoder": ["FstTokenPassing"],
+            "asr_hlg.search.intersection": ["Intersection"],
+            "asr_hlg.search.options": ["SearchOptions"],
+            "asr_hlg.search.token_passing": ["TokenPassing"],
+        },
+    )
 
 __all__ = [
     "Beams",

@@ -8,9 +8,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from asr_hlg import threads
 from asr_hlg.acoustic import likelihoods
+from asr_hlg.acoustic.arrays import log_softmax
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import FrameArcs, Lattice
@@ -64,11 +65,10 @@ def warm_up(decoder: Decoder) -> None:
     lattice.words(lattice.best_path())
 
 
-def random_frames(width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normally distributed frames ``(1, 50, width)`` and their number, the same in every call."""
-    generator = torch.Generator().manual_seed(0)
-    frames: torch.Tensor = 5.0 * torch.randn(1, 50, width, generator=generator)
-    return frames, torch.tensor([frames.shape[1]], dtype=torch.int32)
+def random_frames(width: int) -> npt.NDArray[np.float32]:
+    """Normally distributed frames ``(1, 50, width)``, the same in every call."""
+    frames = 5.0 * np.random.default_rng(0).standard_normal((1, 50, width))
+    return frames.astype(np.float32)
 
 
 Self = TypeVar("Self", bound="PosteriorDecoder")
@@ -100,7 +100,7 @@ class PosteriorDecoder(ABC):
             blank_penalty=self.options.blank_penalty,
             floor=self.options.floor,
         )
-        return self._search(scores.to(self.graph.device))
+        return self._search(scores)
 
     def narrower(self: Self) -> Self:
         """The same decoder with narrower beams."""
@@ -108,28 +108,28 @@ class PosteriorDecoder(ABC):
 
     def noise(self) -> Posteriors:
         """Random log-posteriors in the graph's columns."""
-        frames, length = random_frames(len(self.graph.columns))
-        return Posteriors(frames.log_softmax(dim=2), length, 0.01, self.graph.columns)
+        frames = random_frames(len(self.graph.columns))
+        return Posteriors(log_softmax(frames), [frames.shape[1]], 0.01, self.graph.columns)
 
     @abstractmethod
     def _search(self, scores: Posteriors) -> Lattice:
-        """The lattices of scaled scores, which have the graph's columns and device."""
+        """The lattices of scaled scores, which have the graph's columns."""
 
 
 class UtteranceDecoder(PosteriorDecoder):
     """A decoder that searches one utterance per thread, with wider beams where it finds no path.
 
-    As many utterances are searched at the same time as torch may use threads.
+    As many utterances are searched at the same time as :mod:`asr_hlg.threads` allows.
     """
 
     def _search(self, scores: Posteriors) -> Lattice:
         lengths = scores.lengths.tolist()
-        log_probs = scores.log_probs.contiguous().numpy()
+        log_probs = np.ascontiguousarray(scores.array)
         utterances = [log_probs[row, :length] for row, length in enumerate(lengths)]
-        threads = min(torch.get_num_threads(), len(lengths))
-        if threads < 2:
+        number = min(threads.number(), len(lengths))
+        if number < 2:
             return Lattice.from_arcs(map(self._search_one, utterances), scores, self.graph)
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(number) as pool:
             return Lattice.from_arcs(pool.map(self._search_one, utterances), scores, self.graph)
 
     def _search_one(self, acoustics: npt.NDArray[np.float32]) -> FrameArcs | None:

@@ -38,7 +38,7 @@ def make_decoder(
     engine: str = options.engine
     if engine == "auto":
         on_cpu = "tokens" if TokenPassing.fits(graph) else "fst"
-        engine = on_cpu if graph.device.type == "cpu" else "k2"
+        engine = on_cpu if graph.device == "cpu" else "k2"
     return _DECODERS[engine](graph, options)
 
 

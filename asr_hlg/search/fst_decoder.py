@@ -35,7 +35,7 @@ class FstTokenPassing(UtteranceDecoder):
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         super().__init__(graph, options)
-        if graph.device.type != "cpu":
+        if graph.device != "cpu":
             raise OptionError(
                 "token passing needs a graph on the CPU", remedy="leave the engine to be chosen"
             )

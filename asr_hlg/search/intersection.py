@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import k2
-import torch
+from typing import TYPE_CHECKING
 
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.lattice import Lattice, arc_counts
 from asr_hlg.search.decoder import PosteriorDecoder
 from asr_hlg.search.options import SearchOptions
 
+if TYPE_CHECKING:
+    import k2
+
 
 class Intersection(PosteriorDecoder):
     """Pruned intersection of H∘L∘G with all utterances of a batch together, by k2."""
 
     def _search(self, scores: Posteriors) -> Lattice:
+        import k2
+
+        scores = scores.to(self.graph.device)
         rows = [i for i, length in enumerate(scores.lengths.tolist()) if length > 0]
         fsas = self._intersect(scores, rows, self.options)
         # Utterances in whose lattice no path reached a final state are searched again.
@@ -31,6 +36,9 @@ class Intersection(PosteriorDecoder):
         """The lattices of the utterances ``rows``, as one FsaVec; None where there are none."""
         if not rows:
             return None
+        import k2
+        import torch
+
         segments = [[row, 0, int(scores.lengths[row])] for row in rows]
         return k2.intersect_dense_pruned(
             self.graph.fsa,

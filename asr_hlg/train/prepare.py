@@ -87,7 +87,8 @@ def prepare(config: TrainingConfig, report: ReportLine) -> Parts:
     loss = make_loss(config, network, H, lexicon, [data.text_of(cut) for cut in train_cuts])
     if isinstance(loss, CrossEntropy):
         labels = checks.alignments(network, train_cuts)
-        network.priors = count_priors([row.tolist() for row in labels], len(network.config.tokens))
+        priors = count_priors([row.tolist() for row in labels], len(network.config.tokens))
+        network.priors = torch.from_numpy(priors)
     else:
         fastest = max(config.augment.speeds)
         train_cuts = checks.check_transcripts(

@@ -8,10 +8,22 @@ The stages that a recording passes through are in :mod:`~asr_hlg.transcribe.pipe
 :mod:`~asr_hlg.transcribe.workers` runs them in several processes.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from asr_hlg.transcribe.options import TranscribeOptions
-from asr_hlg.transcribe.transcriber import OnError, Transcriber
-from asr_hlg.transcribe.workers import Job, Workers
+from asr_hlg.lazy import public_names
+
+if TYPE_CHECKING:
+    from asr_hlg.transcribe.options import TranscribeOptions
+    from asr_hlg.transcribe.transcriber import OnError, Transcriber
+    from asr_hlg.transcribe.workers import Job, Workers
+else:
+    __getattr__ = public_names(
+        __name__,
+        {
+            "asr_hlg.transcribe.options": ["TranscribeOptions"],
+            "asr_hlg.transcribe.transcriber": ["OnError", "Transcriber"],
+            "asr_hlg.transcribe.workers": ["Job", "Workers"],
+        },
+    )
 
 __all__ = ["Job", "OnError", "TranscribeOptions", "Transcriber", "Workers"]

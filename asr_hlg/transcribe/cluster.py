@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from asr_hlg.audio import Recording
 from asr_hlg.errors import AsrHlgError, OnItemError, OptionError, WorkerError, stop
@@ -81,7 +80,7 @@ class RayWorkers:
         self.report = job.prepare(on_item_error, on_progress)
         self._job, self._timeout, self._max_memory = job, timeout, max_memory
         self._ray, self._was_connected_here = _connected(number)
-        processor = "CPU" if torch.device(job.device).type == "cpu" else "GPU"
+        processor = "CPU" if job.device == "cpu" else "GPU"
         self._resources = {f"num_{processor.lower()}s": 1}
         self._number = number or int(self._ray.cluster_resources().get(processor, 0))
         if not self._number:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
+from asr_hlg.acoustic.arrays import to_numpy
 from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.audio.resampling import Samples
 from asr_hlg.fst.symbols import BLANK
 from asr_hlg.lexicon.phones import SILENCE
 from asr_hlg.transcribe.posteriors import Frames
@@ -35,7 +38,7 @@ class Piece:
         From 1.
     begin : int
         Its first frame, counted from the start of the recording.
-    samples : Tensor
+    samples : np.ndarray
         float32 ``(num_samples,)``; empty where posteriors are looked up.
     posteriors : Posteriors
         Of one utterance.
@@ -45,7 +48,7 @@ class Piece:
 
     number: int
     begin: int
-    samples: Tensor
+    samples: Samples
     posteriors: Posteriors
     is_last: bool
 
@@ -77,12 +80,12 @@ class PieceCutter:
     def __init__(self, max_seconds: float = MAX_SECONDS):
         self._max_seconds = max_seconds
         self._number, self._begin = 1, 0  # of the next piece
-        self._samples = torch.zeros(0)
+        self._samples = np.zeros(0, np.float32)
         self._posteriors: Posteriors | None = None
 
     def add(self, frames: Frames) -> Iterator[Piece]:
         """Take more frames; yields the pieces that are complete now."""
-        self._samples = torch.cat([self._samples, frames.samples])
+        self._samples = np.concatenate([self._samples, frames.samples])
         more = frames.posteriors.frames(0, None)
         posteriors = more if self._posteriors is None else self._posteriors.followed_by(more)
         self._posteriors = posteriors
@@ -101,7 +104,7 @@ class PieceCutter:
         assert self._posteriors is not None
         return self._piece(self._samples, self._posteriors, True)
 
-    def _piece(self, samples: Tensor, posteriors: Posteriors, is_last: bool) -> Piece:
+    def _piece(self, samples: Samples, posteriors: Posteriors, is_last: bool) -> Piece:
         piece = Piece(self._number, self._begin, samples, posteriors, is_last)
         self._number += 1
         self._begin += int(posteriors.lengths[0])
@@ -124,18 +127,19 @@ def cut(frames: Iterable[Frames], max_seconds: float = MAX_SECONDS) -> Iterator[
     yield cutter.finish()
 
 
-def _pause_probability(posteriors: Posteriors) -> Tensor:
+def _pause_probability(posteriors: Posteriors) -> npt.NDArray[np.float32]:
     """Probability ``(num_frames,)`` of silence or blank, for the frames of one utterance."""
     columns = [i for i, name in enumerate(posteriors.tokens) if name in (BLANK, SILENCE)]
-    log_probs = posteriors.log_probs[0][:, columns]
-    return log_probs.exp().sum(dim=1).clamp(max=1.0).cpu()
+    scores: Any = posteriors.scores
+    probability = np.exp(to_numpy(scores[0][:, columns])).sum(axis=1)
+    return np.asarray(np.minimum(probability, 1.0), dtype=np.float32)
 
 
-def _best_cut(probability: Tensor) -> int:
+def _best_cut(probability: npt.NDArray[np.float32]) -> int:
     """The middle of the longest pause; without a pause, the end of the most probable frame."""
-    in_pause = (probability > _MIN_PAUSE_PROBABILITY).float()
-    change = torch.cat([torch.zeros(1), in_pause, torch.zeros(1)]).diff()
-    starts, ends = torch.nonzero(change > 0)[:, 0], torch.nonzero(change < 0)[:, 0]
+    in_pause = (probability > np.float32(_MIN_PAUSE_PROBABILITY)).astype(np.int8)
+    change = np.diff(in_pause, prepend=0, append=0)
+    starts, ends = np.flatnonzero(change > 0), np.flatnonzero(change < 0)
     if not len(starts):
         return 1 + int(probability.argmax())
     longest = int((ends - starts).argmax())

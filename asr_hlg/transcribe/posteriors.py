@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from asr_hlg.acoustic import AcousticModel, PrecomputedModel
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import Recording
+from asr_hlg.audio.resampling import Samples
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
 from asr_hlg.transcribe.sound import Stretch, read_short, read_stretches
@@ -32,13 +32,13 @@ class Frames:
 
     Attributes
     ----------
-    samples : Tensor
+    samples : np.ndarray
         float32 ``(num_samples,)``; empty where posteriors are looked up.
     posteriors : Posteriors
         Of one utterance.
     """
 
-    samples: Tensor
+    samples: Samples
     posteriors: Posteriors
 
 
@@ -86,17 +86,19 @@ class ComputedPosteriors:
         with ThreadPoolExecutor() as pool:
             sounds = list(pool.map(self._read, recordings))
         report_progress()
-        samples = [sound for sound in sounds if isinstance(sound, Tensor)]
+        samples = [sound for sound in sounds if isinstance(sound, np.ndarray)]
         if not samples:
-            return [sound for sound in sounds if not isinstance(sound, Tensor)]
+            return [sound for sound in sounds if not isinstance(sound, np.ndarray)]
         posteriors = self._model.posteriors(samples, self._model.sample_rate)
         rows = iter(range(len(samples)))
         return [
-            Frames(sound, posteriors.utterance(next(rows))) if isinstance(sound, Tensor) else sound
+            Frames(sound, posteriors.utterance(next(rows)))
+            if isinstance(sound, np.ndarray)
+            else sound
             for sound in sounds
         ]
 
-    def _read(self, recording: Recording) -> Tensor | AsrHlgError | None:
+    def _read(self, recording: Recording) -> Samples | AsrHlgError | None:
         try:
             return read_short(recording, self._options, self._model.sample_rate)
         except AsrHlgError as error:
@@ -111,7 +113,7 @@ class StoredPosteriors:
 
     def frames(self, recording: Recording) -> Iterator[Frames]:
         """All frames of a recording."""
-        yield Frames(torch.zeros(0), self._model.posteriors_for([recording.id]))
+        yield Frames(np.zeros(0, np.float32), self._model.posteriors_for([recording.id]))
 
     def batch(
         self, recordings: Sequence[Recording], report_progress: ReportProgress

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from asr_hlg.audio import Recording
+from asr_hlg.audio.resampling import Samples
 from asr_hlg.transcribe.options import TranscribeOptions
 
 STRETCH = 26.0
@@ -35,14 +35,14 @@ class Stretch:
 
     Attributes
     ----------
-    samples : Tensor
+    samples : np.ndarray
         float32 ``(num_samples,)``, context included.
     sample_span, frame_span : slice
         The samples, and the frames of their posteriors, that are no context. Over all stretches
         they cover the recording once.
     """
 
-    samples: Tensor
+    samples: Samples
     sample_span: slice
     frame_span: slice
 
@@ -62,14 +62,14 @@ class StretchSplitter:
         self._samples_per_frame = frame_shift * sample_rate
         self._size, self._context = int(STRETCH / frame_shift), int(CONTEXT / frame_shift)
         self._num_blocks = 0
-        self._buffer = torch.zeros(0)
+        self._buffer = np.zeros(0, np.float32)
         self._buffer_begin = 0  # first frame in the buffer
         self._begin = 0  # first frame of the next stretch
 
-    def add(self, block: Tensor) -> Iterator[Stretch]:
+    def add(self, block: Samples) -> Iterator[Stretch]:
         """Take more samples, float32 ``(n,)``; yields the stretches that are complete now."""
         self._num_blocks += 1
-        self._buffer = block if self._num_blocks == 1 else torch.cat([self._buffer, block])
+        self._buffer = block if self._num_blocks == 1 else np.concatenate([self._buffer, block])
         while self._num_blocks > 1:
             end = self._begin + self._size
             end_of_context = self._position(end + self._context)
@@ -84,7 +84,7 @@ class StretchSplitter:
         """The last stretch, which ends with the recording."""
         return self._stretch(self._buffer, None)
 
-    def _stretch(self, samples: Tensor, end: int | None) -> Stretch:
+    def _stretch(self, samples: Samples, end: int | None) -> Stretch:
         """The stretch from the next frame to frame ``end``, or to the end of the recording."""
         end_of_frames = None if end is None else end - self._buffer_begin
         end_of_samples = None if end is None else self._position(end)
@@ -112,7 +112,9 @@ def read_stretches(
     yield splitter.finish()
 
 
-def read_short(recording: Recording, options: TranscribeOptions, sample_rate: int) -> Tensor | None:
+def read_short(
+    recording: Recording, options: TranscribeOptions, sample_rate: int
+) -> Samples | None:
     """Read a recording whole, or return None if it is longer than one block."""
     blocks = recording.blocks(sample_rate, options.channel_number, options.max_duration)
     samples, more = next(blocks), next(blocks, None)

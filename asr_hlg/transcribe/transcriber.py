@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from asr_hlg import acoustic
-from asr_hlg.acoustic import AcousticModel
+from asr_hlg.acoustic import AcousticModel, load
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.graph import DecodingGraph, store
@@ -23,9 +22,15 @@ from asr_hlg.search import Decoder, warm_up
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
 from asr_hlg.transcribe.pipeline import Pipeline
 from asr_hlg.transcribe.posteriors import posterior_source
-from asr_hlg.transducer import Recogniser, decoder_for
+from asr_hlg.transducer.decoding import decoder_for
 
 OnError = Callable[[Recording, AsrHlgError], None]
+
+
+def _load_transducer(path: Path, device: str) -> AcousticModel:
+    from asr_hlg.transducer.recogniser import Recogniser  # imports torch and k2
+
+    return Recogniser.load(path, device)
 
 
 class Transcriber:
@@ -101,7 +106,7 @@ class Transcriber:
         path = graph_folder(path)
         graph = graph or DecodingGraph.load(path, device)
         spec = model or store.acoustic_model(Path(path), graph.meta)
-        network = acoustic.load(spec, device, transducer=Recogniser.load)
+        network = load(spec, device, transducer=_load_transducer)
         decoder = decoder_for(network, graph, **search)
         passes = second_passes(
             options.passes,

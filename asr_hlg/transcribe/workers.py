@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from asr_hlg import threads
 from asr_hlg.audio import Recording
 from asr_hlg.audio import recordings as find_recordings
 from asr_hlg.errors import AsrHlgError, OnItemError, OptionError, stop
@@ -216,9 +215,9 @@ class Workers:
 
 def _start(job: Job, max_memory: float) -> tuple[Work, str]:
     """Prepare a worker process: returns the function that does a task, and the job's report."""
-    torch.set_num_threads(1)
+    threads.limit(1)
     transcriber, report = job.transcriber()
-    if torch.device(job.device).type == "cpu":
+    if job.device == "cpu":
         _limit_memory(max_memory)
     return transcriber.transcribe_together if job.batch else transcriber.transcribe_one, report
 

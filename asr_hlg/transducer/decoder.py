@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from copy import copy
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
+from asr_hlg.acoustic.arrays import to_tensor
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import ModelError
 from asr_hlg.graph import DecodingGraph
@@ -65,7 +67,8 @@ class TransducerDecoder(ABC):
 
     def noise(self) -> Posteriors:
         """Random encoder frames."""
-        features, lengths = random_frames(self.network.encoder_dim)
+        features = to_tensor(random_frames(self.network.encoder_dim))
+        lengths = torch.tensor([features.shape[1]])
         return self.network.posteriors(features.to(self.network.output.weight.device), lengths)
 
     @abstractmethod

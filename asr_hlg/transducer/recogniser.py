@@ -1,4 +1,4 @@
-"""Acoustic model of a transducer, and the decoder for any acoustic model.
+"""Acoustic model of a transducer.
 
 >>> model = Recogniser.load("digits.npz")
 >>> graph = DecodingGraph.load("graphs/digit-loop-transducer")
@@ -10,19 +10,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from asr_hlg.acoustic import AcousticModel, NetworkModel
+from asr_hlg.acoustic import NetworkModel
+from asr_hlg.acoustic.arrays import Array, to_tensor
 from asr_hlg.acoustic.posteriors import Posteriors
-from asr_hlg.graph import DecodingGraph
-from asr_hlg.search import Decoder, make_decoder
-from asr_hlg.transducer import graph_search
-from asr_hlg.transducer.graph_search import GraphSearch
 from asr_hlg.transducer.model import Transducer
-from asr_hlg.transducer.options import GraphOptions
 
 
 class Recogniser(NetworkModel):
@@ -39,6 +35,8 @@ class Recogniser(NetworkModel):
         The weights will not change: the encoder runs in onnxruntime if that is installed.
     """
 
+    is_transducer = True
+
     def __init__(
         self, network: Transducer, device: str | torch.device = "cpu", frozen: bool = False
     ) -> None:
@@ -50,31 +48,6 @@ class Recogniser(NetworkModel):
         """Load a file that :meth:`Transducer.save` wrote."""
         return cls(Transducer.load(path), device, frozen=True)
 
-    def _posteriors(self, log_probs: Tensor, lengths: Tensor) -> Posteriors:
-        return self.transducer.posteriors(log_probs.to(self.device), lengths)
-
-
-def decoder_for(model: AcousticModel, graph: DecodingGraph, **changes: Any) -> Decoder:
-    """Make the decoder for the posteriors of an acoustic model, a transducer or another one.
-
-    Parameters
-    ----------
-    model : AcousticModel
-    graph : DecodingGraph
-        On the device of the search.
-    **changes
-        Fields of :class:`GraphOptions` (transducer) or
-        :class:`~asr_hlg.search.SearchOptions` that differ from those of the graph's recipe.
-
-    Raises
-    ------
-    GraphError
-        If one of graph and model is for transducers and the other is not.
-    ModelError
-        If the transducer does not fit the graph.
-    """
-    if isinstance(model, Recogniser):
-        graph_search.check(graph)
-        options = graph.options(GraphOptions, **changes)
-        return GraphSearch(model.transducer, graph, options)
-    return make_decoder(graph, **changes)
+    def _posteriors(self, log_probs: Array, lengths: npt.NDArray[np.int32]) -> Posteriors:
+        features = to_tensor(log_probs, self.device)
+        return self.transducer.posteriors(features, to_tensor(lengths))

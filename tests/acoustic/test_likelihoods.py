@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_hlg.acoustic.likelihoods import count_priors, map_tokens, scale
@@ -136,12 +137,12 @@ def test_silence_counts_as_blank_where_the_graph_has_none():
 def test_priors_follow_the_graph():
     given_ = posteriors([[0.5, 0.3, 0.2]], ("<blk>", "SIL", "a"), priors=[0.5, 0.3, 0.2])
     mapped = map_tokens(given_, ["<blk>", "a"])
-    torch.testing.assert_close(mapped.priors, torch.tensor([0.8, 0.2]))  # silence is blank
-    torch.testing.assert_close(given_.priors, torch.tensor([0.5, 0.3, 0.2]))
+    np.testing.assert_allclose(mapped.priors, [0.8, 0.2], rtol=1e-6)  # silence is blank
+    np.testing.assert_allclose(given_.priors, [0.5, 0.3, 0.2], rtol=1e-6)
     swapped = map_tokens(given_, ["a", "<blk>"])
-    torch.testing.assert_close(swapped.priors, torch.tensor([0.2, 0.5]))
+    np.testing.assert_allclose(swapped.priors, [0.2, 0.5], rtol=1e-6)
     free = map_tokens(posteriors([[0.6, 0.4]], ("a", "b"), priors=[0.7, 0.3]), ["<eps>", "b", "a"])
-    torch.testing.assert_close(free.priors[1:], torch.tensor([0.3, 0.7]))
+    np.testing.assert_allclose(free.priors[1:], [0.3, 0.7], rtol=1e-6)
     assert bool((free.priors > 0).all())
 
 
@@ -152,6 +153,30 @@ def test_posteriors_keep_their_priors():
         posteriors([[0.5, 0.3, 0.2]], priors=[0.5, 0.5])
     with pytest.raises(ModelError, match="3 positive numbers"):
         posteriors([[0.5, 0.3, 0.2]], priors=[0.5, 0.0, 0.5])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.sampled_from([0.0, 1e-4]))
+def test_arrays_and_tensors_give_the_same_scores(seed, hybrid, floor):
+    random = np.random.default_rng(seed)
+    tokens = ("<blk>", "SIL", "a", "b")
+    log_probs = np.log(random.dirichlet([0.3] * 4, (2, 5)) + 1e-12).astype(np.float32)
+    priors = random.dirichlet([5.0] * 4).astype(np.float32) if hybrid else None
+    in_numpy, in_torch = (
+        Posteriors(scores, [5, 3], 0.02, tokens, priors)
+        for scores in (log_probs, torch.from_numpy(log_probs))
+    )
+    for order in (["b", "a", "SIL", "<blk>"], ["<blk>", "b", "a"], ["<blk>", "a"]):
+        ours, theirs = (map_tokens(given_, order) for given_ in (in_numpy, in_torch))
+        assert isinstance(ours.scores, np.ndarray)
+        assert isinstance(theirs.scores, torch.Tensor)
+        np.testing.assert_allclose(ours.array, theirs.array, rtol=1e-5, atol=1e-6)
+        ours, theirs = (
+            scale(mapped, mapped.priors, 0.7, 0.3, floor, 0.9) for mapped in (ours, theirs)
+        )
+        np.testing.assert_allclose(ours.array, theirs.array, rtol=1e-5, atol=1e-6)
+    assert np.array_equal(in_numpy.array, log_probs)  # unchanged
+    assert np.array_equal(in_torch.array, log_probs)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -187,7 +212,8 @@ def test_decoding_a_hybrid_model_is_decoding_the_likelihoods(seed):
 
 def test_priors_are_counted():
     priors = count_priors([[1, 1, 2], torch.tensor([2, -1, 2]), []], 4, smoothing=0.5)
-    torch.testing.assert_close(priors, torch.tensor([0.5, 2.5, 3.5, 0.5]) / 7)
+    np.testing.assert_allclose(priors, np.array([0.5, 2.5, 3.5, 0.5]) / 7, rtol=1e-6)
+    assert priors.dtype == np.float32
     scale(posteriors([[0.1, 0.2, 0.3]]), count_priors([], 3))  # all positive, so they are valid
     with pytest.raises(OptionError, match="alignment 2 has column 4, the network has 4"):
         count_priors([[1], [4]], 4)

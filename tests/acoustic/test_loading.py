@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from asr_hlg import acoustic
+from asr_hlg.acoustic import hama
 from asr_hlg.errors import ModelError
 from tests.support.acoustic_files import Trap, network, noise, same
 
@@ -26,9 +26,7 @@ def test_saved_networks_load_unchanged(tmp_path, merge):
 
 
 def test_an_adapted_pretrained_model_loads_like_the_original(tmp_path):
-    original = acoustic.load("hama")
-    with torch.no_grad():
-        original.network.projection.bias[0] += 1.0
+    original = acoustic.NetworkModel(hama.conformer(), frozen=True)
     original.network.save(tmp_path / "adapted.npz")
     adapted = acoustic.load(str(tmp_path / "adapted.npz"))
     assert adapted.tokens == original.tokens

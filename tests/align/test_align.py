@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,8 +118,9 @@ def test_labels_of_a_hybrid_model_are_those_of_its_likelihoods():
     aligner = Aligner(topology.hmm(len(tokens) - 1), lexicon)
     posteriors = random_posteriors(columns, 20, 0)
     priors = torch.linspace(0.01, 0.2, len(columns))
-    hybrid = replace(posteriors, priors=priors)
-    likelihoods = replace(posteriors, log_probs=posteriors.log_probs - priors.log())
+    scores, lengths = posteriors.log_probs, posteriors.lengths
+    hybrid = Posteriors(scores, lengths, 0.5, posteriors.tokens, priors)
+    likelihoods = posteriors.with_scores(scores - priors.log())
     labels = aligner.labels(hybrid, "cat at")
     assert labels.dtype == torch.int64
     assert torch.equal(labels, aligner.labels(likelihoods, "cat at"))

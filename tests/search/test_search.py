@@ -50,7 +50,7 @@ def random_graphs(seed: int, ctc: bool = True) -> tuple[DecodingGraph, Arcs]:
     model = lm.estimate(sentences, int(random.integers(1, 4)))
     H = topology.ctc(lexicon.num_tokens) if ctc else topology.hmm(lexicon.num_tokens - 1)
     lg = compile_lg(lexicon, lm.to_arcs(model, lexicon.words)[0], Meter(None, None))
-    return assemble(H, lexicon, lg, Meter(None, None)), lg
+    return assemble(Arcs.from_k2(H), lexicon, lg, Meter(None, None)), lg
 
 
 def random_posteriors(graph: DecodingGraph, lengths: list[int], seed: int) -> Posteriors:
@@ -117,11 +117,8 @@ def test_batches_and_threads_change_nothing(number, seed, lengths):
     finally:
         torch.set_num_threads(1)
     for row, length in enumerate(lengths):
-        alone = replace(
-            posteriors,
-            log_probs=posteriors.log_probs[row : row + 1, :length],
-            lengths=posteriors.lengths[row : row + 1],
-        )
+        alone = posteriors.utterance(row)
+        assert alone.lengths.tolist() == [length]
         single = decode(graph, alone, options).utterances[0]
         assert (single is None) == together.is_empty(row)
         if single is not None:
@@ -183,9 +180,9 @@ def test_lattices_are_the_same_for_k2():
     rows = [row for row in range(3) if not lattice.is_empty(row)]
     again = Lattice(lattice.fsas, rows, lattice.scores, graph)
     assert [p.words for p in again.best_path()] == [p.words for p in lattice.best_path()]
-    torch.testing.assert_close(again.forward_score(), lattice.forward_score())
+    np.testing.assert_allclose(again.forward_score(), lattice.forward_score(), rtol=1e-6)
     total = lattice.fsas.get_tot_scores(use_double_scores=True, log_semiring=True)
-    torch.testing.assert_close(total, lattice.forward_score()[rows])
+    np.testing.assert_allclose(total, lattice.forward_score()[rows], rtol=1e-6)
 
 
 def test_a_workspace_grows():
@@ -195,7 +192,7 @@ def test_a_workspace_grows():
     while not token_passing._idle.empty():
         token_passing._idle.get()
     token_passing._idle.put(token_passing.allocate(1))
-    assert torch.equal(decode(graph, posteriors, TOKENS).forward_score(), expected)
+    assert np.array_equal(decode(graph, posteriors, TOKENS).forward_score(), expected)
     assert len(token_passing._idle.get().label_tokens) > 1
 
 
@@ -206,7 +203,7 @@ def test_a_workspace_for_arcs_of_any_label_grows():
     while not fst_decoder._idle.empty():
         fst_decoder._idle.get()
     fst_decoder._idle.put(fst_records.allocate(1))
-    assert torch.equal(decode(graph, posteriors, FST).forward_score(), expected)
+    assert np.array_equal(decode(graph, posteriors, FST).forward_score(), expected)
     assert len(fst_decoder._idle.get().tokens) > 1
 
 

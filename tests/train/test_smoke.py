@@ -52,7 +52,7 @@ def twenty(root, speech, tmp_path_factory):
         for index in (10, 11):
             name = f"{digit}_jackson_{index}"
             path = speech / "fsdd" / "wav" / f"{name}.wav"
-            samples = audio.Recording(name, path).load(16000).numpy()
+            samples = audio.Recording(name, path).load(16000)
             soundfile.write(folder / f"{name}.flac", samples, 16000)
             cut = Recording.from_file(folder / f"{name}.flac").to_cut().with_id(name)
             cut.supervisions = [SupervisionSegment(name, name, 0.0, cut.duration, text=word)]

@@ -23,7 +23,7 @@ def posteriors_of(quiet: list[float]) -> Posteriors:
 
 def cut(posteriors: Posteriors, max_seconds: float = 30.0) -> list[tuple[int, int]]:
     """The frames [begin, end) of every piece, of posteriors that come at once."""
-    found = list(pieces.cut([Frames(torch.zeros(0), posteriors)], max_seconds))
+    found = list(pieces.cut([Frames(np.zeros(0, np.float32), posteriors)], max_seconds))
     assert [piece.number for piece in found] == list(range(1, len(found) + 1))
     assert [piece.is_last for piece in found] == [False] * (len(found) - 1) + [True]
     for piece in found:
@@ -67,7 +67,7 @@ def test_pieces_cover_the_recording_and_fit(quiet, limit):
 def test_pieces_do_not_depend_on_how_the_sound_comes(quiet, limit, sizes):
     """Stretches of any length are cut as the whole is, and samples go with their frames."""
     whole = posteriors_of(quiet)
-    samples = torch.arange(10.0 * len(quiet))
+    samples = np.arange(10.0 * len(quiet), dtype=np.float32)
     parts, begin = [], 0
     for size in [*sizes, len(quiet)]:
         frames = whole.log_probs[:, begin : begin + size]
@@ -80,7 +80,7 @@ def test_pieces_do_not_depend_on_how_the_sound_comes(quiet, limit, sizes):
     assert [(p.begin, p.begin + int(p.posteriors.lengths[0])) for p in found] == cut(whole, limit)
     for piece in found:
         assert piece.samples[0] == 10 * piece.begin
-    assert torch.equal(torch.cat([piece.samples for piece in found]), samples)
+    assert np.array_equal(np.concatenate([piece.samples for piece in found]), samples)
 
 
 def test_models_without_blank_or_silence_are_cut_too():

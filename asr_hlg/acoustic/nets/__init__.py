@@ -26,9 +26,25 @@ All except the Conformer normalise their features by
 function for SpecAugment. The result for an utterance does not depend on its padding.
 """
 
-from asr_hlg.acoustic.nets.registry import KINDS, create, network_class
-from asr_hlg.acoustic.nets.store import TRANSDUCER, export, load, network_kind
-from asr_hlg.acoustic.network import FbankNetwork, Network
+from typing import TYPE_CHECKING
+
+from asr_hlg.lazy import public_names
+
+if TYPE_CHECKING:
+    from asr_hlg.acoustic.nets.kinds import TRANSDUCER, network_kind
+    from asr_hlg.acoustic.nets.registry import KINDS, create, network_class
+    from asr_hlg.acoustic.nets.store import export, load
+    from asr_hlg.acoustic.network import FbankNetwork, Network
+else:
+    __getattr__ = public_names(
+        __name__,
+        {
+            "asr_hlg.acoustic.nets.registry": ["KINDS", "create", "network_class"],
+            "asr_hlg.acoustic.nets.kinds": ["TRANSDUCER", "network_kind"],
+            "asr_hlg.acoustic.nets.store": ["export", "load"],
+            "asr_hlg.acoustic.network": ["FbankNetwork", "Network"],
+        },
+    )
 
 __all__ = [
     "KINDS",

@@ -7,35 +7,16 @@ import inspect
 import io
 import json
 import warnings
-import zipfile
 from pathlib import Path
 
 import torch
 
+from asr_hlg.acoustic.nets.kinds import network_kind
 from asr_hlg.acoustic.nets.registry import KINDS
-from asr_hlg.acoustic.network import Network, config_key
+from asr_hlg.acoustic.network import Network
 from asr_hlg.errors import ModelError
 
 _OPSET = 14
-
-TRANSDUCER = "transducer"
-"""Kind of :class:`asr_hlg.transducer.Transducer`, whose scores depend on the tokens before."""
-
-
-def network_kind(path: str | Path) -> str | None:
-    """Kind of the network in an ``.npz`` file: a key of ``KINDS``, ``TRANSDUCER``, or None.
-
-    Raises
-    ------
-    ModelError
-        If it is not an ``.npz`` file.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except Exception as error:  # zipfile raises several kinds of errors
-        raise ModelError(f"not an .npz file: {error}", path=path) from None
-    return next((kind for kind in (*KINDS, TRANSDUCER) if config_key(kind) + ".npy" in names), None)
 
 
 def load(path: str | Path) -> Network:

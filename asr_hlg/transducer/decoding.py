@@ -1,0 +1,41 @@
+"""The decoder for any acoustic model; it imports the transducer's search only for a transducer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asr_hlg.acoustic import AcousticModel
+from asr_hlg.graph import DecodingGraph
+from asr_hlg.search import Decoder, make_decoder
+
+
+def decoder_for(model: AcousticModel, graph: DecodingGraph, **changes: Any) -> Decoder:
+    """Make the decoder for the posteriors of an acoustic model, a transducer or another one.
+
+    Parameters
+    ----------
+    model : AcousticModel
+    graph : DecodingGraph
+        On the device of the search.
+    **changes
+        Fields of :class:`GraphOptions` (transducer) or
+        :class:`~asr_hlg.search.SearchOptions` that differ from those of the graph's recipe.
+
+    Raises
+    ------
+    GraphError
+        If one of graph and model is for transducers and the other is not.
+    ModelError
+        If the transducer does not fit the graph.
+    """
+    if model.is_transducer:
+        from asr_hlg.transducer import graph_search
+        from asr_hlg.transducer.graph_search import GraphSearch
+        from asr_hlg.transducer.options import GraphOptions
+        from asr_hlg.transducer.recogniser import Recogniser
+
+        assert isinstance(model, Recogniser)
+        graph_search.check(graph)
+        options = graph.options(GraphOptions, **changes)
+        return GraphSearch(model.transducer, graph, options)
+    return make_decoder(graph, **changes)
