@@ -30,7 +30,8 @@ def replaced(path: Path, durable: bool = False) -> Iterator[Path]:
     file is removed and ``path`` is unchanged. With ``durable`` the new content is on the disk at
     the end, so that it survives a power cut.
     """
-    part = path.with_name(path.name + ".part")
+    # Of the process's own, since others may write the same file at the same time.
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield part
         if durable:

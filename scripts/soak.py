@@ -4,8 +4,9 @@
 
 Two workers transcribe valid, empty, truncated, silent and non-audio files. At random a worker
 crashes, raises an error or hangs, and at random one is killed from outside. Every recording must
-have exactly one result, in order, and a valid one the same words every time. Otherwise the exit
-status is 1.
+have exactly one result, in order, and a valid one the same words every time. Meanwhile, the command
+line is tried at the limits of the machine (scripts/soak_limits.py). The exit status is 1 if
+anything went wrong.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import signal
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -34,6 +36,9 @@ from asr_hlg.audio import Recording, recordings
 from asr_hlg.bench.measure import kilobytes
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe import Job, Transcriber, Workers
+
+sys.path.insert(0, str(Path(__file__).parent))
+from soak_limits import Trials
 
 FAULT_RATE = 1 / 2000  # share of recordings at which a worker fails
 BAD_RATE = 1 / 10  # share of recordings whose files are damaged
@@ -98,12 +103,17 @@ def main() -> int:
     ):
         good = list(recordings(options.inputs))
         bad = list(recordings(bad_files(Path(folder), good[0])))
-        counts = transcribe_with_failures(workers, good, bad, options.minutes * 60)
-        table = report(counts, workers, options)
+        seconds = options.minutes * 60
+        trials = Trials(options.graph, options.inputs)
+        at_limits = threading.Thread(target=trials.run, args=(time.monotonic() + seconds,))
+        at_limits.start()
+        counts = transcribe_with_failures(workers, good, bad, seconds)
+        at_limits.join()
+        table = report(counts, workers, trials, options)
     print(table)
     if options.write is not None:
         replace_table(table, options.write)
-    return 1 if counts.wrong else 0
+    return 1 if counts.wrong or trials.failures else 0
 
 
 def transcribe_with_failures(
@@ -183,7 +193,7 @@ def bad_files(folder: Path, good: Recording) -> list[Path]:
     return [*paths, folder / "bad-silent.wav", folder / "bad-absent.wav"]
 
 
-def report(counts: Counts, workers: Workers, options: argparse.Namespace) -> str:
+def report(counts: Counts, workers: Workers, trials: Trials, options: argparse.Namespace) -> str:
     """Table of the results, in Markdown."""
     # The first tenth is left out: caches fill.
     tenth = max(1, len(counts.memory) // 10)
@@ -202,6 +212,10 @@ def report(counts: Counts, workers: Workers, options: argparse.Namespace) -> str
         "open files of the main process, at the start and at the end": (
             f"{counts.handles[0]}, {counts.handles[-1]}"
         ),
+        "trials at limits: resumed or ended as promised, otherwise": (
+            f"{trials.done.total() - len(trials.failures)}, {len(trials.failures)}"
+        ),
+        "of these": "; ".join(f"{number} × {name}" for name, number in trials.done.items()),
         "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
         "date": f"{date.today()}",
     }

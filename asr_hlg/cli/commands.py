@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 import warnings
 from collections.abc import Callable, Container, Sequence
 
 import asr_hlg
 from asr_hlg.cli.arguments import add_command
+from asr_hlg.cli.endings import (
+    Terminated,
+    discard,
+    is_full,
+    lost_messages_dropped,
+    stopped_by_signals,
+    write_utf8,
+)
 from asr_hlg.cli.parser import Parser
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.versions import missing
@@ -40,14 +47,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 on success, 1 if something could not be done, 2 for a wrong command line, 130 after
-        Ctrl-C.
+        Ctrl-C, 143 and 129 after SIGTERM and SIGHUP.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    write_utf8()
+    with stopped_by_signals(), lost_messages_dropped():
+        return _run(given)
+
+
+def _run(given: Sequence[str]) -> int:
+    """Run a command; returns the exit status, also after an error."""
     try:
         options = make_parser(given).parse_args(given)
         run: Callable[[argparse.Namespace], int] = options.run
         warnings.formatwarning = _formatted
-        return run(options)
+        status = run(options)
+        sys.stdout.flush()
+        return status
     except AsrHlgError as error:
         print(f"asr-hlg: {error}", file=sys.stderr)
         return 1
@@ -62,9 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output has stopped (`| head`); Python would print an error at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         return 1
+    except Terminated as signal:
+        print(f"asr-hlg: stopped by a signal (status {signal.code})", file=sys.stderr)
+        return int(str(signal.code))
     except OSError as error:
+        if is_full(error):
+            print(f"asr-hlg: the output cannot be written: {error.strerror}", file=sys.stderr)
+            discard(sys.stdout)
+            return 1
         if error.filename is None:
             raise
         reason = f"cannot be used: {error.strerror}"

@@ -19,7 +19,7 @@ from asr_hlg.errors import ItemErrors
 from asr_hlg.graph.lookup import graph_folder, print_line
 from asr_hlg.graph.store import read_meta
 from asr_hlg.output import text
-from asr_hlg.output.writers import NAMES
+from asr_hlg.output.writers import NAMES, format_of
 from asr_hlg.rescore.passes import PassOptions, default_whisper
 from asr_hlg.transcribe import Job, TranscribeOptions
 from asr_hlg.transcribe.batches import GPU_BATCH
@@ -108,7 +108,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_output(add: Callable[..., Any]) -> None:
-    add("--format", choices=sorted(NAMES), default="text", help="(default: text)")
+    add(
+        "--format",
+        choices=sorted(NAMES),
+        help="(default: what the suffix of --output says, such as .srt or .jsonl, else text)",
+    )
     add("--output", metavar="FILE", help="file or folder (default: standard output)")
     add("--lattices", metavar="FOLDER", help="write lattices: one Kaldi archive per recording")
     add("--resume", action="store_true", help="continue an earlier call with this --output")
@@ -124,7 +128,11 @@ def _add_workers(add: Callable[..., Any]) -> None:
         help=f"of sound that is transcribed together (default: {GPU_BATCH:g} on a GPU, else one "
         "recording)",
     )
-    add("--workers", type=int, help="number of processes on the CPU (default: one per core)")
+    add(
+        "--workers",
+        type=int,
+        help="processes on the CPU (default: one per core, fewer if there is little memory)",
+    )
     add(
         "--engine",
         choices=("local", "ray"),
@@ -228,6 +236,7 @@ def run(options: argparse.Namespace) -> int:
     """Transcribe recordings; returns the exit status."""
     item_errors = ItemErrors(_show_error, options.strict)
     references = text.read_transcripts(options.ref, item_errors) if options.ref else None
+    options.format = options.format or format_of(options.output)
     run_options = RunOptions(**_arguments(options, RunOptions))
     progress = Progress(options.quiet, references, normaliser(options))
     with paths_of_inputs(options) as paths:

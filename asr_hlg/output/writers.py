@@ -92,6 +92,13 @@ def check(format: str, target: str | Path | TextIO, count: int | None) -> None:
         _check_count(FORMATS[format], count)
 
 
+def format_of(target: str | None) -> str:
+    """Format that the suffix of an output says: ``srt`` for ``.srt``; ``text`` if it says none."""
+    suffix = Path(target or "").suffix.lower()
+    named = {f".{name}": name for name in NAMES} | {".jsonl": "json"}
+    return named.get(suffix, "text")
+
+
 def is_folder(format: str, target: str | Path) -> bool:
     """Whether a target is a folder, which gets one file per recording.
 

@@ -10,7 +10,6 @@ which an interrupted transcription is resumed.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +27,7 @@ from asr_hlg.output import writers
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe.cluster import RayWorkers
 from asr_hlg.transcribe.journal import Journal
+from asr_hlg.transcribe.machine import default_workers
 from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT, Job, Workers
 
 
@@ -47,7 +47,8 @@ class RunOptions:
     engine : {"local", "ray"}
         Workers on this machine, or on all machines of a Ray cluster.
     workers : int, optional
-        Number of processes; by default one per core, or one for a GPU.
+        Number of processes; by default one for each processor, fewer if there is little memory, or
+        one for a GPU.
     timeout, max_memory : float
         As for :class:`~asr_hlg.transcribe.Workers`.
     strict : bool
@@ -242,8 +243,11 @@ class _Run:
         if options.engine == "ray":
             workers = RayWorkers(self.job, options.workers, *limits)
         else:
-            default = len(os.sched_getaffinity(0)) if self.job.device == "cpu" else 1
-            number = options.workers or default
+            number, reason = options.workers, ""
+            if number is None:
+                number, reason = default_workers() if self.job.device == "cpu" else (1, "")
+            if reason and number < num_recordings:
+                self.reporter.info(reason)
             if number < 1:
                 raise OptionError("--workers must be at least 1")
             number = min(number, num_recordings)

@@ -275,8 +275,13 @@ def _cause_of_death(process: SpawnProcess | None) -> str:
 
 
 def _block_interrupts() -> None:
-    """Block SIGINT in this thread and in processes that it starts: the main thread handles it."""
-    resource_tracker.ensure_running()  # its start would undo the mask
+    """Block SIGINT and SIGHUP here and in processes that are started: the main thread handles them.
+
+    A terminal sends both to all processes of a command.
+    """
+    # multiprocessing's tracker lives as long as the workers; its start would unblock SIGINT.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 

@@ -15,7 +15,7 @@ from praatio import textgrid
 from asr_hlg.align import Alignment
 from asr_hlg.errors import AsrHlgError, OptionError
 from asr_hlg.output.transcript import Alternative, Transcript, Word
-from asr_hlg.output.writers import FORMATS, writer
+from asr_hlg.output.writers import FORMATS, format_of, writer
 
 CAT = Transcript(
     id="cat_hat",
@@ -38,6 +38,24 @@ def rendered(format: str, *transcripts: Transcript) -> str:
             out.write(transcript)
     assert not stream.closed
     return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("target", "format"),
+    [
+        (None, "text"),
+        ("film.srt", "srt"),
+        ("film.VTT", "vtt"),
+        ("a/b.TextGrid", "textgrid"),
+        ("talks.jsonl", "json"),
+        ("talks.ctm", "ctm"),
+        ("talks.parquet", "parquet"),
+        ("talks.docx", "text"),
+        ("folder/", "text"),
+    ],
+)
+def test_the_suffix_of_an_output_says_its_format(target, format):
+    assert format_of(target) == format
 
 
 def test_text_has_the_id_first_and_keeps_an_empty_utterance():
