@@ -244,9 +244,12 @@ def _errors_of(path: Path) -> Iterator[None]:
     """Errors of FFmpeg and of its Python package, as AudioError."""
     try:
         yield
-    except (AsrHlgError, MemoryError):
+    except AsrHlgError:
         raise
     except Exception as error:  # of many classes, depending on what is damaged
+        # FFmpeg has an error of this kind, too, for files that claim enormous packets.
+        if isinstance(error, MemoryError) and not hasattr(error, "errno"):
+            raise
         reason = str(getattr(error, "strerror", None) or "").strip()
         known = "Invalid data" not in reason and reason
         raise AudioError(

@@ -28,9 +28,9 @@ from asr_hlg.transcribe.run import RunOptions, transcribe_all
 from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT
 
 EPILOG = """\
-inputs: sound files (wav, flac, ogg, mp3, …), folders, text files with one path a line, Kaldi's
-wav.scp or data folder, Lhotse manifests of recordings or cuts (.jsonl, .jsonl.gz), or - for a
-recording on standard input.
+inputs: sound and video (wav, flac, mp3, m4a, mp4, …), folders, text files with one path a line,
+Kaldi's wav.scp or data folder, Lhotse manifests of recordings or cuts (.jsonl, .jsonl.gz), or - for
+a recording on standard input. docs/inputs.md says what is read and what is refused.
 
 examples:
   asr-hlg transcribe talk.wav

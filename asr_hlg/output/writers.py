@@ -15,6 +15,7 @@ format, is in :mod:`asr_hlg.output.parquet`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -28,6 +29,7 @@ from asr_hlg.output.transcript import Transcript
 
 __all__ = ["FORMATS", "NAMES", "Writer", "check", "file_name", "is_folder", "writer"]
 
+_LONGEST_NAME = 200  # bytes; with a suffix, file systems allow 255
 NAMES = (*FORMATS, "parquet")
 """Names of all formats."""
 
@@ -111,8 +113,13 @@ def is_folder(format: str, target: str | Path) -> bool:
 
 
 def file_name(id: str) -> str:
-    """File name of an utterance, without suffix."""
-    return id.replace("/", "_")
+    """File name of an utterance, without suffix; a long id is cut, and ends in its hash."""
+    name = id.replace("/", "_")
+    encoded = name.encode()
+    if len(encoded) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    return f"{encoded[:_LONGEST_NAME].decode(errors='ignore')}-{digest}"
 
 
 class _StreamWriter:
