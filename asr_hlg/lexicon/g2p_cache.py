@@ -2,8 +2,8 @@
 
 The file ``g2p-HASH.tsv`` in the cache folder has a spelling, a tab and its IPA symbols, separated
 by blanks (``_`` stands for the symbol that is a blank) and with a full stop at the end, in each
-line. HASH is that of the network's
-weights. Lines are only appended, under a lock, so several processes may write at the same time.
+line. HASH is :func:`model_hash`. Lines are only appended, under a lock, so several
+processes may write at the same time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from pathlib import Path
 from asr_hlg.files import cache_folder
 from asr_hlg.lexicon import hama_weights
 from asr_hlg.lexicon.g2p_network import G2PNetwork
+
+_VERSION = b"1"
+"""Changes with the results of the network's code."""
 
 _END = "."
 """Last field of a line, without which it is incomplete."""
@@ -60,10 +63,7 @@ class G2PCache:
 
     @cached_property
     def _path(self) -> Path:
-        digest = hashlib.sha256()
-        for name in hama_weights.G2P_FILES:
-            digest.update(hama_weights.asset(name))
-        return (self._folder or cache_folder()) / f"g2p-{digest.hexdigest()[:16]}.tsv"
+        return (self._folder or cache_folder()) / f"g2p-{model_hash()[:16]}.tsv"
 
     @cached_property
     def _known(self) -> dict[str, Sequence[str]]:
@@ -97,6 +97,14 @@ class G2PCache:
                 os.close(descriptor)
         except OSError:
             return
+
+
+def model_hash() -> str:
+    """Hash of all that transcriptions depend on: the network's files, and how it is computed."""
+    digest = hashlib.sha256(_VERSION)
+    for name in hama_weights.G2P_FILES:
+        digest.update(hama_weights.asset(name))
+    return digest.hexdigest()
 
 
 def _fields(symbols: Sequence[str]) -> str:

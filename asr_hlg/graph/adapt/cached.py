@@ -31,7 +31,7 @@ from asr_hlg.graph.adapt import runtime
 from asr_hlg.graph.adapt.pronounce import source_files
 from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.lexicon.g2p import Guesses, OnProgress
-from asr_hlg.lexicon.hama_weights import G2P_FILES, asset
+from asr_hlg.lexicon.g2p_cache import model_hash
 
 _FORMAT = 1
 _FOLDER = "changed-graphs"
@@ -124,7 +124,7 @@ def _kept_folder(
             except OSError as error:
                 raise kind(f"cannot be read: {error.strerror}", path=path) from None
     key["sources"] = [_stamp(path) for path in source_files(meta.get("recipe", {}), folder)]
-    key["g2p"] = [hashlib.sha256(asset(name)).hexdigest() for name in G2P_FILES]
+    key["g2p"] = model_hash()
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode("utf-8", "surrogateescape"))
     return cache_folder() / _FOLDER / digest.hexdigest()[:32]
 
