@@ -204,8 +204,8 @@ def _add_second_passes(add: Callable[..., Any]) -> None:
         "--second-pass-below",
         type=float,
         metavar="C",
-        help="run Whisper only where the mean confidence of the first pass's words is below C "
-        "(0 to 1; default: everywhere)",
+        help="run Whisper only on pieces with a word of which the first pass is less certain "
+        "than C (0 to 1; default: on all)",
     )
     add(
         "--graph-words-only",

@@ -33,30 +33,42 @@ class Evidence:
 class Calibration:
     """Logistic regression of whether a word is right.
 
-    P(right) = 1 / (1 + exp(-(bias + posterior * logit(p) + gap * g))), where p is the word's
-    posterior in the list of hypotheses and g its acoustic gap, at most ``max_gap``.
+    P(right) = 1 / (1 + exp(-x)) with
+
+        x = bias + posterior · logit(p) + gap · log(1 + g) + mean_gap · log(1 + m)
+
+    where p is the word's posterior in the list of hypotheses, g its acoustic gap, at most
+    ``max_gap``, and m the mean of g over the sentence, which is large where the acoustic model does
+    not know the accent or the channel.
 
     Attributes
     ----------
-    bias, posterior, gap : float
-        Coefficients that ``scripts/tune_second_pass.py`` fits.
+    bias, posterior, gap, mean_gap : float
+        Coefficients, fitted by ``scripts/tune_second_pass.py``.
     scale : float
         Factor on the scores of the list before they become posteriors.
     max_gap : float
+        Also the gap of a word without a pronunciation.
     """
 
-    bias: float = 0.0
-    posterior: float = 1.0
-    gap: float = -0.3
+    bias: float = 0.98
+    posterior: float = 0.431
+    gap: float = -0.668
+    mean_gap: float = -2.684
     scale: float = 0.5
     max_gap: float = 8.0
 
-    def probability(self, posterior: float, gap: float | None) -> float:
+    def probability(self, posterior: float, gap: float, mean_gap: float) -> float:
         """Probability that a word is right."""
         bounded = min(max(posterior, 1e-6), 1 - 1e-6)
         logit = min(_MAX_LOGIT, max(-_MAX_LOGIT, math.log(bounded / (1 - bounded))))
-        loss = min(self.max_gap, self.max_gap if gap is None else gap)
-        return 1 / (1 + math.exp(-(self.bias + self.posterior * logit + self.gap * loss)))
+        x = self.bias + self.posterior * logit + self.gap * math.log1p(gap)
+        return 1 / (1 + math.exp(-(x + self.mean_gap * math.log1p(mean_gap))))
+
+    def gaps(self, evidence: Sequence[Evidence]) -> list[float]:
+        """Acoustic gap of every word, at most ``max_gap``."""
+        limit = self.max_gap
+        return [limit if item.gap is None else min(limit, item.gap) for item in evidence]
 
 
 def timed_words(
@@ -81,14 +93,16 @@ def timed_words(
     calibration : Calibration
     """
     posteriors = word_posteriors(sentences, scores * calibration.scale)
+    gaps = calibration.gaps(evidence)
+    mean_gap = float(np.mean(gaps)) if gaps else 0.0
     return [
         Word(
             word,
             item.begin * frame_shift,
             item.end * frame_shift,
-            calibration.probability(posterior, item.gap),
+            calibration.probability(posterior, gap, mean_gap),
         )
-        for word, item, posterior in zip(sentences[0], evidence, posteriors, strict=True)
+        for word, item, posterior, gap in zip(sentences[0], evidence, posteriors, gaps, strict=True)
     ]
 
 

@@ -24,6 +24,7 @@ from asr_hlg.lattice import Path
 from asr_hlg.rescore.confidence import Calibration, Evidence, timed_words
 from asr_hlg.rescore.ctc import WordChain
 from asr_hlg.rescore.hypotheses import Hypotheses
+from asr_hlg.rescore.log_mel import MAX_SECONDS
 from asr_hlg.rescore.prompts import Boosts
 from asr_hlg.rescore.pronunciations import Pronouncer
 from asr_hlg.rescore.sentence_lm import SentenceLm
@@ -140,8 +141,12 @@ class JointPass:
         if self._below <= 1 and first_pass_confidence(hypotheses) >= self._below:
             return hypotheses
         scorer = _Scorer(self._pronouncer_for(posteriors.tokens), posteriors, self._weights.floor)
-        audio = self._whisper.encode(hypotheses.samples, self._sample_rate)
+        audio = self._encode(hypotheses, self._weights.padding)
         candidates, written = self._candidates(audio, scorer, hypotheses)
+        if written is None:
+            # Whisper lost its place; in the window of its training it does so less often.
+            audio = self._encode(hypotheses, MAX_SECONDS)
+            candidates, written = self._candidates(audio, scorer, hypotheses)
         weights = self._weights
         ranked = sorted(candidates, key=lambda c: (not c.is_exact, -c.total(weights)))
         if not ranked or self._speech_odds(ranked[0], audio, scorer) < weights.evidence:
@@ -158,13 +163,19 @@ class JointPass:
             hypotheses,
             ranked=tuple(_path(c, c.total(weights)) for c in ranked),
             words=tuple(words),
-            written=(ranked[0].written or written) if ranked[0].words else "",
+            written=(ranked[0].written or written or "") if ranked[0].words else "",
         )
+
+    def _encode(self, hypotheses: Hypotheses, padding: float) -> EncodedAudio:
+        return self._whisper.encode(hypotheses.samples, self._sample_rate, padding)
 
     def _candidates(
         self, audio: EncodedAudio, scorer: _Scorer, hypotheses: Hypotheses
-    ) -> tuple[list[Candidate], str]:
-        """All hypotheses that are admitted, with scores, and Whisper's own transcript."""
+    ) -> tuple[list[Candidate], str | None]:
+        """All hypotheses that are admitted, with scores, and Whisper's own transcript.
+
+        That transcript is None if it is a loop.
+        """
         weights = self._weights
         number = weights.beam if self._graph_only else weights.num_graph
         number = max(number, self._nbest if self._nbest > 1 else 0)
@@ -172,7 +183,7 @@ class JointPass:
         from_graph = [path.words for path in paths if math.isfinite(path.score)]
         prompt = self._boosts.prompt(from_graph)
         heard = audio.hypotheses(weights.beam, prompt)
-        written = heard[0].written
+        written = None if is_loop(heard[0].words) else heard[0].written
         found: dict[tuple[str, ...], Candidate] = {}
         if not self._graph_only:
             for hypothesis in heard:
@@ -292,9 +303,8 @@ class _Scorer:
 
 
 def first_pass_confidence(hypotheses: Hypotheses) -> float:
-    """Mean posterior of the words of the first pass's best path; 0 if it has none."""
-    words = hypotheses.lattice.words()[0]
-    return float(np.mean([word.confidence for word in words])) if words else 0.0
+    """Smallest posterior of a word of the first pass's best path; 0 if it has none."""
+    return min((word.confidence for word in hypotheses.lattice.words()[0]), default=0.0)
 
 
 def is_loop(words: Sequence[str]) -> bool:

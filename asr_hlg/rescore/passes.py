@@ -52,8 +52,8 @@ class PassOptions:
     graph_words_only : bool
         Admit only hypotheses of Whisper whose words are all in the graph.
     second_pass_below : float, optional
-        Run Whisper only on pieces of a recording where the mean confidence of the first pass's
-        words is below this; by default on all.
+        Run Whisper only on pieces of a recording where the confidence of a word of the first pass
+        is below this; by default on all.
     hotwords : str, optional
         A list of hotwords, see :mod:`asr_hlg.graph.adapt.hotwords`, that Whisper is prompted with
         and whose boosts are added to the scores. (The graph of the first pass has its own.)

@@ -43,6 +43,9 @@ class JointWeights:
         the words against silence, plus Whisper's of speech against none.
     beam : int
         Width of Whisper's beam search, and number of its hypotheses.
+    padding : float
+        Seconds of silence after the sound in the window of Whisper's encoder; the whole window of
+        30 seconds is encoded only where Whisper then repeats itself.
     num_graph : int
         How many of the graph's hypotheses Whisper scores at most.
     """
@@ -56,6 +59,7 @@ class JointWeights:
     hotword: float = 1.0
     evidence: float = 4.0
     beam: int = 10
+    padding: float = 10.0
     num_graph: int = 3
 
     def __post_init__(self) -> None:

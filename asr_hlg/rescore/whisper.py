@@ -152,7 +152,7 @@ class WhisperModel:
             ) from None
         return cls(model, tokenizer, language)
 
-    def encode(self, waveform: Any, sample_rate: int) -> EncodedAudio:
+    def encode(self, waveform: Any, sample_rate: int, padding: float = MAX_SECONDS) -> EncodedAudio:
         """Run the encoder on an utterance, before anything is decoded or scored.
 
         Parameters
@@ -161,6 +161,10 @@ class WhisperModel:
             Floating-point samples ``(num_samples,)`` in [-1, 1], 30 seconds at most.
         sample_rate : int
             In Hz.
+        padding : float
+            Seconds of silence that follow the sound in the encoder's window, which is never longer
+            than 30 seconds, as in training. The encoder's time grows with the window; with less
+            than 3 seconds of padding tiny.en repeats itself.
 
         Raises
         ------
@@ -176,9 +180,10 @@ class WhisperModel:
                 f"{len(samples) / SAMPLE_RATE:.1f}",
                 remedy="cut long recordings at pauses first",
             )
-        features = log_mel(samples, self._filters)
-        encoded = self._model.encode(ctranslate2.StorageView.from_array(features))
-        return EncodedAudio(self, encoded, len(samples) / SAMPLE_RATE)
+        seconds = len(samples) / SAMPLE_RATE
+        features = log_mel(samples, self._filters)[:, :, : 2 * math.ceil((seconds + padding) * 50)]
+        view = ctranslate2.StorageView.from_array(np.ascontiguousarray(features))
+        return EncodedAudio(self, self._model.encode(view), seconds)
 
     def generate(
         self, encoded: Any, seconds: float, beam: int, prompt: str

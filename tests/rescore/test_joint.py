@@ -14,7 +14,7 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph.adapt.hotwords import Hotword
 from asr_hlg.lattice import Path as LatticePath
 from asr_hlg.output.transcript import Word
-from asr_hlg.rescore.confidence import Calibration, word_posteriors
+from asr_hlg.rescore.confidence import Calibration, Evidence, word_posteriors
 from asr_hlg.rescore.hypotheses import Hypotheses
 from asr_hlg.rescore.joint import JointPass, is_loop
 from asr_hlg.rescore.prompts import Boosts
@@ -31,9 +31,10 @@ class FakeWhisper:
     def __init__(self, heard, scores=(), no_speech_prob=0.01):
         self.heard = [WhisperHypothesis(tuple(t.split()), t.capitalize(), s) for t, s in heard]
         self.scores, self.no_speech_prob = dict(scores), no_speech_prob
-        self.asked, self.prompt = [], None
+        self.asked, self.prompt, self.paddings = [], None, []
 
-    def encode(self, samples, sample_rate):
+    def encode(self, samples, sample_rate, padding):
+        self.paddings.append(padding)
         return self
 
     def hypotheses(self, beam, prompt):
@@ -162,6 +163,7 @@ def test_loops_lose_to_anything_else():
     loop = " ".join(["ab"] * 20)
     whisper = FakeWhisper([(loop, -0.1), ("ab", -8.0)])
     assert joint(whisper)(spoken("_a_b_")).ranked[0].text == "ab"
+    assert whisper.paddings == [10.0, 30]  # tried again with the whole window
 
 
 @pytest.mark.parametrize(
@@ -192,11 +194,12 @@ def test_word_posteriors_are_sums_over_sentences():
 
 
 def test_calibration_is_a_logistic_function():
-    calibration = Calibration(bias=0.5, posterior=0.7, gap=-0.2, scale=1.0, max_gap=5.0)
-    logit = 0.5 + 0.7 * math.log(0.9 / 0.1) - 0.2 * 2.0
-    assert calibration.probability(0.9, 2.0) == pytest.approx(1 / (1 + math.exp(-logit)))
-    assert calibration.probability(0.9, None) == calibration.probability(0.9, 99.0)
-    assert 0 < calibration.probability(0.0, 0.0) < calibration.probability(1.0, 0.0) < 1
+    calibration = Calibration(0.5, 0.7, -0.2, -0.3, scale=1.0, max_gap=5.0)
+    logit = 0.5 + 0.7 * math.log(0.9 / 0.1) - 0.2 * math.log(3.0) - 0.3 * math.log(2.0)
+    assert calibration.probability(0.9, 2.0, 1.0) == pytest.approx(1 / (1 + math.exp(-logit)))
+    assert 0 < calibration.probability(0.0, 0, 0) < calibration.probability(1.0, 0, 0) < 1
+    evidence = [Evidence(0, 1, 2.0), Evidence(1, 2, 9.0), Evidence(2, 2, None)]
+    assert calibration.gaps(evidence) == [2.0, 5.0, 5.0]
 
 
 def test_boosts_count_the_words_of_phrases():
