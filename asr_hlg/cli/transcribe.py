@@ -15,7 +15,7 @@ from asr_hlg.audio import recordings
 from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, paths_of_inputs
 from asr_hlg.cli.normalising import add_normalise, normaliser
 from asr_hlg.cli.progress import Progress
-from asr_hlg.errors import ItemErrors
+from asr_hlg.errors import ItemErrors, OptionError
 from asr_hlg.graph.lookup import graph_folder, print_line
 from asr_hlg.graph.store import read_meta
 from asr_hlg.output import text
@@ -23,7 +23,7 @@ from asr_hlg.output.writers import NAMES, format_of
 from asr_hlg.rescore.passes import PassOptions, default_whisper
 from asr_hlg.transcribe import Job, TranscribeOptions
 from asr_hlg.transcribe.batches import GPU_BATCH
-from asr_hlg.transcribe.options import MAX_DURATION
+from asr_hlg.transcribe.options import MAX_DURATION, Written
 from asr_hlg.transcribe.run import RunOptions, transcribe_all
 from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT
 
@@ -38,6 +38,7 @@ examples:
   asr-hlg transcribe recordings/ --format json --output talks.jsonl --nbest 10
   asr-hlg transcribe wav.scp --ref text                 with word error rate at the end
   asr-hlg transcribe film.mp3 --format srt --output film.srt
+  asr-hlg transcribe film.mp3 --whisper --written       with capitals, punctuation and digits
   asr-hlg transcribe archive/ --format json --output archive.jsonl --resume
 
 A recording that cannot be read is reported on standard error, and the others are transcribed; the
@@ -62,6 +63,9 @@ _SEARCH = {
     "min_active": "with fewer active states in a frame the beam is widened; 0 is fastest",
     "max_active": "maximal number of active states in a frame: bounds time and memory",
 }
+# Formats that hold written words by default, where the second pass ran, and those that never do.
+_WRITTEN = ("json", "srt", "vtt")
+_SPOKEN = ("trn", "ctm", "textgrid", "lhotse")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +116,13 @@ def _add_output(add: Callable[..., Any]) -> None:
         "--format",
         choices=sorted(NAMES),
         help="(default: what the suffix of --output says, such as .srt or .jsonl, else text)",
+    )
+    add(
+        "--written",
+        action=argparse.BooleanOptionalAction,
+        help="numbers, dates, times and amounts in digits, and capitals and punctuation where "
+        "Whisper's second pass ran (without it they are not invented); the default of srt, vtt and "
+        "json where it ran. Spoken words and their times stay in json; WER is of spoken words",
     )
     add("--output", metavar="FILE", help="file or folder (default: standard output)")
     add("--lattices", metavar="FOLDER", help="write lattices: one Kaldi archive per recording")
@@ -264,7 +275,10 @@ def _job(options: argparse.Namespace, report: Callable[[str], None]) -> Job:
     return Job(
         folder,
         options.model,
-        TranscribeOptions(**_arguments(options, TranscribeOptions), passes=passes),
+        TranscribeOptions(
+            **_arguments(options, TranscribeOptions) | {"written": _written(options)},
+            passes=passes,
+        ),
         {n: getattr(options, n) for n in _SEARCH if getattr(options, n) is not None},
         options.grammar,
         options.hotwords,
@@ -290,6 +304,18 @@ def _passes(options: argparse.Namespace, folder: str, report: Callable[[str], No
     if passes.whisper is not None:
         report(f"first pass, then Whisper {passes.whisper}; --fast is the first pass alone")
     return passes
+
+
+def _written(options: argparse.Namespace) -> Written:
+    """When transcripts get their written form."""
+    if options.written and options.format in _SPOKEN:
+        raise OptionError(
+            f"the format {options.format} holds the words as they were said",
+            remedy="use --written with text, json, srt, vtt or parquet",
+        )
+    if options.written is None:
+        return "second-pass" if options.format in _WRITTEN else "never"
+    return "always" if options.written else "never"
 
 
 def _arguments(options: argparse.Namespace, record: type[Any]) -> dict[str, Any]:

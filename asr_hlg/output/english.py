@@ -133,6 +133,7 @@ _SINGULARS = [
 _UNITS |= {plural: plural[:-1] for plural in _SINGULARS}
 
 _TAG = re.compile(r"\[[^\[\]]*\]|<[^<>]*>|[♪♫]")
+_ADDRESS = re.compile(r"\b[a-z][\w.@-]*\.(?:com|org|net|edu|gov|uk|io|ai|de|fr)\b")
 _DOTTED = re.compile(r"\b([^\W\d_])\.\s?(?=[^\W\d_]\b\.?)")  # U.S., p. m.
 _MONEY = re.compile(
     r"([$£€¥₹])\s?(\d+)(?:\.(\d\d)(?!\d)|((?:\.\d+)?)(?:\s?-?\s?(hundred|thousand|million|billion|"
@@ -145,7 +146,7 @@ _DATE = [
     (re.compile(rf"\b({'|'.join(_MONTHS)}) (?:the )?((?:\d )?\d)th\b"), r"\1 \2"),
     (re.compile(rf"(?:\bthe )?\b((?:\d )?\d)th (?:of )?({'|'.join(_MONTHS)})\b"), r"\1 \2"),
 ]
-_CENTS = re.compile(r"((?:\d )+(?:dollar|pound|euro)) (?:and )?(\d \d) (?:cent|pence)\b")
+_CENTS = re.compile(r"((?:\d )+(?:dollar|pound|euro)) (?:and )?(\d(?: \d)?) (?:cent|pence)\b")
 _LETTERS = re.compile(r"(?<![\w'])(?:[a-z] )+[a-z](?![\w'])")
 
 
@@ -182,6 +183,7 @@ def _replace_symbols(text: str) -> str:
     text = _MONEY.sub(_money, text)
     text = _STREET.sub("street", text)
     text = _TITLE.sub(lambda match: _TITLES[match[1]], text)
+    text = _ADDRESS.sub(lambda match: match[0].replace(".", " dot "), text)
     text = _DOTTED.sub(r"\1 ", text)
     text = re.sub(r"\bkm/h\b", "kmh", text)
     text = re.sub(r"(?<![\w:])(\d{1,2}):00(?![\d:])", r"\1", text)
@@ -193,7 +195,6 @@ def _replace_symbols(text: str) -> str:
     text = re.sub(r"#(?=\d)", "number ", text)
     text = re.sub(r"(?<![\d.])\.(?=\d)", "0.", text)
     text = re.sub(r"(?<=\d)\.(?=\d)", " point ", text)
-    text = re.sub(r"(?<=[a-z])\.(?=(?:com|org|net|edu|gov|uk|io|ai|de|fr)\b)", " dot ", text)
     text = re.sub(r"\bper cent\b", "percent", text)
     for symbol, word in _SYMBOLS.items():
         text = text.replace(symbol, word)
@@ -205,7 +206,7 @@ def _money(match: re.Match[str]) -> str:
     """Amount with its currency in words behind it."""
     sign, whole, cents, fraction, scale = match.groups()
     scale = f" {_SCALES.get(scale, scale)}" if scale else ""
-    rest = f" {cents} cents" if cents and cents != "00" else ""
+    rest = f" {int(cents)} cents" if cents and cents != "00" else ""
     return f" {whole}{fraction or ''}{scale} {_CURRENCIES[sign]}{rest} "
 
 

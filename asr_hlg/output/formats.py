@@ -42,8 +42,9 @@ class Format:
 
 
 def _text(transcript: Transcript) -> str:
-    """Kaldi text: the id and the words."""
-    return f"{_one_field(transcript.id)} {transcript.text}".rstrip() + "\n"
+    """Kaldi text: the id and the words, as they are written if that was requested."""
+    text = transcript.written_text or transcript.text
+    return f"{_one_field(transcript.id)} {text}".rstrip() + "\n"
 
 
 def _trn(transcript: Transcript) -> str:
@@ -97,7 +98,8 @@ def _json(transcript: Transcript) -> str:
     for tier in ("words", *_phones(transcript)):
         name = tier.removesuffix("s")
         record[tier] = [{name: item.pop("text"), **item} for item in record[tier]]
-    for name in ("alternatives", "notes", "recording", "channel"):
+    record["written"] = transcript.written_text
+    for name in ("alternatives", "notes", "recording", "channel", "written"):
         if not record[name]:
             del record[name]
     return json.dumps(_rounded(record), ensure_ascii=False, allow_nan=False) + "\n"
@@ -117,7 +119,7 @@ def _rounded(value: Any) -> Any:
 def _srt(transcript: Transcript) -> str:
     """SubRip subtitles."""
     blocks = []
-    for number, cue in enumerate(cues(_timed_words(transcript), transcript.duration), start=1):
+    for number, cue in enumerate(cues(_shown_words(transcript), transcript.duration), start=1):
         lines = "\n".join(" ".join(word.text for word in line) for line in cue.lines)
         start, end = _clock(cue.start, ","), _clock(cue.end, ",")
         blocks.append(f"{number}\n{start} --> {end}\n{lines}\n\n")
@@ -131,7 +133,7 @@ def _vtt(transcript: Transcript) -> str:
     ignore them. Words with a confidence below 0.5 have the class ``unsure``, for a style sheet.
     """
     blocks = []
-    for cue in cues(_timed_words(transcript), transcript.duration):
+    for cue in cues(_shown_words(transcript), transcript.duration):
         lines = "\n".join(
             " ".join(_vtt_word(word, cue.start) for word in line) for line in cue.lines
         )
@@ -221,6 +223,11 @@ def _timed_words(transcript: Transcript) -> list[Word]:
             f"{transcript.id} has no word times", remedy="write it as text, trn or json"
         )
     return transcript.words
+
+
+def _shown_words(transcript: Transcript) -> list[Word]:
+    """Words of subtitles: as they are written, if that was requested."""
+    return transcript.written or _timed_words(transcript)
 
 
 def _phones(transcript: Transcript) -> dict[str, list[Word]]:

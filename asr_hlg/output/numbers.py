@@ -124,6 +124,12 @@ def _is_number(tokens: Sequence[str], position: int) -> bool:
     return token in _STARTS or _is_digits(token.removesuffix(_ORDINAL))
 
 
+def _is_digit(tokens: Sequence[str], position: int) -> bool:
+    """Whether a token is one digit."""
+    token = tokens[position] if position < len(tokens) else ""
+    return token in _UNITS or (len(token) == 1 and _is_digits(token))
+
+
 def _is_digits(token: str) -> bool:
     return token.isascii() and token.isdigit()
 
@@ -166,8 +172,10 @@ def _scaled(tokens: Sequence[str], number: _Number, limit: int) -> _Number:
 
 def _remainder(tokens: Sequence[str], position: int, zeros: int) -> _Number | None:
     """The number after a scale, if it is smaller than the scale and not itself scaled like it."""
-    if position + 1 < len(tokens) and tokens[position] == "and":
-        position += 1
+    after_and = position + 1 < len(tokens) and tokens[position] == "and"
+    position += after_and
+    if not after_and and all(_is_digit(tokens, n) for n in (position, position + 1)):
+        return None  # digits said one by one: eight hundred, five five five
     small = _small(tokens, position)
     if small is None or small.ending == "s" or small.digits.startswith("0"):
         return None

@@ -60,6 +60,7 @@ class ParquetWriter:
     def write(self, transcript: Transcript) -> None:
         """Append one transcript."""
         row = asdict(transcript)
+        row["written"] = transcript.written_text
         row["words"] = [{"word": word.pop("text"), **word} for word in row["words"]]
         self._rows.append(row)
         if len(self._rows) == _ROW_GROUP:
@@ -90,6 +91,7 @@ def _schema() -> Any:
             "notes": pyarrow.list_(string),
             "recording": string,
             "channel": string,
+            "written": string,
         }
     )
 

@@ -41,7 +41,9 @@ class Transcript:
     ``duration`` the length of the recording in seconds. ``alternatives`` is the n-best list, best
     first, empty unless it was requested. ``notes`` name limits that made the search narrower than
     requested, and what was noticed in the sound. ``recording`` and ``channel`` name the file and
-    the channel for formats that have both, such as CTM; empty for ``id`` and channel 1.
+    the channel for formats that have both, such as CTM; empty for ``id`` and channel 1. ``written``
+    holds the words as they are written, with capitals, punctuation and numbers in digits, if that
+    was requested: each from the start of the first word that it stands for to the end of the last.
     """
 
     id: str
@@ -53,3 +55,9 @@ class Transcript:
     notes: list[str] = field(default_factory=list)
     recording: str = ""
     channel: str = ""
+    written: list[Word] = field(default_factory=list)
+
+    @property
+    def written_text(self) -> str:
+        """The written words in one line; empty if they were not requested."""
+        return " ".join(word.text for word in self.written)

@@ -127,7 +127,8 @@ class Journal:
             line = self._entries.readline()
         with _entry_errors(self.path):
             fields = json.loads(line)["transcript"]
-            fields["words"] = [Word(**word) for word in fields["words"]]
+            for tier in ("words", "written"):
+                fields[tier] = [Word(**word) for word in fields.get(tier, ())]
             fields["alternatives"] = [Alternative(**one) for one in fields["alternatives"]]
             return Transcript(**fields)
 

@@ -10,6 +10,7 @@ from asr_hlg.errors import OptionError
 from asr_hlg.rescore.passes import PassOptions
 
 Search = Literal["viterbi", "forward", "mbr"]
+Written = Literal["never", "second-pass", "always"]
 
 ReportProgress = Callable[[], None]
 """Called after each minute or less of sound, so that a supervisor notices when work stops."""
@@ -37,6 +38,10 @@ class TranscribeOptions:
     lattices : str, optional
         A folder for the lattices, one Kaldi archive per recording; the pieces of a long recording
         have the names ``ID-1``, ``ID-2``, …
+    written : {"never", "second-pass", "always"}
+        Whether transcripts also hold their words as they are written. Capitals and punctuation are
+        those of Whisper's second pass; without it only numbers, dates and the like are changed.
+        "second-pass" is for recordings, or pieces of them, where Whisper ran.
     max_duration : float
         Longer recordings, in seconds, are refused.
     """
@@ -46,6 +51,7 @@ class TranscribeOptions:
     channel: int | Literal["all"] | None = None
     passes: PassOptions = field(default_factory=PassOptions)
     lattices: str | None = None
+    written: Written = "never"
     max_duration: float = MAX_DURATION
 
     @property
@@ -57,6 +63,11 @@ class TranscribeOptions:
         if self.search not in ("viterbi", "forward", "mbr"):
             raise OptionError(
                 f"unknown search {self.search!r}", remedy="viterbi, forward and mbr are known"
+            )
+        if self.written not in ("never", "second-pass", "always"):
+            raise OptionError(
+                f"unknown value {self.written!r} of written",
+                remedy="never, second-pass and always are known",
             )
         if self.nbest < 1:
             raise OptionError(f"nbest must be at least 1, not {self.nbest}")

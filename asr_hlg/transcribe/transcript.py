@@ -32,13 +32,16 @@ def read(decoded: DecodedPiece, options: TranscribeOptions, sample_rate: int) ->
     if options.nbest > 1:
         sum_alignments = options.search == "forward"
         alternatives = ranked or lattice.nbest(options.nbest, forward=sum_alignments)[0]
+    timed = [
+        replace(word, start=word.start + piece.start, end=word.end + piece.start) for word in words
+    ]
+    is_written = options.written == "always" or (
+        options.written == "second-pass" and hypotheses.written != ""
+    )
     return Transcript(
         "",
         answer.text,
-        [
-            replace(word, start=word.start + piece.start, end=word.end + piece.start)
-            for word in words
-        ],
+        timed,
         answer.score,
         piece.duration(sample_rate),
         [
@@ -46,6 +49,7 @@ def read(decoded: DecodedPiece, options: TranscribeOptions, sample_rate: int) ->
             for path in alternatives[: options.nbest]
         ],
         list(decoded.notes),
+        written=_written(timed, hypotheses.written) if is_written else [],
     )
 
 
@@ -71,6 +75,7 @@ def join(id: str, parts: Sequence[Transcript], notes: Sequence[str] = ()) -> Tra
         sum(part.duration for part in parts),
         alternatives,
         [*notes, *doubts(words), *(note for part in parts for note in part.notes)],
+        written=_join_written(parts),
     )
 
 
@@ -84,6 +89,20 @@ def doubts(words: Sequence[Word]) -> list[str]:
         f"the mean confidence of its words is {mean:.2f}: perhaps it is not of the graph's "
         "language, or is very noisy"
     ]
+
+
+def _join_written(parts: Sequence[Transcript]) -> list[Word]:
+    """Written words of all pieces; without a second pass on some, theirs without capitals."""
+    if not any(part.written for part in parts):
+        return []
+    return [word for part in parts for word in part.written or _written(part.words)]
+
+
+def _written(words: Sequence[Word], model: str = "") -> list[Word]:
+    """Words as they are written; what computes that is imported when it is needed."""
+    from asr_hlg.output.written import written
+
+    return written(words, model)
 
 
 def best_pairs(left: Sequence[Alternative], right: Sequence[Alternative]) -> list[Alternative]:
