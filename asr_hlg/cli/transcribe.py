@@ -248,7 +248,8 @@ def run(options: argparse.Namespace) -> int:
     item_errors = ItemErrors(_show_error, options.strict)
     references = text.read_transcripts(options.ref, item_errors) if options.ref else None
     options.format = options.format or format_of(options.output)
-    run_options = RunOptions(**_arguments(options, RunOptions))
+    spoken = not options.written and options.format not in _WRITTEN
+    run_options = RunOptions(**_arguments(options, RunOptions), spoken=spoken)
     progress = Progress(options.quiet, references, normaliser(options))
     with paths_of_inputs(options) as paths:
         all_channels = options.channel == "all"
@@ -313,8 +314,9 @@ def _written(options: argparse.Namespace) -> Written:
             f"the format {options.format} holds the words as they were said",
             remedy="use --written with text, json, srt, vtt or parquet",
         )
+    # Not by format, so that a journal can be written in another one.
     if options.written is None:
-        return "second-pass" if options.format in _WRITTEN else "never"
+        return "second-pass"
     return "always" if options.written else "never"
 
 

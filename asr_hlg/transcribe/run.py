@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -41,6 +41,8 @@ class RunOptions:
         One of ``asr_hlg.output.writers.NAMES``.
     output : str, optional
         File or folder; by default standard output.
+    spoken : bool
+        Write spoken words even where transcripts hold written ones, too.
     resume, retry_failed, overwrite : bool
         Continue from the journal of an earlier transcription, try its failures again, too, or
         start over in spite of it.
@@ -57,6 +59,7 @@ class RunOptions:
 
     format: str = "text"
     output: str | None = None
+    spoken: bool = False
     resume: bool = False
     retry_failed: bool = False
     overwrite: bool = False
@@ -231,7 +234,7 @@ class _Run:
         self.reporter.end()
 
     def _write(self, out: writers.Writer, transcript: Transcript) -> None:
-        out.write(transcript)
+        out.write(replace(transcript, written=[]) if self.options.spoken else transcript)
         self.reporter.written(transcript)
 
     def _open_workers(self, num_recordings: int) -> Workers | RayWorkers:
