@@ -38,7 +38,7 @@ examples:
   asr-hlg transcribe recordings/ --format json --output talks.jsonl --nbest 10
   asr-hlg transcribe wav.scp --ref text                 with word error rate at the end
   asr-hlg transcribe film.mp3 --format srt --output film.srt
-  asr-hlg transcribe film.mp3 --whisper --written       with capitals, punctuation and digits
+  asr-hlg transcribe film.mp3 --written                 with capitals, punctuation and digits
   asr-hlg transcribe archive/ --format json --output archive.jsonl --resume
 
 A recording that cannot be read is reported on standard error, and the others are transcribed; the

@@ -129,7 +129,7 @@ def test_pieces_without_a_second_pass_keep_their_words():
 
 def test_the_command_line_writes_numbers_without_a_second_pass(english, root, tmp_path, capsys):
     talk = str(root / "examples" / "01-slt.wav")
-    common = ["transcribe", talk, "--workers", "1", "--quiet"]
+    common = ["transcribe", talk, "--workers", "1", "--quiet", "--fast"]
     assert main([*common, "--format", "json", "--written"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["written"] == record["text"]  # no numbers, and capitals are not invented
