@@ -67,10 +67,13 @@ def opened(path: Path, refusal: AudioError | None = None) -> Iterator[ContainerS
     with path.open("rb") as stream, _errors_of(path):
         try:
             container = _open(av, stream)
-            sound = ContainerSound(container, path)
         except Exception as error:
             raise refusal or error from None
         with container:
+            try:
+                sound = ContainerSound(container, path)
+            except Exception as error:
+                raise refusal or error from None
             yield sound
 
 
