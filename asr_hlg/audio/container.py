@@ -41,8 +41,14 @@ _SEEK_FROM = 30.0  # seconds into the file before which all is decoded
 _DECODE_BEFORE = 2.0  # seconds decoded before a place, for the decoder to settle
 _MISSING = 1.0  # seconds by which a file may be shorter than its header states
 
-_FULL_SCALE = {"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "flt": 1.0, "dbl": 1.0}
-"""Largest value of each sample format of FFmpeg."""
+_SAMPLE_TYPES: dict[str, tuple[np.dtype[Any], float]] = {
+    "u8": (np.dtype(np.uint8), 128.0),
+    "s16": (np.dtype(np.int16), 32768.0),
+    "s32": (np.dtype(np.int32), 2147483648.0),
+    "flt": (np.dtype(np.float32), 1.0),
+    "dbl": (np.dtype(np.float64), 1.0),
+}
+"""Type and largest value of each sample format of FFmpeg."""
 
 
 @contextmanager
@@ -188,15 +194,24 @@ class ContainerSound:
         """Samples of a frame, float32 ``(n, channels)`` in [-1, 1]."""
         if (frame.sample_rate, frame.layout.nb_channels) != (self.sample_rate, self.num_channels):
             raise self._failure("its rate or number of channels changes within the file", CONVERT)
-        values = frame.to_ndarray()
-        values = values.T if frame.format.is_planar else values.reshape(-1, self.num_channels)
         name = frame.format.name.removesuffix("p")
-        if name not in _FULL_SCALE:
+        if name not in _SAMPLE_TYPES:
             raise self._failure(f"cannot be read: samples of type {name}", CONVERT)
+        dtype, full_scale = _SAMPLE_TYPES[name]
+        # Not by to_ndarray: it crashes on some frames of more channels than eight.
+        if frame.format.is_planar:
+            planes = frame.planes[: self.num_channels]
+            values: npt.NDArray[Any] = np.stack(
+                [np.frombuffer(p, dtype, frame.samples) for p in planes], axis=1
+            )
+        else:
+            num_values = frame.samples * self.num_channels
+            values = np.frombuffer(frame.planes[0], dtype, num_values)
+            values = values.reshape(-1, self.num_channels)
         samples: Samples = values.astype(np.float32)
         if name == "u8":
             samples -= 128.0
-        samples /= _FULL_SCALE[name]
+        samples /= full_scale
         return samples
 
     def _position(self, frame: Any) -> int | None:
