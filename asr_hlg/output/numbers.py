@@ -174,7 +174,8 @@ def _remainder(tokens: Sequence[str], position: int, zeros: int) -> _Number | No
     """The number after a scale, if it is smaller than the scale and not itself scaled like it."""
     after_and = position + 1 < len(tokens) and tokens[position] == "and"
     position += after_and
-    if not after_and and all(_is_digit(tokens, n) for n in (position, position + 1)):
+    may_be_spelled = zeros == _ZEROS["hundred"] and not after_and
+    if may_be_spelled and all(_is_digit(tokens, n) for n in (position, position + 1)):
         return None  # digits said one by one: eight hundred, five five five
     small = _small(tokens, position)
     if small is None or small.ending == "s" or small.digits.startswith("0"):

@@ -42,6 +42,8 @@ PAIRS = [
     ("902", "nine oh two"),
     ("902", "nine hundred two"),
     ("555-0120", "five five five oh one two oh"),
+    ("800-555-0120", "eight hundred five five five oh one two zero"),
+    ("5,000,005 5", "five million five five"),
     ("3.14", "three point one four"),
     ("118.7", "one one eight decimal seven"),
     ("-5 degrees", "minus five degrees"),
@@ -130,8 +132,8 @@ def test_digits_keep_all_words_that_are_no_numbers(words):
 @given(st.lists(st.sampled_from(PAIRS), min_size=1, max_size=3))
 def test_errors_are_symmetrical(pairs):
     # A reference in either form gives the same errors for a wrong hypothesis.
-    written = ". ".join(pair[0] for pair in pairs)
-    spoken = " ".join(pair[1] for pair in pairs)
+    written = " hat ".join(pair[0] for pair in pairs)
+    spoken = " hat ".join(pair[1] for pair in pairs)
     for reference, hypothesis in ((written, "cat"), ("cat", written)):
         other = [spoken if text is written else text for text in (reference, hypothesis)]
         results = [
