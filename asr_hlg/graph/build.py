@@ -163,14 +163,7 @@ def read_parts(
             G = grammar.to_arcs(read_text(path), lexicon.words, path)
             size.set(G.num_states, G.num_arcs)
         return lexicon, G
-    with meter.stage("G read language model") as size:
-        path = recipe.resolve(recipe.lm.file)
-        model = lm.read(path)
-        size.set(model.counts[0], sum(model.counts))
-    if recipe.lm.prune:
-        with meter.stage("G prune") as size:
-            model = lm.prune(model, recipe.lm.prune)
-            size.set(model.counts[0], sum(model.counts))
+    model = read_language_model(recipe, meter)
     with meter.stage("L read") as size:
         lexicon = read_lexicon(recipe, frozenset(model.words))
         size.set(*_l_size(lexicon))
@@ -180,6 +173,26 @@ def read_parts(
     if dropped.words:
         report.note(f"words of G that L lacks: {dropped}")
     return lexicon, G
+
+
+def read_language_model(recipe: Recipe, meter: Meter | None = None) -> lm.ArpaModel:
+    """Read the n-gram model of a recipe that has one, interpolated and pruned as it says."""
+    assert recipe.lm is not None
+    meter = meter or Meter()
+    with meter.stage("G read language model") as size:
+        models = [lm.read(recipe.resolve(name)) for name in recipe.lm.files]
+        model = models[0]
+        size.set(model.counts[0], sum(model.counts))
+    if len(models) > 1:
+        with meter.stage("G interpolate") as size:
+            weight = recipe.lm.mix_weight
+            model = lm.interpolate(models, [1 - weight, weight])
+            size.set(model.counts[0], sum(model.counts))
+    if recipe.lm.prune:
+        with meter.stage("G prune") as size:
+            model = lm.prune(model, recipe.lm.prune)
+            size.set(model.counts[0], sum(model.counts))
+    return model
 
 
 def read_text(path: Path) -> str:

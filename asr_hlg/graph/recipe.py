@@ -13,6 +13,8 @@
 
     [lm]                               # or [grammar], or neither: all word sequences
     file = "../lang/light/3gram.arpa"
+    mix = "../lang/light/general.arpa" # optional: interpolate with another model,
+    mix_weight = 0.3                   # which has this share
     prune = 1e-7
 
     [search]                           # defaults of `asr-hlg transcribe`: SearchOptions, or
@@ -36,7 +38,7 @@ from typing import Any
 
 from asr_hlg.errors import GraphError
 from asr_hlg.lm import sphinx
-from asr_hlg.settings import check_keys, read_toml, section
+from asr_hlg.settings import Bounded, Share, check_keys, read_toml, section
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,29 @@ class LexiconSection:
 
 
 @dataclass(frozen=True)
-class LmSection:
-    """Section ``[lm]``: an ARPA file, and the threshold of entropy pruning (0: no pruning)."""
+class LmSection(Bounded):
+    """Section ``[lm]``: an ARPA file, a second one, and the threshold of entropy pruning.
+
+    Attributes
+    ----------
+    file : str
+    mix : str, optional
+        Another model, with which the first is interpolated before pruning.
+    mix_weight : float
+        Share of the other model in the mixture.
+    prune : float
+        Threshold of entropy pruning; 0: no pruning.
+    """
 
     file: str
+    mix: str | None = None
+    mix_weight: Share = 0.5
     prune: float = 0.0
+
+    @property
+    def files(self) -> list[str]:
+        """Names of one or two models."""
+        return [self.file] if self.mix is None else [self.file, self.mix]
 
 
 @dataclass(frozen=True)
@@ -115,8 +135,8 @@ class Recipe:
     @property
     def sources(self) -> list[str]:
         """Names of the files that the graph is compiled from."""
-        section = self.lm or self.grammar
-        return [*self.lexicon.files, *([section.file] if section else [])]
+        files = self.lm.files if self.lm else [self.grammar.file] if self.grammar else []
+        return [*self.lexicon.files, *files]
 
     def source_paths(self) -> list[Path]:
         """Paths of the files that the graph is compiled from."""

@@ -30,6 +30,7 @@ from asr_hlg.fst import symbols
 from asr_hlg.fst.indexing import expand_ranges
 from asr_hlg.fst.symbols import SymbolTable
 from asr_hlg.graph import store
+from asr_hlg.graph.build import read_language_model
 from asr_hlg.graph.recipe import LexiconSection, LmSection, Recipe
 from asr_hlg.lattice import Lattice, Path, kernels
 from asr_hlg.lattice.arrays import FrameArcs
@@ -141,11 +142,9 @@ class NgramRescorer:
         section = meta.get("recipe", {}).get("lm")
         if section is None:
             return cls(words, new, None, scales, graph_scale)
-        old_path = _first_pass_file(folder, meta)
-        old = new if old_path == path else lm.read(old_path)
-        if section["prune"]:
-            old = lm.prune(old, section["prune"])
-        return cls(words, new, old, scales, graph_scale)
+        return cls(
+            words, new, read_language_model(_checked_recipe(folder, meta)), scales, graph_scale
+        )
 
     def __call__(self, lattice: Lattice, beam: float = 12.0) -> Lattice:
         """Rescore every path of a lattice.
@@ -233,15 +232,16 @@ class NgramRescorer:
         return replace(path, score=score, graph_score=graph_score, acoustic_score=acoustic)
 
 
-def _first_pass_file(folder: FilePath, meta: Mapping[str, Any]) -> FilePath:
-    """The file of the language model that a graph was compiled with."""
+def _checked_recipe(folder: FilePath, meta: Mapping[str, Any]) -> Recipe:
+    """Recipe of a graph, with a language model whose files are those that it was compiled with."""
     section = LmSection(**meta["recipe"]["lm"])
     recipe = Recipe(folder.parent / meta["recipe"]["path"], LexiconSection(), lm=section)
-    path = recipe.resolve(section.file)
-    if file_hash(path) != meta["sources"][section.file]["sha256"]:
-        raise GraphError(
-            "is not the language model that the graph was compiled with",
-            path=path,
-            remedy="compile the graph again: asr-hlg graph NAME",
-        )
-    return path
+    for name in section.files:
+        path = recipe.resolve(name)
+        if file_hash(path) != meta["sources"][name]["sha256"]:
+            raise GraphError(
+                "is not the language model that the graph was compiled with",
+                path=path,
+                remedy="compile the graph again: asr-hlg graph NAME",
+            )
+    return recipe

@@ -248,6 +248,28 @@ def test_the_first_model_is_made_again_from_the_recipe(tmp_path, old, new):
     assert len(NgramRescorer.of_graph(folder, tmp_path / "new.arpa")._old.word) == 0
 
 
+def test_the_first_model_may_be_a_mixture(tmp_path, old, new):
+    Lexicon([entry[:2] for entry in ENTRIES]).write(tmp_path / "lexicon.txt")
+    old.write(tmp_path / "old.arpa")
+    new.write(tmp_path / "new.arpa")
+    recipe = RECIPE.replace("prune", 'mix = "new.arpa"\nmix_weight = 0.25\nprune')
+    (tmp_path / "mine.toml").write_text(recipe)
+    folder = build(Recipe.read(tmp_path / "mine.toml"))
+    assert set(store.read_meta(folder)["sources"]) == {"lexicon.txt", "old.arpa", "new.arpa"}
+    rescorer = NgramRescorer.of_graph(folder, tmp_path / "new.arpa")
+    mixture = lm.prune(lm.interpolate([old, new], [0.75, 0.25]), 0.001)
+    by_hand = NgramRescorer(rescorer.words, new, mixture)
+    for mine, theirs in zip(rescorer._old, by_hand._old, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+    old.write(tmp_path / "new.arpa")
+    with pytest.raises(GraphError, match=r"new\.arpa: is not the language model"):
+        NgramRescorer.of_graph(folder, tmp_path / "old.arpa")
+    (tmp_path / "mine.toml").write_text(recipe.replace("0.25", "1.25"))
+    with pytest.raises(GraphError, match="mix_weight must be from 0 to 1"):
+        Recipe.read(tmp_path / "mine.toml")
+
+
 @pytest.mark.parametrize("wrong", [{"acoustic": 0.0}, {"lexicon": -1.0}, {"lm": -0.1}])
 def test_scales_out_of_range(wrong):
     with pytest.raises(OptionError):
