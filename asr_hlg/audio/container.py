@@ -83,9 +83,20 @@ def opened(path: Path, refusal: AudioError | None = None) -> Iterator[ContainerS
             yield sound
 
 
+class _ShortReads:
+    """File that returns a megabyte at most, however much a damaged file makes FFmpeg ask for."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream = stream
+        self.seek, self.tell, self.name = stream.seek, stream.tell, stream.name
+
+    def read(self, size: int) -> bytes:
+        return self._stream.read(min(size, 1 << 20))
+
+
 def _open(av: Any, stream: BinaryIO) -> Any:
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
-    return av.open(stream, mode="r", options=options, metadata_errors="replace")
+    return av.open(_ShortReads(stream), mode="r", options=options, metadata_errors="replace")
 
 
 class ContainerSound:
