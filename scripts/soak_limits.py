@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 RESUME = "go on with the same command and --resume"
@@ -123,7 +123,11 @@ def _kill_worker(trials: Trials, folder: Path) -> str:
     """SIGKILL to the worker, as when a memory limit is reached."""
 
     def kill_children(process: subprocess.Popen[bytes]) -> None:
-        subprocess.run(["pkill", "-KILL", "-P", str(process.pid), "-f", "spawn_main"], check=False)
+        for thread in Path(f"/proc/{process.pid}/task").glob("*/children"):
+            with suppress(OSError):
+                for child in map(int, thread.read_text().split()):
+                    if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        os.kill(child, signal.SIGKILL)
 
     return trials.disturbed(folder, kill_children) or trials.resumed(folder)
 
@@ -185,6 +189,5 @@ TRIALS: list[Trial] = [
     _no_home,
     _reader_stops,
     _two_runs,
+    _kill_worker,
 ]
-if shutil.which("pkill"):
-    TRIALS.append(_kill_worker)
