@@ -140,13 +140,7 @@ class JointPass:
             return hypotheses
         if self._below <= 1 and first_pass_confidence(hypotheses) >= self._below:
             return hypotheses
-        scorer = _Scorer(self._pronouncer_for(posteriors.tokens), posteriors, self._weights.floor)
-        audio = self._encode(hypotheses, self._weights.padding)
-        candidates, written = self._candidates(audio, scorer, hypotheses)
-        if written is None:
-            # Whisper lost its place; in the window of its training it does so less often.
-            audio = self._encode(hypotheses, MAX_SECONDS)
-            candidates, written = self._candidates(audio, scorer, hypotheses)
+        audio, scorer, candidates, written = self.candidates(hypotheses)
         weights = self._weights
         ranked = sorted(candidates, key=lambda c: (not c.is_exact, -c.total(weights)))
         if not ranked or self._speech_odds(ranked[0], audio, scorer) < weights.evidence:
@@ -163,14 +157,28 @@ class JointPass:
             hypotheses,
             ranked=tuple(_path(c, c.total(weights)) for c in ranked),
             words=tuple(words),
-            written=(ranked[0].written or written or "") if ranked[0].words else "",
+            written=(ranked[0].written or written) if ranked[0].words else "",
         )
+
+    def candidates(
+        self, hypotheses: Hypotheses
+    ) -> tuple[EncodedAudio, Scorer, list[Candidate], str]:
+        """Encoded sound, scorer of its posteriors, all candidates, Whisper's own transcript."""
+        posteriors, weights = hypotheses.posteriors, self._weights
+        scorer = Scorer(self._pronouncer_for(posteriors.tokens), posteriors, weights.floor)
+        audio = self._encode(hypotheses, weights.padding)
+        candidates, written = self._candidates(audio, scorer, hypotheses)
+        if written is None:
+            # Whisper lost its place; in the window of its training it does so less often.
+            audio = self._encode(hypotheses, MAX_SECONDS)
+            candidates, written = self._candidates(audio, scorer, hypotheses)
+        return audio, scorer, candidates, written or ""
 
     def _encode(self, hypotheses: Hypotheses, padding: float) -> EncodedAudio:
         return self._whisper.encode(hypotheses.samples, self._sample_rate, padding)
 
     def _candidates(
-        self, audio: EncodedAudio, scorer: _Scorer, hypotheses: Hypotheses
+        self, audio: EncodedAudio, scorer: Scorer, hypotheses: Hypotheses
     ) -> tuple[list[Candidate], str | None]:
         """All hypotheses that are admitted, with scores, and Whisper's own transcript.
 
@@ -198,7 +206,7 @@ class JointPass:
     def _scored(
         self,
         audio: EncodedAudio,
-        scorer: _Scorer,
+        scorer: Scorer,
         heard: Sequence[WhisperHypothesis],
         sentences: Sequence[tuple[str, ...]],
         rivals: Sequence[Candidate],
@@ -231,7 +239,7 @@ class JointPass:
             best = max(best, exact[-1].total(weights))
         return [*exact, *rest]
 
-    def _speech_odds(self, candidate: Candidate, audio: EncodedAudio, scorer: _Scorer) -> float:
+    def _speech_odds(self, candidate: Candidate, audio: EncodedAudio, scorer: Scorer) -> float:
         """Log-odds that the words were spoken against silence."""
         no_speech = min(max(audio.no_speech_prob or 0.0, 1e-9), 1 - 1e-9)
         odds = math.log((1 - no_speech) / no_speech)
@@ -244,7 +252,7 @@ class JointPass:
         words: tuple[str, ...],
         written: str,
         whisper: float,
-        scorer: _Scorer,
+        scorer: Scorer,
         is_exact: bool = True,
     ) -> Candidate:
         lm = self._lm.score(words) if self._lm is not None else 0.0
@@ -260,7 +268,7 @@ class JointPass:
         return self._pronouncer[1]
 
 
-class _Scorer:
+class Scorer:
     """Scores and alignments of word sequences with the posteriors of one utterance."""
 
     def __init__(self, pronouncer: Pronouncer, posteriors: Posteriors, floor: float):

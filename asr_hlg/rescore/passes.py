@@ -155,15 +155,19 @@ def second_passes(
 
         # One thread, since there is already one worker process per core.
         whisper = WhisperModel.load(options.whisper, device, threads=1, language=options.language)
-        joint = _joint_pass(options, whisper, graph, sample_rate, nbest)
+        joint = joint_pass(options, whisper, graph, sample_rate, nbest)
         num_ranked = max(nbest, _RANK_NBEST)
         rank = partial(_rank_with_whisper, whisper, sample_rate, num_ranked, forward)
         passes.append(lambda h: joint(h) if Pronouncer.fits(h.posteriors) else rank(h))
     return passes
 
 
-def _joint_pass(
-    options: PassOptions, whisper: WhisperModel, graph: DecodingGraph, sample_rate: int, nbest: int
+def joint_pass(
+    options: PassOptions,
+    whisper: WhisperModel,
+    graph: DecodingGraph,
+    sample_rate: int,
+    nbest: int = 1,
 ) -> JointPass:
     """The pass that ranks hypotheses of Whisper and of the graph together."""
     from asr_hlg.graph.adapt import hotwords
