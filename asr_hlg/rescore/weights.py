@@ -50,7 +50,7 @@ class JointWeights:
         How many of the graph's hypotheses Whisper scores at most.
     """
 
-    acoustic: float = 0.45
+    acoustic: float = 0.5
     floor: float = 6.0
     lm: float = 0.25
     word: float = 0.3

@@ -52,7 +52,8 @@ def test_formats_of_ffmpeg_are_read(run, root, tmp_path, suffix):
     ffmpeg("-i", root / "examples" / "06-awb.wav", *codec, tmp_path / f"talk.{suffix}")
     status, out, _ = run(f"talk.{suffix}")
     assert status == 0
-    assert edit_distance(WORDS.split(), out.split()[1:])["total"] <= 1
+    # one word, or "onto" for "on to"
+    assert edit_distance(WORDS.split(), out.split()[1:])["total"] <= 2
 
 
 def test_a_video_gives_its_sound(run, root, tmp_path):
