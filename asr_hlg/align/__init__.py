@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from asr_hlg.align.alignment import Alignment
     from asr_hlg.align.labels import flat_start, realign, share_changed
     from asr_hlg.align.recordings import align_recordings
+    from asr_hlg.align.times import TimeModel
 else:
     __getattr__ = public_names(
         __name__,
@@ -22,6 +23,7 @@ else:
             "asr_hlg.align.alignment": ["Alignment"],
             "asr_hlg.align.labels": ["flat_start", "realign", "share_changed"],
             "asr_hlg.align.recordings": ["align_recordings"],
+            "asr_hlg.align.times": ["TimeModel"],
         },
     )
 
@@ -29,6 +31,7 @@ __all__ = [
     "Aligner",
     "Alignment",
     "NoGuesses",
+    "TimeModel",
     "align_recordings",
     "flat_start",
     "realign",

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from asr_hlg import acoustic
-from asr_hlg.align import Aligner, NoGuesses, align_recordings
+from asr_hlg.align import Aligner, NoGuesses, TimeModel, align_recordings
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, paths_of_inputs
 from asr_hlg.errors import AsrHlgError, OptionError
@@ -51,6 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="do not guess the pronunciations of words that the lexicon lacks",
     )
     parser.add_argument("--phones", action="store_true", help="CTM of phones instead of words")
+    parser.add_argument(
+        "--times",
+        choices=("hmm", "ctc"),
+        default="hmm",
+        help="hmm: boundaries by a hybrid HMM of English with frames of 10 ms, where the graph is "
+        "CTC and has its phones; ctc: the frames in which the acoustic model has its phones "
+        "(default: hmm)",
+    )
     parser.add_argument("--channel", type=int, help="channel, from 0 (default: the average of all)")
     parser.add_argument(
         "--format", choices=_FORMATS, default="ctm", help="output format (default: ctm)"
@@ -85,8 +93,11 @@ def _align(options: argparse.Namespace, inputs: list[Recording], texts: dict[str
     aligner, guesses = Aligner.from_graph(folder, words, NoGuesses() if options.no_g2p else None)
     if not options.quiet and (guesses.pronunciations or guesses.left_out):
         print(guesses.report(), file=sys.stderr)
-    spec = options.model or store.acoustic_model(folder, store.read_meta(folder))
+    meta = store.read_meta(folder)
+    spec = options.model or store.acoustic_model(folder, meta)
     model = acoustic.load(spec, options.device)
+    is_ctc = (meta["topology"] or {}).get("kind") == "ctc"
+    times = TimeModel.shipped() if is_ctc and options.times == "hmm" else None
     failures = 0
 
     def report(recording: Recording, error: AsrHlgError) -> None:
@@ -98,7 +109,9 @@ def _align(options: argparse.Namespace, inputs: list[Recording], texts: dict[str
     hidden = options.quiet or not sys.stderr.isatty()
     with output.writer(options.format, target, count=len(inputs)) as out:
         progress = tqdm(inputs, unit="file", disable=hidden, file=sys.stderr)
-        alignments = align_recordings(aligner, model, progress, texts, options.channel, report)
+        alignments = align_recordings(
+            aligner, model, progress, texts, options.channel, times, report
+        )
         for alignment in alignments:
             out.write(alignment.phone_transcript() if options.phones else alignment)
     return 1 if failures else 0

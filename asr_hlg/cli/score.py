@@ -12,6 +12,7 @@ from asr_hlg.errors import OptionError
 from asr_hlg.output import text
 from asr_hlg.output.scoring import score
 from asr_hlg.output.subtitle_rules import check, read_cues
+from asr_hlg.output.times import compare, read_times
 
 EPILOG = """\
 Files are Kaldi text (id word word …), trn, CTM or the JSON lines of `asr-hlg transcribe`, by
@@ -25,6 +26,7 @@ examples:
   asr-hlg score examples/text hyp.txt --normalise --json
   asr-hlg score examples/text hyp.txt --normalise en      written against spoken English
   asr-hlg score --subtitles film.srt                      cues that are too fast, long, short, close
+  asr-hlg score --times truth.ctm hyp.ctm                 errors of the times of words
 """
 
 
@@ -44,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="list the N most frequent errors (default: 10)",
     )
     add("--subtitles", type=Path, metavar="FILE", help="check the cues of an SRT or WebVTT file")
+    add(
+        "--times",
+        action="store_true",
+        help="compare the times of the words of two CTM files instead",
+    )
     add_json(parser)
 
 
@@ -60,6 +67,10 @@ def run(options: argparse.Namespace) -> int:
             "there is nothing to score",
             remedy="name reference and hypothesis: asr-hlg score REF HYP; or --subtitles FILE",
         )
+    if options.times:
+        errors = compare(read_times(options.reference), read_times(options.hypothesis))
+        print(json.dumps(errors.to_dict(), indent=1) if options.json else errors.report())
+        return 0
     alternatives = None
     if options.hypothesis.suffix in (".json", ".jsonl"):
         alternatives = text.read_alternatives(options.hypothesis) or None

@@ -84,6 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--nbest", type=int, default=1, metavar="N", help="list the N best word sequences")
     add(
+        "--times",
+        choices=("hmm", "ctc"),
+        default="hmm",
+        help="times of words by a hybrid HMM of English with frames of 10 ms, where it fits the "
+        "graph, or by the frames in which the acoustic model has its phones (default: hmm)",
+    )
+    add(
         "--channel",
         type=channel,
         metavar="N",

@@ -42,6 +42,10 @@ class TranscribeOptions:
         Whether transcripts also hold their words as they are written. Capitals and punctuation are
         those of Whisper's second pass; without it only numbers, dates and the like are changed.
         "second-pass" is for recordings, or pieces of them, where Whisper ran.
+    times : {"hmm", "ctc"}
+        How the times of words are found: by a hybrid HMM of English with frames of 10 ms
+        (:mod:`asr_hlg.align.times`) where it has the phones of the graph, or by the frames in
+        which the acoustic model has its phones.
     max_duration : float
         Longer recordings, in seconds, are refused.
     """
@@ -53,6 +57,7 @@ class TranscribeOptions:
     lattices: str | None = None
     written: Written = "never"
     max_duration: float = MAX_DURATION
+    times: Literal["hmm", "ctc"] = "hmm"
 
     @property
     def channel_number(self) -> int | None:

@@ -10,8 +10,10 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import replace
 
+from asr_hlg.align.times import TimeModel
 from asr_hlg.lattice import Lattice, Path
 from asr_hlg.output.transcript import Alternative, Transcript, Word
+from asr_hlg.rescore.hypotheses import Hypotheses
 from asr_hlg.transcribe.lattices import DecodedPiece
 from asr_hlg.transcribe.options import Search, TranscribeOptions
 
@@ -27,7 +29,11 @@ def read(decoded: DecodedPiece, options: TranscribeOptions, sample_rate: int) ->
     piece, hypotheses = decoded.piece, decoded.hypotheses
     lattice, ranked = hypotheses.lattice, hypotheses.ranked
     answer = ranked[0] if ranked else _best_path(lattice, options.search)
-    words = lattice.words([answer])[0] if hypotheses.words is None else hypotheses.words
+    words: Sequence[Word] = hypotheses.words or ()
+    if hypotheses.words is None:
+        words = lattice.words([answer])[0]
+    if options.times == "hmm":
+        words = _by_hmm(words, hypotheses, sample_rate)
     alternatives: Sequence[Path] = ()
     if options.nbest > 1:
         sum_alignments = options.search == "forward"
@@ -51,6 +57,21 @@ def read(decoded: DecodedPiece, options: TranscribeOptions, sample_rate: int) ->
         list(decoded.notes),
         written=_written(timed, hypotheses.written) if is_written else [],
     )
+
+
+def _by_hmm(words: Sequence[Word], found: Hypotheses, sample_rate: int) -> Sequence[Word]:
+    """Words with the times of the shipped hybrid HMM, where it fits the graph and the sound."""
+    graph = found.lattice.graph
+    if graph.topology != "ctc" or not len(found.samples) or not words:
+        return words
+    model = TimeModel.shipped()
+    if sample_rate != model.network.sample_rate:
+        return words
+
+    def pronunciations(word: str) -> Sequence[Sequence[str]]:
+        return graph.spellings(word) if word in graph.words else ()
+
+    return model.refine(found.samples, words, pronunciations)[0]
 
 
 def _best_path(lattice: Lattice, search: Search) -> Path:
