@@ -36,7 +36,7 @@ def test_words_begin_and_end_where_they_were_spoken(english, tmp_path, command):
     for name in ("starts", "ends"):
         assert abs(found["hmm"][name]["median"]) < 0.01
         assert found["hmm"][name]["within_0.02"] > 0.65
-        assert found["hmm"][name]["within_0.05"] > 0.85
+        assert found["hmm"][name]["within_0.05"] > 0.8
     assert found["ctc"]["starts"]["median"] > 0.06  # what the HMM is for
 
 
