@@ -39,6 +39,8 @@ def make_project(root: Path, folder: Path) -> None:
     for name in ("text", "reference.txt"):
         (folder / name).write_text("\n".join(references[:2]) + "\n")
     shutil.copy(folder / "examples" / "text", folder / "hyp.txt")
+    for name in ("truth.ctm", "hyp.ctm"):
+        shutil.copy(root / "tests" / "align" / "examples.ctm", folder / name)
     lines = [line.split(maxsplit=1) for line in references[:2]]
     lists = [{"id": id, "text": text, "alternatives": [{"text": text}]} for id, text in lines]
     (folder / "hyp.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lists))
