@@ -20,7 +20,6 @@ from asr_hlg.cli.endings import (
 )
 from asr_hlg.cli.parser import Parser
 from asr_hlg.errors import AsrHlgError
-from asr_hlg.versions import missing
 
 COMMANDS = {
     "graph": "compile a decoding graph, or explain a sentence's path",
@@ -68,6 +67,8 @@ def _run(given: Sequence[str]) -> int:
         print(f"asr-hlg: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
+        from asr_hlg.versions import missing
+
         absent = missing(error, "this")
         if absent is None:
             raise

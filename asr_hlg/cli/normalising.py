@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from asr_hlg.output import english, text
-
-_RULES: dict[str, Callable[[str], str]] = {"basic": text.normalise, "en": english.normalise}
+_RULES = ("basic", "en")
 
 
 def add_normalise(parser: argparse.ArgumentParser) -> None:
@@ -26,4 +24,8 @@ def add_normalise(parser: argparse.ArgumentParser) -> None:
 
 def normaliser(options: argparse.Namespace) -> Callable[[str], str] | None:
     """Function that changes references and hypotheses, or None without ``--normalise``."""
-    return _RULES[options.normalise] if options.normalise else None
+    if not options.normalise:
+        return None
+    from asr_hlg.output import english, text
+
+    return english.normalise if options.normalise == "en" else text.normalise

@@ -8,10 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from asr_hlg.errors import listed, on_one_line
-from asr_hlg.output.scoring import score
 from asr_hlg.output.transcript import Transcript
 
 
@@ -61,13 +58,10 @@ class Progress:
     def begin(self, total: int) -> None:
         """Start the clock and the bar."""
         self._begin = self._end = time.monotonic()
-        self._bar = tqdm(
-            total=total,
-            unit="file",
-            disable=self._quiet or not sys.stderr.isatty(),
-            file=sys.stderr,
-            dynamic_ncols=True,
-        )
+        if total > 1 and not self._quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit="file", file=sys.stderr, dynamic_ncols=True)
 
     def done(self, transcript: Transcript) -> None:
         """Advance the bar by a transcribed recording, and show its notes."""
@@ -76,19 +70,22 @@ class Progress:
         self._audio_seconds += transcript.duration
         for note in transcript.notes:
             self._write_line(f"{transcript.id}: {note}")
-        speed = self._audio_seconds / self._wall_seconds()
-        self._bar.set_postfix_str(f"{speed:.0f} × real time", refresh=False)
-        self._bar.update()
+        if self._bar is not None:
+            speed = self._audio_seconds / self._wall_seconds()
+            self._bar.set_postfix_str(f"{speed:.0f} × real time", refresh=False)
+            self._bar.update()
 
     def failed(self, id: str, reason: str) -> None:
         """Advance the bar by a recording that failed, and show the reason."""
         self._num_failed += 1
-        self._bar.update()
+        if self._bar is not None:
+            self._bar.update()
         self._write_line(f"{id}: {reason}")
 
     def end(self) -> None:
         """Close the bar and show a summary."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
         line = f"{self._num_done} recordings, {self._num_failed} failed"
         if self._skipped:
             names = listed([on_one_line(path.name) for path in self._skipped], 3, "files")
@@ -122,6 +119,8 @@ class Progress:
         """Show the error rates of the recordings that have references."""
         if self._references is None:
             return
+        from asr_hlg.output.scoring import score
+
         references = {n: self._references[n] for n in self._hypotheses if n in self._references}
         result = score(
             references,
@@ -136,4 +135,7 @@ class Progress:
         return max(self._end - self._begin, 1e-9)
 
     def _write_line(self, line: str) -> None:
-        tqdm.write(f"asr-hlg: {line}", file=sys.stderr)
+        if self._bar is None:
+            self.warning(line)
+        else:
+            self._bar.write(f"asr-hlg: {line}", file=sys.stderr)

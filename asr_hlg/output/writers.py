@@ -25,13 +25,12 @@ from asr_hlg.errors import OptionError
 from asr_hlg.files import replaced
 from asr_hlg.output import parquet
 from asr_hlg.output.formats import FORMATS, Format
+from asr_hlg.output.names import NAMES
 from asr_hlg.output.transcript import Transcript
 
 __all__ = ["FORMATS", "NAMES", "Writer", "check", "file_name", "is_folder", "writer"]
 
 _LONGEST_NAME = 200  # bytes; with a suffix, file systems allow 255
-NAMES = (*FORMATS, "parquet")
-"""Names of all formats."""
 
 
 class Writer(Protocol):

@@ -6,9 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from asr_hlg.audio import Recording
 
-GPU_BATCH = 600.0
-"""Seconds of sound, padding included, in a batch by default where the device is a GPU."""
-
 _SORTED_BATCHES = 8
 """Number of batches whose recordings are sorted by length together."""
 

@@ -25,7 +25,8 @@ from asr_hlg.audio import Recording
 from asr_hlg.errors import AsrHlgError, OnItemError, OptionError, WorkerError, stop
 from asr_hlg.lexicon.g2p import OnProgress
 from asr_hlg.output.transcript import Transcript
-from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT, Job, Workers
+from asr_hlg.transcribe.defaults import MAX_MEMORY, TIMEOUT
+from asr_hlg.transcribe.workers import Job, Workers
 
 # Recordings are sent in blocks. Small ones balance the work at the end and cost less when an actor
 # is lost; with large ones Ray has fewer of them to schedule.

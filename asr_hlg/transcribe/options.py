@@ -8,15 +8,13 @@ from typing import Literal
 
 from asr_hlg.errors import OptionError
 from asr_hlg.rescore.passes import PassOptions
+from asr_hlg.transcribe.defaults import MAX_DURATION
 
 Search = Literal["viterbi", "forward", "mbr"]
 Written = Literal["never", "second-pass", "always"]
 
 ReportProgress = Callable[[], None]
 """Called after each minute or less of sound, so that a supervisor notices when work stops."""
-
-MAX_DURATION = 12 * 3600.0
-"""Length in seconds of the longest recording that is accepted by default."""
 
 
 @dataclass(frozen=True)

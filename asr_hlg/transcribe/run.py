@@ -25,10 +25,12 @@ from asr_hlg.files import file_hash
 from asr_hlg.graph.store import acoustic_model, read_meta
 from asr_hlg.output import writers
 from asr_hlg.output.transcript import Transcript
+from asr_hlg.transcribe import here
 from asr_hlg.transcribe.cluster import RayWorkers
+from asr_hlg.transcribe.defaults import MAX_MEMORY, TIMEOUT
 from asr_hlg.transcribe.journal import Journal
 from asr_hlg.transcribe.machine import default_workers
-from asr_hlg.transcribe.workers import MAX_MEMORY, TIMEOUT, Job, Workers
+from asr_hlg.transcribe.workers import Job, Workers
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ class _Run:
         in_order: bool,
     ) -> None:
         """Transcribe recordings; pass on every transcript, or the id and reason of a failure."""
-        with self._open_workers(len(recordings)) as workers:
+        with self._open_workers(recordings) as workers:
             self.reporter.begin(len(recordings))
             until_stopped = takewhile(lambda _: not self.is_stopped(), recordings)
             for recording, result in workers.run(until_stopped, in_order):
@@ -237,14 +239,22 @@ class _Run:
         out.write(replace(transcript, written=[]) if self.options.spoken else transcript)
         self.reporter.written(transcript)
 
-    def _open_workers(self, num_recordings: int) -> Workers | RayWorkers:
-        """Processes on the CPU, one process on a GPU, or the workers of a cluster."""
-        options = self.options
+    def _open_workers(
+        self, recordings: Sequence[Recording]
+    ) -> Workers | RayWorkers | here.InProcess:
+        """Processes on the CPU, one process on a GPU, or the workers of a cluster.
+
+        One short recording on the CPU needs no other process than this one.
+        """
+        options, num_recordings = self.options, len(recordings)
         on_progress = self.reporter.pronounced
         limits = options.timeout, options.max_memory, self.on_item_error, on_progress
-        workers: Workers | RayWorkers
+        workers: Workers | RayWorkers | here.InProcess
         if options.engine == "ray":
             workers = RayWorkers(self.job, options.workers, *limits)
+        elif self._unsupervised() and here.fits(self.job, recordings):
+            start = partial(Workers, self.job, 1, *limits)
+            workers = here.InProcess(self.job, start, self.on_item_error, on_progress)
         else:
             number, reason = options.workers, ""
             if number is None:
@@ -258,6 +268,12 @@ class _Run:
         if workers.report:
             self.reporter.info(workers.report)
         return workers
+
+    def _unsupervised(self) -> bool:
+        """Whether no option asks for worker processes or for their limits."""
+        options = self.options
+        limits = options.timeout, options.max_memory
+        return options.workers is None and limits == (TIMEOUT, MAX_MEMORY)
 
 
 def journal_settings(job: Job) -> dict[str, Any]:

@@ -27,6 +27,18 @@ from asr_hlg.transducer.decoding import decoder_for
 OnError = Callable[[Recording, AsrHlgError], None]
 
 
+def load_network(
+    folder: str | Path, device: str = "cpu", model: str | Path | None = None
+) -> AcousticModel:
+    """Load an acoustic model, by default the one that the recipe of a graph names.
+
+    ``model`` and ``device`` are as for :meth:`Transcriber.from_graph`.
+    """
+    path = graph_folder(folder)
+    spec = model or store.acoustic_model(path, store.read_meta(path))
+    return load(spec, device, transducer=_load_transducer)
+
+
 def _load_transducer(path: Path, device: str) -> AcousticModel:
     from asr_hlg.transducer.recogniser import Recogniser  # imports torch and k2
 
@@ -72,7 +84,7 @@ class Transcriber:
         cls,
         path: str | Path,
         device: str = "cpu",
-        model: str | Path | None = None,
+        model: str | Path | AcousticModel | None = None,
         options: TranscribeOptions | None = None,
         *,
         graph: DecodingGraph | None = None,
@@ -87,8 +99,9 @@ class Transcriber:
             used: see :mod:`asr_hlg.graph.lookup`.
         device : str
             ``cpu``, ``cuda`` or ``cuda:N``: where model and search run.
-        model : str or Path, optional
-            Another acoustic model, as :func:`asr_hlg.acoustic.load` takes it, or a transducer.
+        model : str, Path or AcousticModel, optional
+            Another acoustic model, as :func:`asr_hlg.acoustic.load` takes it, or a transducer; or
+            one that is loaded.
         options : TranscribeOptions, optional
         graph : DecodingGraph, optional
             A changed form of that folder's graph, which is searched in its place: see
@@ -105,8 +118,9 @@ class Transcriber:
         options = options or TranscribeOptions()
         path = graph_folder(path)
         graph = graph or DecodingGraph.load(path, device)
-        spec = model or store.acoustic_model(Path(path), graph.meta)
-        network = load(spec, device, transducer=_load_transducer)
+        if model is None or isinstance(model, (str, Path)):
+            model = load_network(path, device, model)
+        network = model
         decoder = decoder_for(network, graph, **search)
         passes = second_passes(
             options.passes,

@@ -10,25 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from asr_hlg import threads
+from asr_hlg.acoustic import AcousticModel
 from asr_hlg.audio import Recording
 from asr_hlg.audio import recordings as find_recordings
 from asr_hlg.errors import AsrHlgError, OnItemError, OptionError, stop
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.adapt.cached import open_graph
-from asr_hlg.lexicon.g2p import Guesses, OnProgress
+from asr_hlg.lexicon.g2p import OnProgress
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe.batches import batches
+from asr_hlg.transcribe.defaults import MAX_MEMORY, TIMEOUT
 from asr_hlg.transcribe.options import TranscribeOptions
 from asr_hlg.transcribe.supervisor import Supervisor, Work, results_in_order
-from asr_hlg.transcribe.transcriber import OnError, Transcriber
-
-TIMEOUT = 120.0
-"""Seconds that a minute of sound may take by default."""
+from asr_hlg.transcribe.transcriber import OnError, Transcriber, load_network
 
 _SHOWN_GUESSES = 20
-
-MAX_MEMORY = 4.0
-"""Memory in GB that a worker may use by default, on top of graph and model."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +76,30 @@ class Job:
         str
             Report on words whose pronunciation was guessed; empty if there are none.
         """
-        return self._open_graph(on_error, on_progress)[1].report(_SHOWN_GUESSES)
+        return self.open_graph(on_error, on_progress)[1]
 
-    def _open_graph(
+    def open_graph(
         self, on_error: OnItemError, on_progress: OnProgress = lambda _: None
-    ) -> tuple[DecodingGraph, Guesses]:
-        return open_graph(
+    ) -> tuple[DecodingGraph, str]:
+        """Load the graph with its changes; arguments and report as for :meth:`prepare`."""
+        graph, guesses = open_graph(
             self.graph,
             self.device,
             grammar_file=self.grammar,
             hotword_file=self.hotwords,
             on_error=on_error,
             on_progress=on_progress,
+        )
+        return graph, guesses.report(_SHOWN_GUESSES)
+
+    def network(self) -> AcousticModel:
+        """Load the acoustic model."""
+        return load_network(self.graph, self.device, self.model)
+
+    def transcriber_of(self, graph: DecodingGraph, network: AcousticModel) -> Transcriber:
+        """The transcriber with this graph and acoustic model."""
+        return Transcriber.from_graph(
+            self.graph, self.device, network, self.options, graph=graph, **self.search
         )
 
     def transcriber(self) -> tuple[Transcriber, str]:
@@ -103,12 +111,10 @@ class Job:
         report : str
             On words whose pronunciation was guessed; empty if there are none.
         """
-        graph, guesses = self._open_graph(lambda _: None)
-        transcriber = Transcriber.from_graph(
-            self.graph, self.device, self.model, self.options, graph=graph, **self.search
-        )
+        graph, report = self.open_graph(lambda _: None)
+        transcriber = self.transcriber_of(graph, self.network())
         transcriber.warm_up()
-        return transcriber, guesses.report(_SHOWN_GUESSES)
+        return transcriber, report
 
 
 class Workers:
