@@ -70,7 +70,7 @@ def _identity(path: Path) -> bytes:
 def weights() -> dict[str, npt.NDArray[np.float32]]:
     """All weights by the names that :func:`whisper_onnx.onnx_bytes` expects."""
     encoder = ctranslate2_file.read_encoder(encoder_file().parent)
-    with np.load(io.BytesIO(weight_file())) as head:
+    with np.load(io.BytesIO(weight_file()), allow_pickle=False) as head:
         return (
             hama.weights()
             | {f"whisper.{name}": array for name, array in encoder.items()}

@@ -146,7 +146,8 @@ class TimeModel:
         for hmm, frames in path:
             number, choice = owner[hmm]
             if number >= 0:
-                times = (first + shift * frames[::_NUM_STATES].astype(float)).tolist()
+                boundaries = first + shift * frames[::_NUM_STATES].astype(float)
+                times = np.minimum(boundaries, len(samples) / rate).tolist()
                 word = replace(words[number], start=times[0], end=times[-1])
                 phones = [
                     Word(phone, start, end, word.confidence)

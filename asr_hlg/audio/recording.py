@@ -273,4 +273,9 @@ def num_channels(entry: lhotse.Recording | Cut) -> int:
     """Number of channels of a manifest's entry."""
     import lhotse
 
-    return 1 if isinstance(entry, lhotse.MonoCut) else int(getattr(entry, "num_channels", 1) or 1)
+    if isinstance(entry, lhotse.MonoCut):
+        return 1
+    try:
+        return int(getattr(entry, "num_channels", 1) or 1)
+    except TypeError:  # lhotse counts what should be a list; reading names the fault
+        return 1

@@ -26,7 +26,7 @@ def run(root, english, capsys, tmp_path, monkeypatch):
 
     def transcribe(*arguments: str) -> tuple[int, str, str]:
         graph = str(root / "graphs" / "en")
-        status = main(["transcribe", "--graph", graph, "--workers", "1", *arguments])
+        status = main(["transcribe", "--graph", graph, "--workers", "1", "--fast", *arguments])
         return status, *capsys.readouterr()
 
     return transcribe

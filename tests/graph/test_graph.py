@@ -321,7 +321,7 @@ def test_memory_limit_stops_with_advice():
     np.ones(10_000_000)  # the limit is gone afterwards
 
 
-@pytest.mark.parametrize(("limit", "status"), [(0.25, 1), (3.0, 0)])
+@pytest.mark.parametrize(("limit", "status"), [(0.15, 1), (3.0, 0)])
 def test_memory_limit_reaches_openfst_and_k2(recipe, limit, status):
     """In a process of its own: what earlier tests freed could be used again without asking."""
     words = [f"w{i}" for i in range(30_000)]
@@ -341,7 +341,7 @@ def test_memory_limit_reaches_openfst_and_k2(recipe, limit, status):
     ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == status, run.stderr
-    assert ("would need more than 0.25 GB" in run.stderr) == (status == 1)
+    assert ("would need more than 0.15 GB" in run.stderr) == (status == 1)
     assert "Traceback" not in run.stderr
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,10 @@ PROGRAM = [sys.executable, "-m", "asr_hlg.cli"]
 
 def started(command, **options) -> subprocess.Popen[bytes]:
     """The command in a process group of its own, with standard error to read."""
-    options = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, **options}
+    # whoever runs the tests under nohup has SIGHUP ignored, and children inherit that
+    heed = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+    options = {**pipes, "preexec_fn": heed, **options}
     return subprocess.Popen([*PROGRAM, *command], start_new_session=True, **options)
 
 

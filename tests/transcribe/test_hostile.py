@@ -28,7 +28,15 @@ from asr_hlg.output import writers as output
 from asr_hlg.output.transcript import Transcript
 from tests.fuzz.readers import READERS
 
-TEXTS = ("transcripts", "list", "segments", "lexicon", "hotwords", "alternatives")
+TEXTS = (
+    "transcripts",
+    "list",
+    "segments",
+    "reco2file",
+    "lexicon",
+    "hotwords",
+    "alternatives",
+)
 """Readers of texts so free that some bytes of a pickle are one; they make strings of it."""
 
 SOURCES = sorted((Path(__file__).parents[2] / "asr_hlg").rglob("*.py"))

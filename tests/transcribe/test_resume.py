@@ -308,12 +308,6 @@ def test_what_cannot_be_resumed_is_said(command, beside, capsys):
     assert "--output" in capsys.readouterr().err
 
 
-def test_ids_that_would_share_a_file_are_refused(command, beside, capsys):
-    (beside / "wav.scp").write_text("a/b x.wav\na_b y.wav\n")
-    assert main([*command[:1], "wav.scp", *command[2:]]) == 1
-    assert "share the file name a_b" in capsys.readouterr().err
-
-
 def test_ctrl_c_finishes_what_is_in_flight(command, calm, beside):
     journal = beside / "out.jsonl.journal"
     process = subprocess.Popen(

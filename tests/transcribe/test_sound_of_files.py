@@ -71,7 +71,7 @@ def transcribed(root, talk, tmp_path_factory, request):
     output = folder / "out.jsonl"
     graph = str(root / "graphs" / "en")
     command = ["transcribe", "--graph", graph, "--workers", "1", "--quiet", "--format", "json"]
-    assert main([*command, "--output", str(output), str(folder)]) == 0
+    assert main([*command, "--fast", "--output", str(output), str(folder)]) == 0
     return {one["id"]: one for one in map(json.loads, output.read_text().splitlines())}
 
 
@@ -115,7 +115,10 @@ def call(talk, tmp_path_factory):
 
 def transcribe(root, capsys, *arguments) -> tuple[str, str]:
     graph = str(root / "graphs" / "en")
-    assert main(["transcribe", "--graph", graph, "--workers", "1", *map(str, arguments)]) == 0
+    assert (
+        main(["transcribe", "--graph", graph, "--fast", "--workers", "1", *map(str, arguments)])
+        == 0
+    )
     return capsys.readouterr()
 
 
