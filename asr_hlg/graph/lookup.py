@@ -171,7 +171,7 @@ def compile_cached(
     content, name = _read(recipe), recipe.stem
     graphs = cache_folder() / "graphs"
     graphs.mkdir(mode=0o700, exist_ok=True)
-    report = report or _report(say)
+    shown, report = report, report or _report(say)
     with _locked(graphs / f"{name}.lock", lambda: say(f"another process compiles {name}; waiting")):
         parent = graphs / identity(content)[:16]
         if force or not (parent / name / "graph.json").is_file():
@@ -184,8 +184,8 @@ def compile_cached(
                 part.rename(parent)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-        else:
-            report.note("up to date")
+        elif shown is not None:
+            shown.note("up to date")
         _remember(graphs / f"{name}.json", content, parent / name)
     return parent / name
 

@@ -31,6 +31,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from asr_hlg.errors import AsrHlgError, WorkerError
 from asr_hlg.transcribe.options import ReportProgress
+from asr_hlg.versions import missing
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -315,10 +316,18 @@ def _run_start(start: Start) -> Any:
     global _work
     try:
         with _errors_described():
-            _work, startup_result = start()
+            _work, startup_result = _with_remedy(start)
     except _WorkFailed as error:
         raise WorkerError(f"a worker cannot start: it {error}") from None
     return startup_result
+
+
+def _with_remedy(start: Start) -> tuple[Work, Any]:
+    """Start; the error for a missing package names the extra of this project that brings it."""
+    try:
+        return start()
+    except ModuleNotFoundError as error:
+        raise missing(error, "this") or error from None
 
 
 def _run_task(task: Any) -> Any:
