@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import FrameArcs, Lattice
 from asr_hlg.search.options import SearchOptions
+from asr_hlg.search.records import Limits
 
 
 class Beams(Protocol):
@@ -120,7 +123,17 @@ class UtteranceDecoder(PosteriorDecoder):
     """A decoder that searches one utterance per thread, with wider beams where it finds no path.
 
     As many utterances are searched at the same time as :mod:`asr_hlg.threads` allows.
+
+    Attributes
+    ----------
+    _idle : SimpleQueue
+        Workspaces that no search is using, shared by all graphs.
+    _allocate : callable
+        Makes a workspace, a tuple of arrays, with room for so many records of each kind.
     """
+
+    _idle: ClassVar[SimpleQueue[Any]]
+    _allocate: ClassVar[Callable[..., Any]]
 
     def _search(self, scores: Posteriors) -> Lattice:
         lengths = scores.lengths.tolist()
@@ -139,11 +152,33 @@ class UtteranceDecoder(PosteriorDecoder):
         arcs = self._search_with(acoustics, self.options)
         return self._search_with(acoustics, self.options.wider()) if arcs is None else arcs
 
-    @abstractmethod
     def _search_with(
         self, acoustics: npt.NDArray[np.float32], options: SearchOptions
     ) -> FrameArcs | None:
-        """One utterance's lattice, None where no path reaches a final state.
+        """One utterance's lattice, None where no path reaches a final state."""
+        limits = (
+            float(options.search_beam),
+            float(options.output_beam),
+            float(options.min_active),
+            float(options.max_active),
+        )
+        try:
+            workspace = self._idle.get_nowait()
+        except Empty:
+            workspace = self._allocate()
+        try:
+            while (fields := self._lattice(acoustics, limits, workspace)) is None:
+                workspace = self._allocate(2 * len(workspace[0]))
+        finally:
+            self._idle.put(workspace)
+        arcs = FrameArcs(*fields)
+        return arcs if arcs.num_arcs else None
+
+    @abstractmethod
+    def _lattice(
+        self, acoustics: npt.NDArray[np.float32], limits: Limits, workspace: Any
+    ) -> Any | None:
+        """Fields of the :class:`FrameArcs` of one utterance, None if the workspace is too small.
 
         ``acoustics`` are float32 ``(num_frames, num_columns)``, scaled.
         """

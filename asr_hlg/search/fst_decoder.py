@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.lattice import FrameArcs
 from asr_hlg.search import fst_kernels, fst_lattices
 from asr_hlg.search.decoder import UtteranceDecoder
 from asr_hlg.search.fst_records import (
@@ -20,6 +20,10 @@ from asr_hlg.search.fst_records import (
     allocate,
 )
 from asr_hlg.search.options import SearchOptions
+from asr_hlg.search.records import Limits
+
+_idle: SimpleQueue[FstWorkspace] = SimpleQueue()
+"""Workspaces that no search is using, shared by all graphs."""
 
 
 class FstTokenPassing(UtteranceDecoder):
@@ -32,6 +36,9 @@ class FstTokenPassing(UtteranceDecoder):
     OptionError
         If the graph is not on the CPU.
     """
+
+    _idle = _idle
+    _allocate = staticmethod(allocate)
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         super().__init__(graph, options)
@@ -50,35 +57,19 @@ class FstTokenPassing(UtteranceDecoder):
             fst.spelling_splits,
         )
 
-    def _search_with(
-        self, acoustics: npt.NDArray[np.float32], options: SearchOptions
-    ) -> FrameArcs | None:
-        """One utterance's lattice, None where no path reaches a final state."""
-        try:
-            workspace = _idle.get_nowait()
-        except Empty:
-            workspace = allocate()
-        beams = float(options.search_beam), float(options.output_beam)
-        limits = (*beams, float(options.min_active), float(options.max_active))
-        try:
-            frames, count = fst_kernels.pass_tokens(self._arcs, acoustics, limits, workspace)
-            while count == fst_kernels.FULL:
-                workspace = allocate(2 * len(workspace.tokens))
-                frames, count = fst_kernels.pass_tokens(self._arcs, acoustics, limits, workspace)
-            if count == fst_kernels.ENDLESS:
-                raise GraphError(
-                    "a cycle of ε-arcs raises the score of a path without end",
-                    path=self.graph.folder,
-                    remedy="compile the graph from a language model whose back-off weights are "
-                    "not above 1",
-                )
-            tokens = FstTokens(*workspace[:3], frames)
-            fields = fst_lattices.build(self._arcs, self._outputs, acoustics, limits[1], tokens)
-        finally:
-            _idle.put(workspace)
-        arcs = FrameArcs(*fields)
-        return arcs if arcs.num_arcs else None
-
-
-_idle: SimpleQueue[FstWorkspace] = SimpleQueue()
-"""Workspaces that no search is using, shared by all graphs."""
+    def _lattice(
+        self, acoustics: npt.NDArray[np.float32], limits: Limits, workspace: FstWorkspace
+    ) -> Any | None:
+        """Fields of one utterance's lattice, None if the workspace is too small."""
+        frames, count = fst_kernels.pass_tokens(self._arcs, acoustics, limits, workspace)
+        if count == fst_kernels.FULL:
+            return None
+        if count == fst_kernels.ENDLESS:
+            raise GraphError(
+                "a cycle of ε-arcs raises the score of a path without end",
+                path=self.graph.folder,
+                remedy="compile the graph from a language model whose back-off weights are not "
+                "above 1",
+            )
+        tokens = FstTokens(*workspace[:3], frames)
+        return fst_lattices.build(self._arcs, self._outputs, acoustics, limits[1], tokens)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from asr_hlg.search.fst_records import FRAME, FstArrays, FstWorkspace, Index, Limits, Structs
+from asr_hlg.search.fst_records import FRAME, FstArrays, FstWorkspace, Index, Structs
 from asr_hlg.search.prefetch import prefetch
-from asr_hlg.search.records import HASH, Scores, in_bucket
+from asr_hlg.search.records import HASH, Limits, Scores, in_bucket
 
 FULL = -1
 """Returned in place of a count when the workspace is too small."""

@@ -81,8 +81,5 @@ def allocate(capacity: int = 1 << 20) -> FstWorkspace:
     )
 
 
-Limits = tuple[float, float, float, float]
-"""search_beam, output_beam, min_active, max_active."""
-
 Index = Any
 """An integer of numba: which of its types depends on the expression."""

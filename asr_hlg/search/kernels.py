@@ -41,6 +41,7 @@ from asr_hlg.search.records import (
     NONE,
     REPEAT,
     GraphArrays,
+    Limits,
     Records,
     Scores,
     Workspace,
@@ -54,12 +55,11 @@ FULL = -1
 """Returned in place of a count when the workspace is too small."""
 
 Emission = npt.NDArray[np.float64]
-Options = tuple[float, float, float, float]
 
 
 @njit(nogil=True, cache=True)
 def pass_tokens(  # noqa: C901 - one function, since splitting it costs 7 % of speed
-    graph: GraphArrays, acoustics: Scores, options: Options, work: Workspace
+    graph: GraphArrays, acoustics: Scores, options: Limits, work: Workspace
 ) -> tuple[Records, int, int]:
     """Search one utterance and record its tokens and forward links in the workspace.
 
@@ -236,7 +236,7 @@ def _prune_tokens(
 
 
 @njit(nogil=True, cache=True)
-def _adapt_beam(beam: float, active: int, options: Options) -> float:
+def _adapt_beam(beam: float, active: int, options: Limits) -> float:
     """As in k2: too many active states narrow the beam, too few widen it, else it recovers."""
     search_beam, _, min_active, max_active = options
     if active > max_active:

@@ -16,6 +16,9 @@ Records = npt.NDArray[np.void]
 Ints = npt.NDArray[np.int32]
 Scores = npt.NDArray[np.float32]
 
+Limits = tuple[float, float, float, float]
+"""search_beam, output_beam, min_active, max_active."""
+
 NONE = -1
 """In place of the index of an arc or ε-arc: there is none."""
 

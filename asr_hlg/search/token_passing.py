@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.lattice import FrameArcs
 from asr_hlg.search import kernels, lattices
 from asr_hlg.search.decoder import UtteranceDecoder
 from asr_hlg.search.options import SearchOptions
@@ -22,57 +22,13 @@ from asr_hlg.search.records import (
     SOURCE,
     GraphArrays,
     GraphOutputs,
+    Limits,
     Tokens,
     Workspace,
 )
 
-
-class TokenPassing(UtteranceDecoder):
-    """Token passing along L∘G, for the CTC topology on the CPU.
-
-    Raises
-    ------
-    OptionError
-        If the graph has another topology or is not on the CPU.
-    """
-
-    def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
-        super().__init__(graph, options)
-        if graph.packed is None:
-            raise OptionError(
-                "token passing needs a graph of the CTC topology, on the CPU",
-                remedy="leave the engine to be chosen",
-            )
-        lg = graph.packed
-        self._arcs = GraphArrays(lg.states, lg.arcs, lg.eps_arcs)
-        self._outputs = GraphOutputs(lg.final, lg.words, lg.spellings, lg.spelling_splits)
-
-    @staticmethod
-    def fits(graph: DecodingGraph) -> bool:
-        """Whether token passing can search a graph."""
-        return graph.supports_token_passing
-
-    def _search_with(
-        self, acoustics: npt.NDArray[np.float32], options: SearchOptions
-    ) -> FrameArcs | None:
-        """One utterance's lattice, None where no path reaches a final state."""
-        try:
-            workspace = _idle.get_nowait()
-        except Empty:
-            workspace = allocate()
-        beams = float(options.search_beam), float(options.output_beam)
-        limits = (*beams, float(options.min_active), float(options.max_active))
-        try:
-            result = kernels.pass_tokens(self._arcs, acoustics, limits, workspace)
-            while result[1] == kernels.FULL:
-                workspace = allocate(2 * len(workspace.label_tokens))
-                result = kernels.pass_tokens(self._arcs, acoustics, limits, workspace)
-            tokens = Tokens(*workspace[:4], *result)
-            fields = lattices.build(self._arcs, self._outputs, acoustics, limits[1], tokens)
-        finally:
-            _idle.put(workspace)
-        arcs = FrameArcs(*fields)
-        return arcs if arcs.num_arcs else None
+_idle: SimpleQueue[Workspace] = SimpleQueue()
+"""Workspaces that no search is using, shared by all graphs."""
 
 
 def allocate(capacity: int = 1 << 20) -> Workspace:
@@ -91,5 +47,40 @@ def allocate(capacity: int = 1 << 20) -> Workspace:
     )
 
 
-_idle: SimpleQueue[Workspace] = SimpleQueue()
-"""Workspaces that no search is using, shared by all graphs."""
+class TokenPassing(UtteranceDecoder):
+    """Token passing along L∘G, for the CTC topology on the CPU.
+
+    Raises
+    ------
+    OptionError
+        If the graph has another topology or is not on the CPU.
+    """
+
+    _idle = _idle
+    _allocate = staticmethod(allocate)
+
+    def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
+        super().__init__(graph, options)
+        if graph.packed is None:
+            raise OptionError(
+                "token passing needs a graph of the CTC topology, on the CPU",
+                remedy="leave the engine to be chosen",
+            )
+        lg = graph.packed
+        self._arcs = GraphArrays(lg.states, lg.arcs, lg.eps_arcs)
+        self._outputs = GraphOutputs(lg.final, lg.words, lg.spellings, lg.spelling_splits)
+
+    @staticmethod
+    def fits(graph: DecodingGraph) -> bool:
+        """Whether token passing can search a graph."""
+        return graph.supports_token_passing
+
+    def _lattice(
+        self, acoustics: npt.NDArray[np.float32], limits: Limits, workspace: Workspace
+    ) -> Any | None:
+        """Fields of one utterance's lattice, None if the workspace is too small."""
+        result = kernels.pass_tokens(self._arcs, acoustics, limits, workspace)
+        if result[1] == kernels.FULL:
+            return None
+        tokens = Tokens(*workspace[:4], *result)
+        return lattices.build(self._arcs, self._outputs, acoustics, limits[1], tokens)
