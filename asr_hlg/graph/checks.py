@@ -18,7 +18,7 @@ from asr_hlg.errors import AsrHlgError, GraphError
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import packed_fst
 from asr_hlg.graph.hlg import HlgArrays
-from asr_hlg.graph.packed import PackedLg
+from asr_hlg.graph.packed import STATE, PackedLg
 from asr_hlg.graph.packed_fst import PackedFst
 
 _Array = npt.NDArray[Any]
@@ -78,7 +78,7 @@ def check_packed_fst(
 ) -> None:
     """Raise a GraphError unless all indices in a packed automaton are inside their arrays."""
     states, arcs, eps, final = fst.states, fst.arcs, fst.eps_arcs, fst.final
-    records = {"states": packed_fst.STATE, "arcs": packed_fst.ARC, "eps_arcs": packed_fst.EPS_ARC}
+    records = {"states": STATE, "arcs": packed_fst.ARC, "eps_arcs": packed_fst.EPS_ARC}
     for name, array in fst.arrays.items():
         dtype = records.get(name, np.dtype("<f4" if name == "final" else "<i4"))
         _require(array.ndim == 1 and array.dtype == dtype, folder, f"type of {name}")

@@ -7,7 +7,7 @@ packed.arcs[first:last]                                  # arcs of state s that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +21,32 @@ Records = npt.NDArray[np.void]
 Scores = npt.NDArray[np.floating[Any]]
 Spelling = tuple[int, ...]  # words that one ε-arc writes
 
-_STATE = np.dtype([("first", "<u4"), ("eps_first", "<u4"), ("reach", "<f4")])
+STATE = np.dtype([("first", "<u4"), ("eps_first", "<u4"), ("reach", "<f4")])
+
+
+class PackedArrays:
+    """Properties of dataclasses of arrays that hold a packed automaton."""
+
+    final: npt.NDArray[np.float32]
+
+    @property
+    def num_states(self) -> int:
+        """Number of states."""
+        return len(self.final)
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All arrays by name."""
+        return dict(vars(self))
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all arrays in memory."""
+        return sum(array.nbytes for array in self.arrays.values())
 
 
 @dataclass(frozen=True)
-class PackedLg:
+class PackedLg(PackedArrays):
     """L∘G as arrays sorted by state; state 0 is the start.
 
     Arcs that read a token and ε-arcs are kept apart. The ε-arcs are closed under concatenation:
@@ -65,21 +86,6 @@ class PackedLg:
     spellings: npt.NDArray[np.int32]
     spelling_splits: npt.NDArray[np.int32]
 
-    @property
-    def num_states(self) -> int:
-        """Number of states."""
-        return len(self.final)
-
-    @property
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All arrays by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of all arrays in memory."""
-        return sum(array.nbytes for array in self.arrays.values())
-
     @staticmethod
     def pack(lg: Arcs) -> PackedLg:
         """Derive the packed view from L∘G, in which label 0 is ε.
@@ -102,12 +108,7 @@ class PackedLg:
         src, label, score = number[lg.src[emitting]], lg.ilabel[emitting], lg.score[emitting]
         closure, spellings = _closure(eps, useful)
 
-        states = np.zeros(len(final) + 1, dtype=_STATE)
-        states["first"] = row_splits(src, len(final))
-        states["eps_first"] = row_splits(closure.src, len(final))
-        states["reach"] = -np.inf
-        with_arcs = np.flatnonzero(np.diff(states["first"]))
-        states["reach"][with_arcs] = score[states["first"][with_arcs]]
+        states = state_records(src, score, closure.src, len(final))
         return PackedLg(
             states,
             _records(
@@ -123,6 +124,17 @@ class PackedLg:
             np.array([word for words in spellings for word in words], dtype=np.int32),
             np.cumsum([0, *(len(words) for words in spellings)]).astype(np.int32),
         )
+
+
+def state_records(src: Ints, score: Scores, eps_src: Ints, num_states: int) -> Records:
+    """`STATE` records ``(num_states + 1,)`` of sorted arcs, a state's best first, and ε-arcs."""
+    states = np.zeros(num_states + 1, dtype=STATE)
+    states["first"] = row_splits(src, num_states)
+    states["eps_first"] = row_splits(eps_src, num_states)
+    states["reach"] = -np.inf
+    with_arcs = np.flatnonzero(np.diff(states["first"]))
+    states["reach"][with_arcs] = score[states["first"][with_arcs]]
+    return states
 
 
 def _by_label(src: Ints, label: Ints) -> npt.NDArray[np.int32]:

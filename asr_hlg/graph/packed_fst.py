@@ -7,18 +7,15 @@ packed.arcs[first:last]                                  # arcs of state s that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from asr_hlg.fst.indexing import Ints, row_splits
+from asr_hlg.fst.indexing import Ints
+from asr_hlg.graph.packed import PackedArrays, Records, state_records
 
-Records = npt.NDArray[np.void]
-
-STATE = np.dtype([("first", "<u4"), ("eps_first", "<u4"), ("reach", "<f4")])
 ARC = np.dtype([("dst", "<u4"), ("score", "<f4"), ("label", "<u4")])
 EPS_ARC = np.dtype([("dst", "<u4"), ("score", "<f4")])
 
@@ -27,7 +24,7 @@ EPSILON = -1
 
 
 @dataclass(frozen=True)
-class PackedFst:
+class PackedFst(PackedArrays):
     """A transducer from posterior columns to words, as arrays sorted by state; state 0 starts.
 
     Unlike :class:`asr_hlg.graph.packed.PackedLg`, every arc reads exactly what its label says:
@@ -66,21 +63,6 @@ class PackedFst:
     spellings: npt.NDArray[np.int32]
     spelling_splits: npt.NDArray[np.int32]
 
-    @property
-    def num_states(self) -> int:
-        """Number of states."""
-        return len(self.final)
-
-    @property
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All arrays by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of all arrays in memory."""
-        return sum(array.nbytes for array in self.arrays.values())
-
     @staticmethod
     def pack(
         src: Ints,
@@ -90,7 +72,6 @@ class PackedFst:
         score: npt.NDArray[np.floating[Any]],
         final: npt.NDArray[np.floating[Any]],
         phone: Ints | None = None,
-        spellings: Sequence[Sequence[int]] | None = None,
     ) -> PackedFst:
         """Pack the arcs of an automaton, in any order.
 
@@ -101,33 +82,20 @@ class PackedFst:
         label : np.ndarray
             int ``(num_arcs,)``: columns of the posteriors, `EPSILON` for none.
         word : np.ndarray
-            int ``(num_arcs,)``: word ids, 0 or less for none; with ``spellings`` rows of that
-            table instead.
+            int ``(num_arcs,)``: word ids, 0 or less for none.
         score, final : np.ndarray
             ``(num_arcs,)`` and ``(num_states,)``: natural-log probabilities.
         phone : np.ndarray, optional
             int ``(num_arcs,)``: the token that begins on an arc, 0 for none.
-        spellings : sequence of sequences of int, optional
-            Words of every row, for arcs that write several; row 0 must be empty.
         """
-        num_states = len(final)
-        if spellings is None:
-            ids, rows = np.unique(np.maximum(word, 0), return_inverse=True)
-            spellings = [(), *((int(id),) for id in ids if id)]
-            rows = rows + (0 if len(ids) and ids[0] == 0 else 1)
-        else:
-            rows = np.asarray(word)
+        ids, rows = np.unique(np.append(0, np.maximum(word, 0)), return_inverse=True)
+        rows = rows[1:]  # row 0 of the spellings has no words, row i word ids[i]
         phone = np.zeros(len(src), np.int32) if phone is None else phone
         reads = np.flatnonzero(label != EPSILON)
         reads = reads[np.lexsort((label[reads], -score[reads], src[reads]))]
         silent = np.flatnonzero(label == EPSILON)
         silent = silent[np.argsort(src[silent], kind="stable")]
-        states = np.zeros(num_states + 1, STATE)
-        states["first"] = row_splits(src[reads], num_states)
-        states["eps_first"] = row_splits(src[silent], num_states)
-        states["reach"] = -np.inf
-        with_arcs = np.flatnonzero(np.diff(states["first"]))
-        states["reach"][with_arcs] = score[reads][states["first"][with_arcs]]
+        states = state_records(src[reads], score[reads], src[silent], len(final))
         arcs = np.empty(len(reads), ARC)
         arcs["dst"], arcs["score"], arcs["label"] = dst[reads], score[reads], label[reads]
         eps_arcs = np.empty(len(silent), EPS_ARC)
@@ -140,6 +108,6 @@ class PackedFst:
             eps_arcs,
             rows[silent].astype(np.int32),
             final.astype(np.float32),
-            np.array([word for words in spellings for word in words], np.int32),
-            np.cumsum([0, *(len(words) for words in spellings)]).astype(np.int32),
+            ids[1:].astype(np.int32),
+            np.append(0, np.arange(len(ids))).astype(np.int32),
         )
