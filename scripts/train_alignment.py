@@ -24,6 +24,7 @@ from tqdm import tqdm
 from asr_hlg import acoustic, data
 from asr_hlg.acoustic.numpy_tdnn import NumpyTdnn
 from asr_hlg.align import Aligner, TimeModel, chain
+from asr_hlg.align.times import SELF_LOOP
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.train import checks
@@ -37,7 +38,6 @@ ROUNDS = (("wide", 3, False), ("wide", 3, True), ("wide", 4, True), ("narrow", 2
 """Config, epochs, and whether a round starts from the network of the one before."""
 
 SHIFT = 0.01  # seconds from frame to frame
-SELF_LOOP = 0.6  # as in graphs/align-en.toml
 
 
 def main() -> None:

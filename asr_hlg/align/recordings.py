@@ -48,7 +48,9 @@ def align_recordings(
             posteriors = model.posteriors([samples], model.sample_rate)
             alignment = aligner.align(recording.id, posteriors, texts[recording.id])
             if times is not None:
-                sound = recording.load(times.network.sample_rate, channel)
+                rate, sound = times.network.sample_rate, samples
+                if rate != model.sample_rate:
+                    sound = recording.load(rate, channel)
                 words, phones = times.refine(sound, alignment.words, aligner.lexicon.spellings)
                 if all(phones):
                     flat = [phone for of_word in phones for phone in of_word]

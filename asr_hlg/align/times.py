@@ -31,7 +31,9 @@ SHIPPED = Path(__file__).with_name("english.npz")
 BEFORE, AFTER = 0.30, 0.20
 """Seconds before the start and after the end, as CTC has them, in which a word may lie."""
 
-_SELF_LOOP = 0.6  # as in graphs/align-en.toml
+SELF_LOOP = 0.6
+"""Probability that a state repeats, as in graphs/align-en.toml."""
+
 _SILENCE = "SIL"
 _NUM_STATES = 3
 _MAX_SECONDS = 60.0  # of sound that is aligned at once
@@ -141,7 +143,7 @@ class TimeModel:
         ]
         columns = [[self.columns(phones) for phones in options] for options in spelled]
         linked, owner = chain.make(columns, spans, self.silence, len(scores))
-        path, _ = linked.align(scores, _SELF_LOOP)
+        path, _ = linked.align(scores, SELF_LOOP)
         aligned = []
         for hmm, frames in path:
             number, choice = owner[hmm]
