@@ -75,7 +75,7 @@ _TITLES = {
     "corp": "corporation", "co": "company", "jan": "january", "feb": "february", "aug": "august",
     "sept": "september", "oct": "october", "nov": "november", "dec": "december",
 }  # fmt: skip
-_MONTHS = [
+MONTHS = [
     "january",
     "february",
     "march",
@@ -143,8 +143,8 @@ _FRACTION = re.compile(r"(?<![\d/])(\d)/(\d|10)(?![\d/])")
 _STREET = re.compile(r"(?<=\w )st\.?(?=\s*(?:[,;!?)]|$))")
 _TITLE = re.compile(rf"\b({'|'.join(_TITLES)})\.(?=\s)")
 _DATE = [
-    (re.compile(rf"\b({'|'.join(_MONTHS)}) (?:the )?((?:\d )?\d)th\b"), r"\1 \2"),
-    (re.compile(rf"(?:\bthe )?\b((?:\d )?\d)th (?:of )?({'|'.join(_MONTHS)})\b"), r"\1 \2"),
+    (re.compile(rf"\b({'|'.join(MONTHS)}) (?:the )?((?:\d )?\d)th\b"), r"\1 \2"),
+    (re.compile(rf"(?:\bthe )?\b((?:\d )?\d)th (?:of )?({'|'.join(MONTHS)})\b"), r"\1 \2"),
 ]
 _CENTS = re.compile(r"((?:\d )+(?:dollar|pound|euro)) (?:and )?(\d(?: \d)?) (?:cent|pence)\b")
 _LETTERS = re.compile(r"(?<![\w'])(?:[a-z] )+[a-z](?![\w'])")

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from asr_hlg.output.english import MONTHS
+from asr_hlg.output.numbers import TEENS, TENS, UNITS
+
 COPY = "<copy>"
 """Output label for the input word itself."""
 
@@ -65,12 +68,9 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-_UNITS = _pairs("one two three four five six seven eight nine", "1 2 3 4 5 6 7 8 9")
-_TEENS = _pairs(
-    "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen",
-    "10 11 12 13 14 15 16 17 18 19",
-)
-_TENS = _pairs("twenty thirty forty fifty sixty seventy eighty ninety", "2 3 4 5 6 7 8 9")
+_UNITS = {word: str(value) for value, word in enumerate(UNITS) if value}
+_TEENS = {word: str(value) for value, word in enumerate(TEENS, start=10)}
+_TENS = {word: str(value) for value, word in enumerate(TENS, start=2)}
 _UNIT_ORDINALS = _pairs(
     "first second third fourth fifth sixth seventh eighth ninth",
     "1st 2nd 3rd 4th 5th 6th 7th 8th 9th",
@@ -80,9 +80,6 @@ _TEEN_ORDINALS = {
 }
 _TEN_ORDINALS = {word[:-1] + "ieth": output + "0th" for word, output in _TENS.items()}
 _DECADES = {word[:-1] + "ies": output + "0s" for word, output in _TENS.items()}
-_MONTHS = _words(
-    """january february march april may june july august september october november december"""
-)
 _VERBS = ("march", "may")  # months only beside a year, or after certain words
 _BEFORE_DATES = _words("on by until till since from before after of this next last every was is")
 _LABELS = _words(
@@ -256,15 +253,15 @@ def _dates() -> Rule:
     year = _seq(_put(", "), _any_year())
     ordinal = _seq(_opt(_w("the", "")), _put(" "), _day(ordinal=True, ending=False))
     plain = _seq(_put(" "), _day(ordinal=False, ending=False))
-    usual = [name for name in _MONTHS if name not in _VERBS]
+    usual = [name for name in MONTHS if name not in _VERBS]
     return _or(
         _seq(_month(usual), _or(ordinal, plain), _opt(year)),
         _seq(_month(_VERBS), _or(ordinal, plain), year),
-        _seq(_month(_MONTHS), _put(" "), _any_year()),
+        _seq(_month(MONTHS), _put(" "), _any_year()),
         _seq(
             _day(ordinal=True, ending=True),
             _w("of", " of "),
-            _month(_MONTHS),
+            _month(MONTHS),
             _opt(_seq(_put(" "), _any_year())),
         ),
     )

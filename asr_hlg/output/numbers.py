@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-_TEENS = [
+UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+TEENS = [
     "ten",
     "eleven",
     "twelve",
@@ -25,10 +25,10 @@ _TEENS = [
     "eighteen",
     "nineteen",
 ]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SMALL = (
-    {word: str(value) for value, word in enumerate(_UNITS + _TEENS)}
-    | {word: str(10 * value) for value, word in enumerate(_TENS, start=2)}
+    {word: str(value) for value, word in enumerate(UNITS + TEENS)}
+    | {word: str(10 * value) for value, word in enumerate(TENS, start=2)}
     | {"niner": "9", "fourty": "40"}
 )
 _IRREGULAR = {
@@ -55,7 +55,7 @@ def _ordinal(word: str) -> str:
 _ORDINALS = {_ordinal(word): word for word in (*_SMALL, *_ZEROS)}
 # Parts of a whole, as in `two thirds`; `seconds` are a time.
 _ORDINALS |= {word + "s": base for word, base in list(_ORDINALS.items()) if word != "second"}
-_DECADES = {word[:-1] + "ies": word for word in _TENS}
+_DECADES = {word[:-1] + "ies": word for word in TENS}
 _STARTS = {*_SMALL, *(o for o, base in _ORDINALS.items() if base in _SMALL), *_DECADES}
 
 
@@ -127,7 +127,7 @@ def _is_number(tokens: Sequence[str], position: int) -> bool:
 def _is_digit(tokens: Sequence[str], position: int) -> bool:
     """Whether a token is one digit."""
     token = tokens[position] if position < len(tokens) else ""
-    return token in _UNITS or (len(token) == 1 and _is_digits(token))
+    return token in UNITS or (len(token) == 1 and _is_digits(token))
 
 
 def _is_digits(token: str) -> bool:
@@ -203,10 +203,10 @@ def _small(tokens: Sequence[str], position: int) -> _Number | None:
         return _Number(_SMALL[_DECADES[token]], "s", position + 1)
     if token in _ORDINALS:
         return _Number(_SMALL[_ORDINALS[token]], _ORDINAL, position + 1)
-    if token in _TENS and position + 1 < len(tokens):
+    if token in TENS and position + 1 < len(tokens):
         unit = tokens[position + 1]
         base = _ORDINALS.get(unit, unit)
-        if base in _UNITS[1:]:
+        if base in UNITS[1:]:
             ending = _ORDINAL if unit in _ORDINALS else ""
             return _Number(_SMALL[token][0] + _SMALL[base], ending, position + 2)
     return _Number(_SMALL[token], "", position + 1)

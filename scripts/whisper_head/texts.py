@@ -20,37 +20,12 @@ from pathlib import Path
 import yaml
 
 from asr_hlg.lexicon import Lexicon
+from asr_hlg.output.english import MONTHS
+from asr_hlg.output.numbers import TEENS, TENS, UNITS
 
 NUMBER = 24_000
 SHARES = {"chat": 0.36, "brown": 0.30, "bot": 0.02, "template": 0.20, "rare": 0.12}
-DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "oh"]
-TEENS = [
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
-TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-MONTHS = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
+DIGITS = [*UNITS, "oh"]
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 ORDINALS = [
     "first",
