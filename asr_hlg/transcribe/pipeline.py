@@ -10,7 +10,7 @@
 ===============================================  ============================  ====================
 
 Every stage takes an immutable record and gives the next one. The first three can also be driven by
-samples as they come: :class:`~asr_hlg.transcribe.sound.StretchSplitter`,
+samples as they come: :class:`~asr_hlg.audio.stretches.StretchSplitter`,
 :meth:`~asr_hlg.transcribe.posteriors.ComputedPosteriors.of_stretch` and
 :class:`~asr_hlg.transcribe.pieces.PieceCutter`, followed by :meth:`Pipeline.transcribe_piece`.
 """

@@ -21,9 +21,10 @@ from asr_hlg.acoustic import AcousticModel, PrecomputedModel
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import Recording
 from asr_hlg.audio.resampling import Samples
+from asr_hlg.audio.stretches import Stretch
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
-from asr_hlg.transcribe.sound import Stretch, read_short, read_stretches
+from asr_hlg.transcribe.sound import read_short, read_stretches
 
 
 @dataclass(frozen=True)

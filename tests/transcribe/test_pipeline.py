@@ -13,12 +13,12 @@ import torch
 
 from asr_hlg import acoustic, transcribe
 from asr_hlg.audio import Recording, recordings
+from asr_hlg.audio.stretches import Stretch
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe import TranscribeOptions, Transcriber
 from asr_hlg.transcribe.lattices import DecodedPiece
 from asr_hlg.transcribe.pieces import Piece
 from asr_hlg.transcribe.posteriors import Frames, StoredPosteriors, posterior_source
-from asr_hlg.transcribe.sound import Stretch
 
 STAGES = ("sound", "posteriors", "pieces", "lattices", "transcript")
 RECORDS = (Stretch, Frames, Piece, DecodedPiece, Transcript)

@@ -16,6 +16,7 @@ import torch
 from asr_hlg.acoustic import AcousticModel, NetworkModel
 from asr_hlg.acoustic.conformer import Conformer, ConformerConfig
 from asr_hlg.audio import recordings
+from asr_hlg.audio.stretches import CONTEXT, STRETCH, StretchSplitter
 from asr_hlg.errors import AudioError, OptionError, WorkerError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice
@@ -23,7 +24,6 @@ from asr_hlg.output.transcript import Transcript
 from asr_hlg.search import SearchOptions, TokenPassing, make_decoder
 from asr_hlg.transcribe import Job, TranscribeOptions, Transcriber, Workers, supervisor
 from asr_hlg.transcribe.posteriors import ComputedPosteriors, Frames
-from asr_hlg.transcribe.sound import CONTEXT, STRETCH, StretchSplitter
 
 RATE = 16000
 
