@@ -1,0 +1,139 @@
+"""Writer of Kaldi's objects in binary and text form, for tests of the readers."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+
+class Writer:
+    """Content of a file under construction."""
+
+    def __init__(self, binary: bool):
+        self.binary = binary
+        self.content = b"\0B" if binary else b""
+
+    def token(self, *tokens: str) -> None:
+        for token in tokens:
+            self.content += token.encode() + b" "
+
+    def line(self, text: str = "") -> None:
+        self.content += text.encode() + b"\n"
+
+    def integer(self, value: int) -> None:
+        self.content += b"\4" + struct.pack("<i", value) if self.binary else b"%d " % value
+
+    def number(self, value: float) -> None:
+        self.content += b"\4" + struct.pack("<f", value) if self.binary else b"%.9g " % value
+
+    def boolean(self, value: bool) -> None:
+        letter = b"T" if value else b"F"
+        self.content += letter if self.binary else letter + b" "
+
+    def integers(self, values) -> None:
+        values = np.asarray(values, "<i4")
+        if self.binary:
+            self.content += b"\4" + struct.pack("<i", len(values)) + values.tobytes()
+        else:
+            self.content += b"[ " + b"".join(b"%d " % value for value in values) + b"]\n"
+
+    def vector(self, values) -> None:
+        values = np.asarray(values, "<f4")
+        if self.binary:
+            self.token("FV")
+            self.integer(len(values))
+            self.content += values.tobytes()
+        else:
+            self.content += b" [ " + _text(values) + b"]\n"
+
+    def matrix(self, values) -> None:
+        values = np.asarray(values, "<f4")
+        if self.binary:
+            self.token("FM")
+            self.integer(values.shape[0])
+            self.integer(values.shape[1])
+            self.content += values.tobytes()
+        else:
+            self.content += b" [" + b"".join(b"\n  " + _text(row) for row in values) + b"]\n"
+
+    def symmetric(self, values) -> None:
+        values = np.asarray(values, "<f8")
+        if self.binary:
+            self.token("DP")
+            self.integer(len(values))
+            self.content += values[np.tril_indices(len(values))].tobytes()
+        else:
+            rows = (b"\n  " + _text(row[: k + 1]) for k, row in enumerate(values))
+            self.content += b" [" + b"".join(rows) + b"]\n"
+
+
+def _text(values) -> bytes:
+    return b"".join(b"%.9g " % value for value in values)
+
+
+def write_transition_model(writer: Writer, entries, entry_of, tuples, log_probs) -> None:
+    """``entries[k]`` is a list of states ``(forward, loop, [(target, prob), ...])``."""
+    writer.token("<TransitionModel>", "<Topology>")
+    own_loops = any(forward != loop for hmm in entries for forward, loop, _ in hmm)
+    if writer.binary:
+        _binary_topology(writer, entries, entry_of, own_loops)
+    else:
+        _text_topology(writer, entries, entry_of, own_loops)
+    writer.token("</Topology>")
+    kind = "Tuples" if own_loops else "Triples"
+    writer.token(f"<{kind}>")
+    writer.integer(len(tuples))
+    for row in tuples:
+        for value in row if own_loops else row[:3]:
+            writer.integer(value)
+    writer.token(f"</{kind}>", "<LogProbs>")
+    writer.vector(log_probs)
+    writer.token("</LogProbs>", "</TransitionModel>")
+
+
+def _binary_topology(writer, entries, entry_of, own_loops) -> None:
+    writer.integers(sorted(entry_of))
+    table = np.full(max(entry_of) + 1, -1)
+    for phone, entry in entry_of.items():
+        table[phone] = entry
+    writer.integers(table)
+    if own_loops:
+        writer.integer(-1)
+    writer.integer(len(entries))
+    for hmm in entries:
+        writer.integer(len(hmm))
+        for forward, loop, arcs in hmm:
+            writer.integer(forward)
+            if own_loops:
+                writer.integer(loop)
+            writer.integer(len(arcs))
+            for target, prob in arcs:
+                writer.integer(target)
+                writer.number(prob)
+
+
+def _text_topology(writer, entries, entry_of, own_loops) -> None:
+    for number, hmm in enumerate(entries):
+        writer.token("<TopologyEntry>", "<ForPhones>")
+        for phone in sorted(entry_of):
+            if entry_of[phone] == number:
+                writer.integer(phone)
+        writer.token("</ForPhones>")
+        for index, (forward, loop, arcs) in enumerate(hmm):
+            writer.token("<State>")
+            writer.integer(index)
+            if forward >= 0 and own_loops:
+                writer.token("<ForwardPdfClass>")
+                writer.integer(forward)
+                writer.token("<SelfLoopPdfClass>")
+                writer.integer(loop)
+            elif forward >= 0:
+                writer.token("<PdfClass>")
+                writer.integer(forward)
+            for target, prob in arcs:
+                writer.token("<Transition>")
+                writer.integer(target)
+                writer.number(prob)
+            writer.token("</State>")
+        writer.token("</TopologyEntry>")
