@@ -46,9 +46,13 @@ class AcousticModel(abc.ABC):
         models.
     is_transducer : bool
         Whether the posteriors have ``features``, which only a transducer's decoders search.
+    context : (float, float) or None
+        Seconds of sound before and after the start of a frame on which its posteriors depend; None
+        where that is the whole utterance, or is not known.
     """
 
     is_transducer = False
+    context: tuple[float, float] | None = None
 
     def __init__(
         self,
@@ -155,6 +159,7 @@ class NetworkModel(AcousticModel):
         self._inputs_per_frame = round(config.frame_shift * self._inputs_per_second)
         self._samples_per_frame = round(config.frame_shift * config.sample_rate)
         has_far_context = None in (network.left_context, network.right_context)
+        self.context = _context(network)
         is_whole = self._samples_per_frame == config.frame_shift * config.sample_rate
         self._shortens_pauses = has_far_context and is_whole
         self._silence = [k for k, name in enumerate(self.tokens) if name in (BLANK, SILENCE)]
@@ -238,6 +243,17 @@ class NetworkModel(AcousticModel):
         if isinstance(network, OnnxConformer):
             return network.output_lengths(length)
         return int(network.output_lengths(to_tensor(np.array(length))))
+
+
+def _context(network: Network | OnnxConformer) -> tuple[float, float] | None:
+    """Seconds before and after the start of a frame on which a network's output depends."""
+    left, right, fbank = network.left_context, network.right_context, network.config.fbank
+    has_mean = getattr(network.config, "utterance_mean", False)
+    if left is None or right is None or fbank is None or has_mean:
+        return None
+    # At the edges of its input, a frame of filter banks has samples that are mirrored.
+    edge = fbank.frame_length
+    return left * fbank.frame_shift + edge, right * fbank.frame_shift + edge
 
 
 def _forward(

@@ -108,10 +108,16 @@ class Posteriors:
 
     def followed_by(self, other: Posteriors) -> Posteriors:
         """Concatenation of the frames of two batches of one utterance each."""
-        features = None
-        if self.features is not None and other.features is not None:
-            features = concatenate([self.features, other.features], axis=1)
-        return self._with_frames(concatenate([self.scores, other.scores], axis=1), features)
+        return Posteriors.joined([self, other])
+
+    @staticmethod
+    def joined(parts: Sequence[Posteriors]) -> Posteriors:
+        """Concatenation of the frames of batches of one utterance each; at least one."""
+        features = [part.features for part in parts if part.features is not None]
+        return parts[0]._with_frames(
+            concatenate([part.scores for part in parts], axis=1),
+            concatenate(features, axis=1) if features else None,
+        )
 
     def utterance(self, index: int) -> Posteriors:
         """Batch of one utterance, without its padding."""

@@ -29,30 +29,66 @@ def resample(samples: npt.NDArray[Any], source: int, target: int) -> Samples:
 
 
 def resample_blocks(blocks: Iterator[Samples], source: int, target: int) -> Iterator[Samples]:
-    """Convert consecutive blocks of one recording, with the result of converting them as a whole.
+    """Convert consecutive blocks of one recording; the result is that of converting the whole."""
+    resampler = StreamResampler(source, target)
+    block = next(blocks, None)
+    while block is not None:
+        following = next(blocks, None)
+        converted = resampler.add(block, is_last=following is None)
+        if len(converted):
+            yield converted
+        block = following
+
+
+class StreamResampler:
+    """Converts the rate of samples as they come, with the result of converting them as a whole.
 
     A sample of the result depends on a few samples before and after it: the end of each block is
     kept, and resampled together with the next block.
+
+    Parameters
+    ----------
+    source, target : int
+        Rates in Hz, as for :func:`resample`.
     """
-    source = _rounded_rate(source, target)
-    if source == target:
-        yield from blocks
-        return
-    resampler = _Resampler.of(source, target)
-    step = resampler.step  # equals a whole number of samples of the result
-    context = math.ceil((resampler.width + step) / step) * step
-    buffer = np.zeros(0, np.float32)
-    converted = 0  # samples of the buffer whose result has been yielded
-    block = next(blocks, None)
-    while block is not None:
-        buffer = np.concatenate([buffer, block])
-        block = next(blocks, None)
-        ready = len(buffer) if block is None else (len(buffer) - context) // step * step
-        if ready > converted:
-            first, last = (-(-n * target // source) for n in (converted, ready))
-            yield resampler(buffer)[first:last]
-            kept = min(context, ready)  # a multiple of step
-            buffer, converted = buffer[ready - kept :], kept
+
+    def __init__(self, source: int, target: int):
+        self._source, self._target = _rounded_rate(source, target), target
+        self._buffer = np.zeros(0, np.float32)
+        self._converted = 0  # samples of the buffer whose result has been returned
+
+    def add(self, block: Samples, is_last: bool = False) -> Samples:
+        """Take more samples, float32 ``(n,)``; returns what is known of the result now.
+
+        With ``is_last`` there are no more samples, and it is the rest of the result.
+        """
+        if self._source == self._target:
+            return block
+        self._buffer = np.concatenate([self._buffer, block])
+        step, ready = self._resampler.step, len(self._buffer)
+        if not is_last:
+            ready = (ready - self._context) // step * step
+        return self._result(ready)
+
+    @property
+    def _resampler(self) -> _Resampler:
+        return _Resampler.of(self._source, self._target)
+
+    @property
+    def _context(self) -> int:
+        """Samples that are kept on both sides, which equal a whole number of the result's."""
+        width, step = self._resampler.width, self._resampler.step
+        return math.ceil((width + step) / step) * step
+
+    def _result(self, ready: int) -> Samples:
+        """The result for samples of the buffer up to ``ready``."""
+        if ready <= self._converted:
+            return np.zeros(0, np.float32)
+        first, last = (-(-n * self._target // self._source) for n in (self._converted, ready))
+        result = self._resampler(self._buffer)[first:last]
+        kept = min(self._context, ready)  # a multiple of step
+        self._buffer, self._converted = self._buffer[ready - kept :], kept
+        return result
 
 
 class _Resampler:

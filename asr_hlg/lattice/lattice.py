@@ -35,7 +35,14 @@ class Lattice:
         The scaled scores that were searched.
     graph : DecodingGraph
         The graph that was searched: its words, tokens and lexicon.
+
+    Attributes
+    ----------
+    is_partial : bool
+        Whether paths may end within a word, since the utterance goes on.
     """
+
+    is_partial = False
 
     def __init__(
         self, fsas: k2.Fsa | None, rows: list[int], scores: Posteriors, graph: DecodingGraph
@@ -235,7 +242,8 @@ class Lattice:
         """Frames [start, end) of a path's words."""
         if path.spans is not None:
             return path.spans
-        return word_spans(path.words, path.tokens, self.graph.spellings, self.graph.fillers)
+        graph = self.graph
+        return word_spans(path.words, path.tokens, graph.spellings, graph.fillers, self.is_partial)
 
     def _ids(self, words: tuple[str, ...]) -> npt.NDArray[np.int32]:
         return np.array([self.graph.words[word] for word in words], dtype=np.int32)

@@ -56,12 +56,17 @@ def word_spans(
     tokens: Sequence[Segment],
     pronunciations: Callable[[str], Sequence[Sequence[str]]],
     fillers: frozenset[str] = frozenset(),
+    is_partial: bool = False,
 ) -> list[tuple[int, int]]:
     """The frames [start, end) of each word of a path, from the frames of its tokens.
 
     The tokens are a pronunciation of every word in turn, with fillers (optional silence)
     anywhere between them. A path through H∘L∘G always has such a segmentation; the first one
     that the search finds is returned.
+
+    A partial path, which ends anywhere, may lack the last tokens of its last word, since a graph
+    writes a word on the first token that no other word has there; or have the first tokens of a
+    word that is yet to be written.
 
     Raises
     ------
@@ -75,7 +80,7 @@ def word_spans(
     stack: list[tuple[int, int, _Backpointer | None]] = [(0, 0, None)]
     while stack:
         word, at, back = stack.pop()
-        if word == len(words) and all(name in fillers for name in names[at:]):
+        if word == len(words) and (is_partial or all(name in fillers for name in names[at:])):
             return _spans(back, tokens)
         if (word, at) in visited:
             continue
@@ -85,6 +90,9 @@ def word_spans(
         if word < len(words):
             for phones in pronunciations(words[word]):
                 end = at + len(phones)
+                if is_partial and word == len(words) - 1 and at < len(names) < end:
+                    end = len(names)
+                    phones = phones[: end - at]
                 if tuple(names[at:end]) == tuple(phones):
                     stack.append((word + 1, end, (back, at, end)))
     raise LatticeError(f"tokens {' '.join(names)} do not spell {' '.join(words)}")

@@ -6,6 +6,7 @@
 All decoders follow the protocol :class:`Decoder`. Three engines search frame posteriors:
 :class:`TokenPassing` searches L∘G on the CPU, for CTC graphs; :class:`FstTokenPassing` H∘L∘G on the
 CPU, for every topology; :class:`Intersection` is k2's search. :func:`make_decoder` chooses.
+:class:`IncrementalDecoder` runs the first two while posteriors come.
 """
 
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from asr_hlg.search.decoder import Beams, Decoder, PosteriorDecoder, random_frames, warm_up
     from asr_hlg.search.engines import decode, make_decoder
     from asr_hlg.search.fst_decoder import FstTokenPassing
+    from asr_hlg.search.incremental import IncrementalDecoder
     from asr_hlg.search.intersection import Intersection
     from asr_hlg.search.options import SearchOptions
     from asr_hlg.search.token_passing import TokenPassing
@@ -32,6 +34,7 @@ else:
             ],
             "asr_hlg.search.engines": ["decode", "make_decoder"],
             "asr_hlg.search.fst_decoder": ["FstTokenPassing"],
+            "asr_hlg.search.incremental": ["IncrementalDecoder"],
             "asr_hlg.search.intersection": ["Intersection"],
             "asr_hlg.search.options": ["SearchOptions"],
             "asr_hlg.search.token_passing": ["TokenPassing"],
@@ -42,6 +45,7 @@ __all__ = [
     "Beams",
     "Decoder",
     "FstTokenPassing",
+    "IncrementalDecoder",
     "Intersection",
     "PosteriorDecoder",
     "SearchOptions",

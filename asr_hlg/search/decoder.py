@@ -19,6 +19,7 @@ from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import FrameArcs, Lattice
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.records import Limits
+from asr_hlg.search.utterance import UtteranceSearch
 
 
 class Beams(Protocol):
@@ -94,8 +95,12 @@ class PosteriorDecoder(ABC):
 
     def decode(self, posteriors: Posteriors) -> Lattice:
         """Search a batch of utterances, as :func:`asr_hlg.search.decode` describes it."""
+        return self._search(self.scaled(posteriors))
+
+    def scaled(self, posteriors: Posteriors) -> Posteriors:
+        """Scores of the search from posteriors, in the graph's columns."""
         mapped = likelihoods.map_tokens(posteriors, self.graph.columns)
-        scores = likelihoods.scale(
+        return likelihoods.scale(
             mapped,
             priors=mapped.priors,
             prior_scale=self.options.prior_scale,
@@ -103,7 +108,6 @@ class PosteriorDecoder(ABC):
             blank_penalty=self.options.blank_penalty,
             floor=self.options.floor,
         )
-        return self._search(scores)
 
     def narrower(self: Self) -> Self:
         """The same decoder with narrower beams."""
@@ -128,12 +132,12 @@ class UtteranceDecoder(PosteriorDecoder):
     ----------
     _idle : SimpleQueue
         Workspaces that no search is using, shared by all graphs.
-    _allocate : callable
+    allocate : callable
         Makes a workspace, a tuple of arrays, with room for so many records of each kind.
     """
 
     _idle: ClassVar[SimpleQueue[Any]]
-    _allocate: ClassVar[Callable[..., Any]]
+    allocate: ClassVar[Callable[..., Any]]
 
     def _search(self, scores: Posteriors) -> Lattice:
         lengths = scores.lengths.tolist()
@@ -150,35 +154,31 @@ class UtteranceDecoder(PosteriorDecoder):
         if not len(acoustics):
             return None
         arcs = self._search_with(acoustics, self.options)
-        return self._search_with(acoustics, self.options.wider()) if arcs is None else arcs
+        return self.search_wider(acoustics) if arcs is None else arcs
+
+    def search_wider(self, acoustics: npt.NDArray[np.float32]) -> FrameArcs | None:
+        """One utterance's lattice with beams four times as wide, None if they lose every path.
+
+        ``acoustics`` are float32 ``(num_frames, num_columns)``, scaled.
+        """
+        return self._search_with(acoustics, self.options.wider())
 
     def _search_with(
         self, acoustics: npt.NDArray[np.float32], options: SearchOptions
     ) -> FrameArcs | None:
         """One utterance's lattice, None where no path reaches a final state."""
-        limits = (
-            float(options.search_beam),
-            float(options.output_beam),
-            float(options.min_active),
-            float(options.max_active),
-        )
         try:
             workspace = self._idle.get_nowait()
         except Empty:
-            workspace = self._allocate()
+            workspace = self.allocate()
+        search = self.start(workspace, options.limits)
         try:
-            while (fields := self._lattice(acoustics, limits, workspace)) is None:
-                workspace = self._allocate(2 * len(workspace[0]))
+            search.accept(acoustics)
+            arcs = search.lattice()
         finally:
-            self._idle.put(workspace)
-        arcs = FrameArcs(*fields)
+            self._idle.put(search.workspace)
         return arcs if arcs.num_arcs else None
 
     @abstractmethod
-    def _lattice(
-        self, acoustics: npt.NDArray[np.float32], limits: Limits, workspace: Any
-    ) -> Any | None:
-        """Fields of the :class:`FrameArcs` of one utterance, None if the workspace is too small.
-
-        ``acoustics`` are float32 ``(num_frames, num_columns)``, scaled.
-        """
+    def start(self, workspace: Any, limits: Limits) -> UtteranceSearch:
+        """Begin the search of an utterance in a workspace, with some beams."""

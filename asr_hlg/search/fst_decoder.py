@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.search import fst_kernels, fst_lattices
 from asr_hlg.search.decoder import UtteranceDecoder
 from asr_hlg.search.fst_records import (
+    FRAME,
+    POSITION,
     FstArrays,
     FstOutputs,
     FstTokens,
     FstWorkspace,
+    Structs,
     allocate,
 )
+from asr_hlg.search.fst_release import release
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.records import Limits
+from asr_hlg.search.utterance import Acoustics, UtteranceSearch, no_final_scores
 
 _idle: SimpleQueue[FstWorkspace] = SimpleQueue()
 """Workspaces that no search is using, shared by all graphs."""
@@ -38,7 +43,7 @@ class FstTokenPassing(UtteranceDecoder):
     """
 
     _idle = _idle
-    _allocate = staticmethod(allocate)
+    allocate = staticmethod(allocate)
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         super().__init__(graph, options)
@@ -57,19 +62,79 @@ class FstTokenPassing(UtteranceDecoder):
             fst.spelling_splits,
         )
 
-    def _lattice(
-        self, acoustics: npt.NDArray[np.float32], limits: Limits, workspace: FstWorkspace
-    ) -> Any | None:
-        """Fields of one utterance's lattice, None if the workspace is too small."""
-        frames, count = fst_kernels.pass_tokens(self._arcs, acoustics, limits, workspace)
-        if count == fst_kernels.FULL:
-            return None
+    def start(self, workspace: FstWorkspace, limits: Limits) -> FstSearch:
+        """Begin the search of an utterance in a workspace, with some beams."""
+        return FstSearch(self._arcs, self._outputs, workspace, limits, self.graph.folder)
+
+
+class FstSearch(UtteranceSearch):
+    """Token passing along H∘L∘G for one utterance."""
+
+    workspace: FstWorkspace
+
+    def __init__(
+        self,
+        graph: FstArrays,
+        outputs: FstOutputs,
+        workspace: FstWorkspace,
+        limits: Limits,
+        folder: Path | None,
+    ):
+        self._graph, self._outputs, self._folder = graph, outputs, folder
+        super().__init__(workspace, limits, FRAME)
+
+    def best_scores(self) -> tuple[float, float]:
+        """The best score of a token of the last frame, and with the score of its final state."""
+        tokens = self._tokens()
+        begin, end = tokens.frames["token"][self.num_frames : self.num_frames + 2]
+        best = float(tokens.tokens["score"][begin:end].max(initial=-np.inf))
+        return best, fst_lattices.final_scores(self._outputs.final, tokens)[1]
+
+    def _start(self) -> Structs:
+        return np.zeros(1, POSITION)
+
+    def _allocate(self, capacity: int) -> FstWorkspace:
+        return allocate(capacity)
+
+    def _num_links(self) -> int:
+        return int(self._position["num_links"][0])
+
+    def _pass(self, acoustics: Acoustics) -> bool:
+        count = fst_kernels.pass_tokens(
+            self._graph, acoustics, self._limits, self.workspace, self._frames, self._position
+        )
         if count == fst_kernels.ENDLESS:
             raise GraphError(
                 "a cycle of ε-arcs raises the score of a path without end",
-                path=self.graph.folder,
+                path=self._folder,
                 remedy="compile the graph from a language model whose back-off weights are not "
                 "above 1",
             )
-        tokens = FstTokens(*workspace[:3], frames)
-        return fst_lattices.build(self._arcs, self._outputs, acoustics, limits[1], tokens)
+        return bool(count != fst_kernels.FULL)
+
+    def _changing(self) -> None:
+        return None
+
+    def _change_back(self, changing: None) -> None:
+        return None
+
+    def _copy(self, larger: FstWorkspace, changing: None) -> None:
+        position = self._position[0]
+        for name, used in (
+            ("tokens", position["num_tokens"]),
+            ("links", position["num_links"]),
+            ("eps_links", self._frames["eps_link"][self.num_frames + 1]),
+        ):
+            getattr(larger, name)[:used] = getattr(self.workspace, name)[:used]
+
+    def _release(self) -> None:
+        release(self._graph, self.acoustics, self._limits[1], self._tokens(), self._position)
+
+    def _build(self, acoustics: Acoustics, everywhere: bool, output_beam: float) -> Any:
+        outputs = self._outputs
+        if everywhere:
+            outputs = outputs._replace(final=no_final_scores(outputs.final))
+        return fst_lattices.build(self._graph, outputs, acoustics, output_beam, self._tokens())
+
+    def _tokens(self) -> FstTokens:
+        return FstTokens(*self.workspace[:3], self._frames[: self.num_frames + 2])

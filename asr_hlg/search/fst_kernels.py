@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from asr_hlg.search.fst_records import FRAME, FstArrays, FstWorkspace, Index, Structs
+from asr_hlg.search.fst_records import FstArrays, FstWorkspace, Index, Structs
 from asr_hlg.search.prefetch import prefetch
 from asr_hlg.search.records import HASH, Limits, Scores, in_bucket
 
@@ -32,9 +32,14 @@ _MAX_ROUNDS = 1000
 
 @njit(nogil=True, cache=True)
 def pass_tokens(
-    graph: FstArrays, acoustics: Scores, limits: Limits, work: FstWorkspace
-) -> tuple[Structs, Index]:
-    """Search one utterance and record its tokens and forward links in the workspace.
+    graph: FstArrays,
+    acoustics: Scores,
+    limits: Limits,
+    work: FstWorkspace,
+    frames: Structs,
+    position: Structs,
+) -> Index:
+    """Search the next frames of one utterance; record their tokens and links in the workspace.
 
     Parameters
     ----------
@@ -44,22 +49,25 @@ def pass_tokens(
     limits : tuple of float
         search_beam, output_beam, min_active, max_active.
     work : FstWorkspace
+    frames : np.ndarray
+        `FRAME` records, two more than frames with those to come.
+    position : np.ndarray
+        One `POSITION` record: zeros for the start, or that of the call before; it is updated.
 
     Returns
     -------
-    frames : np.ndarray
-        `FRAME` records ``(num_frames + 2,)``.
     num_tokens : int
-        All tokens; `FULL` where the workspace is too small, `ENDLESS` for an ε-cycle.
+        All tokens; `FULL` where the workspace is too small, `ENDLESS` for an ε-cycle. Then
+        ``position`` and the records that it counts stay as they are.
     """
-    num_frames = len(acoustics)
-    frames = np.zeros(num_frames + 2, dtype=FRAME)
+    first, num_frames = position[0].frame, position[0].frame + len(acoustics)
+    num_tokens, num_links = position[0].num_tokens, position[0].num_links
     scores = np.empty(1024)
-    work.tokens[0].state, work.tokens[0].next, work.tokens[0].score = 0, -1, 0.0
-    work.buckets[0] = 0
-    num_links, cutoff = 0, -limits[0]
-    num_tokens = _process_nonemitting(graph, work, frames, 0, 1, cutoff, limits)
-    for t in range(num_frames):
+    if num_tokens == 0:
+        work.tokens[0].state, work.tokens[0].next, work.tokens[0].score = 0, -1, 0.0
+        work.buckets[0] = 0
+        num_tokens = _process_nonemitting(graph, work, frames, 0, 1, -limits[0], limits)
+    for t in range(first, num_frames):
         if num_tokens < 0:
             break
         frames[t + 1].token = num_tokens
@@ -68,16 +76,23 @@ def pass_tokens(
             scores = np.empty(2 * (num_tokens - begin))
         cutoff, beam, best = _cutoff(work.tokens, begin, num_tokens, scores, limits)
         num_tokens, num_links, cutoff = _process_emitting(
-            graph, acoustics[t], work, (begin, num_tokens, num_links), (cutoff, beam, best), limits
+            graph,
+            acoustics[t - first],
+            work,
+            (begin, num_tokens, num_links),
+            (cutoff, beam, best),
+            limits,
         )
         frames[t + 1].link = num_links
         if num_tokens >= 0:
             num_tokens = _process_nonemitting(
                 graph, work, frames, t + 1, num_tokens, cutoff, limits
             )
-    frames[num_frames + 1].token = num_tokens
-    frames[num_frames + 1].link = num_links
-    return frames, num_tokens
+    if num_tokens >= 0:
+        frames[num_frames + 1].token, frames[num_frames + 1].link = num_tokens, num_links
+        position[0].frame = num_frames
+        position[0].num_tokens, position[0].num_links = num_tokens, num_links
+    return num_tokens
 
 
 @njit(nogil=True, cache=True)

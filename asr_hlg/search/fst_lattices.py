@@ -27,7 +27,11 @@ Indices = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
-class _Kept(NamedTuple):
+Ends = tuple[Any, Any]
+"""Backward scores of tokens after the last frame, and the score of the best path or ``-inf``."""
+
+
+class Kept(NamedTuple):
     """Links on paths within the output beam, and the scores from tokens to the end."""
 
     links: Flags
@@ -45,7 +49,8 @@ def build(
     There are no arcs where no path reached a final state. ``acoustics`` are those that
     :func:`asr_hlg.search.fst_kernels.pass_tokens` has searched.
     """
-    kept = _prune_links(graph, outputs.final, acoustics, output_beam, tokens)
+    ends = final_scores(outputs.final, tokens)
+    kept = prune_links(graph, acoustics, output_beam, tokens, ends)
     arcs, paths, num_states = _make_arcs(graph, outputs, acoustics, tokens, kept)
     order = sort_by_source(arcs, num_states)
     keep, number, num_states = prune_arcs(arcs, order, num_states, output_beam)
@@ -61,21 +66,16 @@ def build(
 
 
 @njit(nogil=True, cache=True)
-def _prune_links(  # noqa: C901 - a frame's two loops share ten arrays
-    graph: FstArrays, final: Scores, acoustics: Scores, output_beam: float, tokens: FstTokens
-) -> _Kept:
+def prune_links(
+    graph: FstArrays, acoustics: Scores, output_beam: float, tokens: FstTokens, ends: Ends
+) -> Kept:
     """Mark the links on paths within the output beam, from the last frame to the first."""
     frames, num_frames, nodes = tokens.frames, len(acoustics), tokens.tokens
     links, eps_links = tokens.links, tokens.eps_links
-    beta = np.full(frames[num_frames + 1].token, -np.inf)
+    beta, best = ends
+    cutoff = best - output_beam - _SLACK if best > -np.inf else np.inf
     kept = np.zeros(frames[num_frames].link, dtype=np.bool_)
     kept_eps = np.zeros(frames[num_frames + 1].eps_link, dtype=np.bool_)
-    cutoff, best = np.inf, -np.inf
-    for token in range(frames[num_frames].token, len(beta)):
-        beta[token] = final[nodes[token].state]
-        best = max(best, nodes[token].score + beta[token])
-    if best > -np.inf:
-        cutoff = best - output_beam - _SLACK
     for t in range(num_frames, -1, -1):
         if t < num_frames:
             for i in range(frames[t].link, frames[t + 1].link):
@@ -96,12 +96,33 @@ def _prune_links(  # noqa: C901 - a frame's two loops share ten arrays
                     if after > beta[source] + 1e-9:
                         beta[source] = after
                         changed = True
-    return _Kept(kept, kept_eps, beta, cutoff)
+    return Kept(kept, kept_eps, beta, cutoff)
+
+
+@njit(nogil=True, cache=True)
+def final_scores(final: Scores, tokens: FstTokens) -> Ends:
+    """Ends of an utterance: tokens of the last frame have the score of their final state."""
+    num_frames = len(tokens.frames) - 2
+    beta, best = np.full(tokens.frames[num_frames + 1].token, -np.inf), -np.inf
+    for token in range(tokens.frames[num_frames].token, len(beta)):
+        beta[token] = final[tokens.tokens[token].state]
+        best = max(best, tokens.tokens[token].score + beta[token])
+    return beta, best
+
+
+@njit(nogil=True, cache=True)
+def open_scores(tokens: FstTokens) -> Ends:
+    """Ends of an utterance that goes on: every token may be on the best path."""
+    num_frames = len(tokens.frames) - 2
+    beta = np.full(tokens.frames[num_frames + 1].token, -np.inf)
+    for token in range(tokens.frames[num_frames].token, len(beta)):
+        beta[token] = -tokens.tokens[token].score
+    return beta, 0.0
 
 
 @njit(nogil=True, cache=True)
 def _make_arcs(
-    graph: FstArrays, outputs: FstOutputs, acoustics: Scores, tokens: FstTokens, kept: _Kept
+    graph: FstArrays, outputs: FstOutputs, acoustics: Scores, tokens: FstTokens, kept: Kept
 ) -> tuple[Structs, Structs, Index]:
     """The lattice's arcs, the ε-paths that their field ``eps`` names, and the number of states.
 
@@ -147,7 +168,7 @@ def _make_arcs(
 
 
 @njit(nogil=True, cache=True)
-def _number_states(tokens: FstTokens, kept: _Kept) -> tuple[Ints, Index]:
+def _number_states(tokens: FstTokens, kept: Kept) -> tuple[Ints, Index]:
     """The state of every token, -1 for none, and how many there are."""
     number = np.full(len(kept.beta), -1, dtype=np.int32)
     number[0] = 0
@@ -175,7 +196,7 @@ def _first_links(links: Structs, num_links: Index, num_tokens: Index) -> Indices
 def _add_eps_paths(
     graph: FstArrays,
     tokens: FstTokens,
-    kept: _Kept,
+    kept: Kept,
     first_eps: Indices,
     start: Index,
     paths: Structs,

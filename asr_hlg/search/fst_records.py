@@ -21,6 +21,10 @@ FRAME = np.dtype([("token", "i8"), ("link", "i8"), ("eps_link", "i8")])
 """Where the tokens of a frame begin, and the links and ε-links that leave them."""
 
 
+POSITION = np.dtype([("frame", "i8"), ("num_tokens", "i8"), ("num_links", "i8")])
+"""How far an utterance is searched."""
+
+
 class FstArrays(NamedTuple):
     """Arrays of :class:`asr_hlg.graph.packed_fst.PackedFst` that the search reads."""
 
@@ -54,7 +58,7 @@ class FstWorkspace(NamedTuple):
 
 
 class FstTokens(NamedTuple):
-    """The result of token passing: arrays of a workspace, and where their frames begin.
+    """Tokens and links so far: arrays of a workspace, and where their frames begin.
 
     ``frames`` are `FRAME` records ``(num_frames + 2,)``. Frame t has the tokens from
     ``frames[t].token`` to ``frames[t + 1].token - 1``, links and ε-links likewise; links of frame

@@ -18,7 +18,8 @@ The arcs of H∘(L∘G) between them::
                        ──y──▸ label token (d, y)      for arcs s ─y▸ d
 
 Forward links record which token led to which; :func:`asr_hlg.search.lattices.build` makes the
-lattice from them.
+lattice from them. An utterance is searched in one call or, as its frames come, in many: a call
+continues where the one before ended.
 
 The steps of :func:`pass_tokens` are functions only where that costs no time. It processes emitting
 arcs itself: three functions for them make the search 7 % slower, since each array that is passed to
@@ -36,9 +37,9 @@ from numba import njit
 
 from asr_hlg.search.prefetch import prefetch
 from asr_hlg.search.records import (
-    FRAME,
     HASH,
     NONE,
+    POSITION,
     REPEAT,
     GraphArrays,
     Limits,
@@ -52,16 +53,21 @@ from asr_hlg.search.records import (
 )
 
 FULL = -1
-"""Returned in place of a count when the workspace is too small."""
+"""Returned by :func:`_process_blank_arcs` in place of a count: the workspace is too small."""
 
 Emission = npt.NDArray[np.float64]
 
 
 @njit(nogil=True, cache=True)
 def pass_tokens(  # noqa: C901 - one function, since splitting it costs 7 % of speed
-    graph: GraphArrays, acoustics: Scores, options: Limits, work: Workspace
-) -> tuple[Records, int, int]:
-    """Search one utterance and record its tokens and forward links in the workspace.
+    graph: GraphArrays,
+    acoustics: Scores,
+    options: Limits,
+    work: Workspace,
+    frames: Records,
+    position: Records,
+) -> bool:
+    """Search the next frames of one utterance; record their tokens and links in the workspace.
 
     Parameters
     ----------
@@ -71,33 +77,32 @@ def pass_tokens(  # noqa: C901 - one function, since splitting it costs 7 % of s
     options : tuple of float
         search_beam, output_beam, min_active, max_active.
     work : Workspace
+    frames : np.ndarray
+        `FRAME` records, two more than frames with those to come: where each frame's tokens and
+        links begin.
+    position : np.ndarray
+        One `POSITION` record, from :func:`start` or of the call before, which is updated.
 
     Returns
     -------
-    frames : np.ndarray
-        `FRAME` records ``(num_frames + 2,)``: where each frame's tokens and links begin.
-    num_alive : int
-        Blank tokens that are active after the last frame, at the head of ``blank_tokens``; FULL
-        where the workspace is too small.
-    num_blank_tokens : int
-        Ids of blank tokens that were taken.
+    bool
+        False where the workspace is too small. Then ``position`` stays as it is, and so do the
+        records that it counts, but for the blank tokens.
     """
-    search_beam, output_beam, _, _ = options
+    output_beam = options[1]
     states, arcs, eps_arcs = graph.states, graph.arcs, graph.eps_arcs
     tokens, links, buckets = work.label_tokens, work.label_links, work.label_buckets
     blank_tokens, sources = work.blank_tokens, work.sources
     num_frames, num_labels = acoustics.shape
     capacity = len(tokens)
-    frames = np.zeros(num_frames + 2, dtype=FRAME)
     emission = np.empty(num_labels)
-    beam, cutoff = search_beam, -np.inf
-    num_tokens, num_links, num_alive, num_blank_tokens = 1, 0, 0, 0
-    # The start is a token of label 0, which no arc reads and which is never repeated.
-    set_label_token(tokens, 0, 0, 0, -1, 0.0)
-    frames[1].token = 1
-    for t in range(num_frames):
+    here = position[0]
+    first, beam, cutoff = here.frame, here.beam, here.cutoff
+    num_tokens, num_links = here.num_tokens, here.num_links
+    num_alive, num_blank_tokens = here.num_alive, here.num_blank_tokens
+    for t in range(first, first + num_frames):
         begin, end = frames[t].token, frames[t + 1].token
-        best_emission = _relative_to_blank(acoustics, t, emission)
+        best_emission = _relative_to_blank(acoustics, t - first, emission)
 
         # Prune tokens.
         last_cutoff = cutoff
@@ -109,7 +114,7 @@ def pass_tokens(  # noqa: C901 - one function, since splitting it costs 7 % of s
         # Process emitting arcs.
         num_sources = 0
         if num_tokens + (end - begin) > capacity or num_links + (end - begin) > capacity:
-            return frames, FULL, 0
+            return False
         # Self-loops come first, so that each makes a token that is new to the next frame. Meanwhile
         # the states are listed whose arcs may stay above the cutoff: those of label tokens, those
         # that ε-arcs lead to, and those of blank tokens.
@@ -119,7 +124,7 @@ def pass_tokens(  # noqa: C901 - one function, since splitting it costs 7 % of s
                 continue
             eps_begin, eps_end = states[state].eps_first, states[state + 1].eps_first
             if num_sources + 1 + eps_end - eps_begin > capacity:
-                return frames, FULL, 0
+                return False
             repeated = score + emission[own_label]
             if repeated >= cutoff:
                 head = buckets[state & HASH]
@@ -144,7 +149,7 @@ def pass_tokens(  # noqa: C901 - one function, since splitting it costs 7 % of s
                     set_source(sources, num_sources, target, own_label, token, eps, eps_score)
                     num_sources += 1
         if num_sources + num_alive > capacity:
-            return frames, FULL, 0
+            return False
         for i in range(num_alive):
             blank = blank_tokens[i]
             if blank.score + best_emission + states[blank.state].reach >= cutoff:
@@ -162,7 +167,7 @@ def pass_tokens(  # noqa: C901 - one function, since splitting it costs 7 % of s
                 if score < cutoff or read == own_label:
                     continue
                 if num_tokens == capacity or num_links == capacity:
-                    return frames, FULL, 0
+                    return False
                 head = buckets[target & HASH]
                 if not in_bucket(tokens, head, end, num_tokens, target):
                     head = -1
@@ -191,8 +196,22 @@ def pass_tokens(  # noqa: C901 - one function, since splitting it costs 7 % of s
             graph, work, frames, t, max(cutoff, last_cutoff), num_alive, num_blank_tokens
         )
         if num_alive == FULL:
-            return frames, FULL, 0
-    return frames, num_alive, num_blank_tokens
+            return False
+    here.frame, here.beam, here.cutoff = first + num_frames, beam, cutoff
+    here.num_tokens, here.num_links = num_tokens, num_links
+    here.num_alive, here.num_blank_tokens = num_alive, num_blank_tokens
+    return True
+
+
+def start(tokens: Records, frames: Records, search_beam: float) -> Records:
+    """Write the token of the start; returns the `POSITION` before the first frame.
+
+    It is a token of label 0, which no arc reads and which is never repeated.
+    """
+    tokens[0] = (0, 0, -1, 0.0)
+    frames[0] = 0
+    frames[1] = (1, 0, 0)
+    return np.array([(0, 1, 0, 0, 0, search_beam, -np.inf)], dtype=POSITION)
 
 
 @njit(nogil=True, cache=True, forceinline=True)

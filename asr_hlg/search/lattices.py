@@ -15,7 +15,7 @@ from numba import njit
 
 from asr_hlg.lattice import kernels
 from asr_hlg.search.prefetch import prefetch
-from asr_hlg.search.pruning import Kept, prune_links
+from asr_hlg.search.pruning import Kept, final_scores, prune_links
 from asr_hlg.search.records import (
     NONE,
     REPEAT,
@@ -58,7 +58,8 @@ def build(
     There are no arcs where no path reached a final state. ``acoustics`` are those that
     :func:`asr_hlg.search.kernels.pass_tokens` has searched.
     """
-    kept = prune_links(graph, outputs.final, acoustics, output_beam, tokens)
+    ends = final_scores(graph, outputs.final, tokens)
+    kept = prune_links(graph, acoustics, output_beam, tokens, ends)
     arcs, num_states = _make_arcs(graph, outputs.final, acoustics, tokens, kept)
     order = sort_by_source(arcs, num_states)
     keep, number, num_states = prune_arcs(arcs, order, num_states, output_beam)

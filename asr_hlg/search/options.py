@@ -79,6 +79,16 @@ class SearchOptions:
             )
         return graph.options(cls, **changes)
 
+    @property
+    def limits(self) -> tuple[float, float, float, float]:
+        """search_beam, output_beam, min_active, max_active."""
+        return (
+            float(self.search_beam),
+            float(self.output_beam),
+            float(self.min_active),
+            float(self.max_active),
+        )
+
     def wider(self) -> SearchOptions:
         """Wider beams, for a second try after the first lost every path."""
         return replace(

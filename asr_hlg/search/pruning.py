@@ -12,6 +12,13 @@ from asr_hlg.search.records import NONE, REPEAT, GraphArrays, Ints, Scores, Toke
 
 Indices = npt.NDArray[np.uint32]
 
+Ends = tuple[Any, Any, Any]
+"""Backward scores of label tokens, and of blank tokens by their ids, after the last frame.
+
+They are ``-inf`` for earlier tokens. The third is the score of the best path, ``-inf`` if there is
+none.
+"""
+
 _SLACK = 1e-3
 """Added to the output beam in the first sweep, against rounding; the second is exact."""
 
@@ -29,9 +36,9 @@ class Kept(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def prune_links(  # noqa: C901 - a frame's two loops share ten arrays
-    graph: GraphArrays, final: Scores, acoustics: Scores, output_beam: float, tokens: Tokens
+    graph: GraphArrays, acoustics: Scores, output_beam: float, tokens: Tokens, ends: Ends
 ) -> Kept:
-    """The links and tokens on paths within the output beam.
+    """The links and tokens on paths within the output beam, of the best of those to ``ends``.
 
     Backward scores are, as in the search, relative to a path of nothing but blanks from the first
     frame to the last, so that a blank token's changes only where a label link leaves it.
@@ -41,11 +48,11 @@ def prune_links(  # noqa: C901 - a frame's two loops share ten arrays
     kept_blank_links = np.empty(frames[num_frames].blank_link, dtype=np.uint32)
     # Both are filled from the end.
     first_link, first_blank_link = len(kept_links), len(kept_blank_links)
-    label_beta, blank_beta, best = _final_scores(graph, final, tokens, num_frames)
+    label_beta, blank_beta, best = ends
     # Without a final state, no path is kept.
     cutoff = best - output_beam - _SLACK if best > -np.inf else np.inf
-    ends = np.empty(tokens.num_alive, dtype=np.uint32)
-    num_ends = 0
+    last_blank_tokens = np.empty(tokens.num_alive, dtype=np.uint32)
+    num_last = 0
     used = np.zeros(frames[num_frames + 1].token, dtype=np.bool_)
     begin = np.full(tokens.num_blank_tokens, num_frames + 1, dtype=np.int32)
     end = np.full(tokens.num_blank_tokens, -1, dtype=np.int32)
@@ -53,8 +60,8 @@ def prune_links(  # noqa: C901 - a frame's two loops share ten arrays
     for i in range(tokens.num_alive):
         blank_token = tokens.blank_tokens[i]
         if blank_token.score + blank_beta[blank_token.id] >= cutoff:
-            ends[num_ends] = i
-            num_ends += 1
+            last_blank_tokens[num_last] = i
+            num_last += 1
             end[blank_token.id] = num_frames
     for t in range(num_frames - 1, -1, -1):
         for i in range(frames[t + 1].blank_link - 1, frames[t].blank_link - 1, -1):
@@ -89,7 +96,7 @@ def prune_links(  # noqa: C901 - a frame's two loops share ten arrays
     return Kept(
         kept_links[first_link:],
         kept_blank_links[first_blank_link:],
-        ends[:num_ends],
+        last_blank_tokens[:num_last],
         used,
         begin,
         end,
@@ -97,11 +104,9 @@ def prune_links(  # noqa: C901 - a frame's two loops share ten arrays
 
 
 @njit(nogil=True, cache=True)
-def _final_scores(graph: GraphArrays, final: Scores, tokens: Tokens, num_frames: int) -> Any:
-    """Backward scores of label tokens and of blank tokens after the last frame; the best path's.
-
-    They are ``-inf`` for earlier tokens, and for the best path if none reached a final state.
-    """
+def final_scores(graph: GraphArrays, final: Scores, tokens: Tokens) -> Ends:
+    """Ends of an utterance: tokens of the last frame have the score of their final state."""
+    num_frames = len(tokens.frames) - 2
     states, eps_arcs, label_tokens = graph.states, graph.eps_arcs, tokens.label_tokens
     first, end = tokens.frames[num_frames].token, tokens.frames[num_frames + 1].token
     label_beta = np.full(end, -np.inf)
@@ -119,3 +124,34 @@ def _final_scores(graph: GraphArrays, final: Scores, tokens: Tokens, num_frames:
         blank_beta[blank_token.id] = final[blank_token.state]
         best = max(best, blank_token.score + final[blank_token.state])
     return label_beta, blank_beta, best
+
+
+@njit(nogil=True, cache=True)
+def open_scores(tokens: Tokens) -> Ends:
+    """Ends of an utterance that goes on: every token may be on the best path.
+
+    What :func:`prune_links` removes with them is within the output beam for no continuation, since
+    each path over it is farther than that below another path to the same token.
+    """
+    num_frames = len(tokens.frames) - 2
+    first, end = tokens.frames[num_frames].token, tokens.frames[num_frames + 1].token
+    label_beta = np.full(end, -np.inf)
+    blank_beta = np.full(tokens.num_blank_tokens, -np.inf)
+    for token in range(first, end):
+        label_beta[token] = -tokens.label_tokens[token].score
+    for i in range(tokens.num_alive):
+        blank_token = tokens.blank_tokens[i]
+        blank_beta[blank_token.id] = -blank_token.score
+    return label_beta, blank_beta, 0.0
+
+
+@njit(nogil=True, cache=True)
+def best_score(tokens: Tokens) -> float:
+    """The best score of a token of the last frame, relative to a path of nothing but blanks."""
+    num_frames = len(tokens.frames) - 2
+    best = -np.inf
+    for token in range(tokens.frames[num_frames].token, tokens.frames[num_frames + 1].token):
+        best = max(best, tokens.label_tokens[token].score)
+    for i in range(tokens.num_alive):
+        best = max(best, tokens.blank_tokens[i].score)
+    return best

@@ -74,6 +74,24 @@ FRAME = np.dtype([("token", "i8"), ("link", "i8"), ("blank_link", "i8")])
 """Where a frame's label tokens begin, and the label links and blank links that leave it."""
 
 
+POSITION = np.dtype(
+    [
+        ("frame", "i8"),
+        ("num_tokens", "i8"),
+        ("num_links", "i8"),
+        ("num_alive", "i8"),
+        ("num_blank_tokens", "i8"),
+        ("beam", "f8"),
+        ("cutoff", "f8"),
+    ]
+)
+"""How far an utterance is searched: frames, label tokens, label links, active blank tokens.
+
+``num_blank_tokens`` are the ids of blank tokens that were taken; ``beam`` and ``cutoff`` are those
+of the last frame.
+"""
+
+
 class GraphArrays(NamedTuple):
     """Arrays of :class:`asr_hlg.graph.packed.PackedLg` that the search reads."""
 
@@ -109,7 +127,7 @@ class Workspace(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """The result of token passing: arrays of a workspace, and how far they are filled.
+    """Tokens and links so far: arrays of a workspace, and how far they are filled.
 
     ``frames`` are `FRAME` records ``(num_frames + 2,)``; ``num_alive`` blank tokens, the first of
     ``blank_tokens``, are active after the last frame, and ``num_blank_tokens`` ids of blank

@@ -6,16 +6,17 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.search import kernels, lattices
 from asr_hlg.search.decoder import UtteranceDecoder
 from asr_hlg.search.options import SearchOptions
+from asr_hlg.search.pruning import best_score, final_scores
 from asr_hlg.search.records import (
     BLANK_LINK,
     BLANK_TOKEN,
+    FRAME,
     HASH,
     LABEL_LINK,
     LABEL_TOKEN,
@@ -23,9 +24,12 @@ from asr_hlg.search.records import (
     GraphArrays,
     GraphOutputs,
     Limits,
+    Records,
     Tokens,
     Workspace,
 )
+from asr_hlg.search.release import release
+from asr_hlg.search.utterance import Acoustics, UtteranceSearch, no_final_scores
 
 _idle: SimpleQueue[Workspace] = SimpleQueue()
 """Workspaces that no search is using, shared by all graphs."""
@@ -57,7 +61,7 @@ class TokenPassing(UtteranceDecoder):
     """
 
     _idle = _idle
-    _allocate = staticmethod(allocate)
+    allocate = staticmethod(allocate)
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         super().__init__(graph, options)
@@ -75,12 +79,68 @@ class TokenPassing(UtteranceDecoder):
         """Whether token passing can search a graph."""
         return graph.supports_token_passing
 
-    def _lattice(
-        self, acoustics: npt.NDArray[np.float32], limits: Limits, workspace: Workspace
-    ) -> Any | None:
-        """Fields of one utterance's lattice, None if the workspace is too small."""
-        result = kernels.pass_tokens(self._arcs, acoustics, limits, workspace)
-        if result[1] == kernels.FULL:
-            return None
-        tokens = Tokens(*workspace[:4], *result)
-        return lattices.build(self._arcs, self._outputs, acoustics, limits[1], tokens)
+    def start(self, workspace: Workspace, limits: Limits) -> TokenSearch:
+        """Begin the search of an utterance in a workspace, with some beams."""
+        return TokenSearch(self._arcs, self._outputs, workspace, limits)
+
+
+class TokenSearch(UtteranceSearch):
+    """Token passing along L∘G for one utterance."""
+
+    workspace: Workspace
+
+    def __init__(
+        self, graph: GraphArrays, outputs: GraphOutputs, workspace: Workspace, limits: Limits
+    ):
+        self._graph, self._outputs = graph, outputs
+        super().__init__(workspace, limits, FRAME)
+
+    def best_scores(self) -> tuple[float, float]:
+        """The best score of a token of the last frame, and with the score of its final state."""
+        tokens = self._tokens()
+        return best_score(tokens), final_scores(self._graph, self._outputs.final, tokens)[2]
+
+    def _start(self) -> Records:
+        return kernels.start(self.workspace.label_tokens, self._frames, self._limits[0])
+
+    def _allocate(self, capacity: int) -> Workspace:
+        return allocate(capacity)
+
+    def _num_links(self) -> int:
+        return int(self._position["num_links"][0])
+
+    def _pass(self, acoustics: Acoustics) -> bool:
+        return kernels.pass_tokens(
+            self._graph, acoustics, self._limits, self.workspace, self._frames, self._position
+        )
+
+    def _changing(self) -> Records:
+        return self.workspace.blank_tokens[: self._position["num_alive"][0]].copy()
+
+    def _change_back(self, changing: Records) -> None:
+        self.workspace.blank_tokens[: len(changing)] = changing
+
+    def _copy(self, larger: Workspace, changing: Records) -> None:
+        position, work = self._position[0], self.workspace
+        num_blank_links = self._frames["blank_link"][self.num_frames]
+        larger.blank_tokens[: len(changing)] = changing
+        for name, used in (
+            ("label_tokens", position["num_tokens"]),
+            ("label_links", position["num_links"]),
+            ("blank_links", num_blank_links),
+        ):
+            getattr(larger, name)[:used] = getattr(work, name)[:used]
+
+    def _release(self) -> None:
+        release(self._graph, self.acoustics, self._limits[1], self._tokens(), self._position)
+
+    def _build(self, acoustics: Acoustics, everywhere: bool, output_beam: float) -> Any:
+        outputs = self._outputs
+        if everywhere:
+            outputs = outputs._replace(final=no_final_scores(outputs.final))
+        return lattices.build(self._graph, outputs, acoustics, output_beam, self._tokens())
+
+    def _tokens(self) -> Tokens:
+        here = self._position[0]
+        frames = self._frames[: self.num_frames + 2]
+        return Tokens(*self.workspace[:4], frames, here["num_alive"], here["num_blank_tokens"])

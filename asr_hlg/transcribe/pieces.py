@@ -93,7 +93,7 @@ class PieceCutter:
         samples_per_frame = len(self._samples) / max(1, int(posteriors.lengths[0]))
         while int(posteriors.lengths[0]) > max_frames:
             middle = max_frames // 2
-            end = middle + _best_cut(_pause_probability(posteriors.frames(middle, max_frames)))
+            end = middle + best_cut(pause_probability(posteriors.frames(middle, max_frames)))
             end_sample = min(len(self._samples), round(end * samples_per_frame))
             yield self._piece(self._samples[:end_sample], posteriors.frames(0, end), False)
             self._samples = self._samples[end_sample:]
@@ -127,7 +127,7 @@ def cut(frames: Iterable[Frames], max_seconds: float = MAX_SECONDS) -> Iterator[
     yield cutter.finish()
 
 
-def _pause_probability(posteriors: Posteriors) -> npt.NDArray[np.float32]:
+def pause_probability(posteriors: Posteriors) -> npt.NDArray[np.float32]:
     """Probability ``(num_frames,)`` of silence or blank, for the frames of one utterance."""
     columns = [i for i, name in enumerate(posteriors.tokens) if name in (BLANK, SILENCE)]
     scores: Any = posteriors.scores
@@ -135,7 +135,7 @@ def _pause_probability(posteriors: Posteriors) -> npt.NDArray[np.float32]:
     return np.asarray(np.minimum(probability, 1.0), dtype=np.float32)
 
 
-def _best_cut(probability: npt.NDArray[np.float32]) -> int:
+def best_cut(probability: npt.NDArray[np.float32]) -> int:
     """The middle of the longest pause; without a pause, the end of the most probable frame."""
     in_pause = (probability > np.float32(_MIN_PAUSE_PROBABILITY)).astype(np.int8)
     change = np.diff(in_pause, prepend=0, append=0)

@@ -66,7 +66,7 @@ class Pipeline:
         notes: tuple[str, ...] = ()
         for _ in range(1 + _MAX_NARROWINGS):
             try:
-                return self._read_words(search(decoder, piece, notes))
+                return self.read_words(search(decoder, piece, notes))
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -81,8 +81,8 @@ class Pipeline:
             remedy="give it more with --max-memory",
         )
 
-    def _read_words(self, decoded: DecodedPiece) -> tuple[DecodedPiece, Transcript]:
-        """Run the second passes and read the words."""
+    def read_words(self, decoded: DecodedPiece) -> tuple[DecodedPiece, Transcript]:
+        """Run the second passes on a decoded piece and read its words."""
         for rescore in self.passes:
             decoded = replace(decoded, hypotheses=rescore(decoded.hypotheses))
         return decoded, read(decoded, self.options, self.sample_rate)
@@ -129,7 +129,7 @@ class Pipeline:
         results: list[Transcript | AsrHlgError] = []
         for recording, item, own_pieces in zip(recordings, batch, pieces, strict=True):
             if isinstance(item, Frames):
-                parts = map(self._read_words, islice(decoded, len(own_pieces)))
+                parts = map(self.read_words, islice(decoded, len(own_pieces)))
                 results.append(self._join(recording, parts, report_progress))
             elif item is None:
                 results.append(self._transcript_or_error(recording, report_progress))

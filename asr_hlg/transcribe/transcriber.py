@@ -22,6 +22,7 @@ from asr_hlg.search import Decoder, warm_up
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
 from asr_hlg.transcribe.pipeline import Pipeline
 from asr_hlg.transcribe.posteriors import posterior_source
+from asr_hlg.transcribe.stream import Stream, StreamOptions
 from asr_hlg.transducer.decoding import decoder_for
 
 OnError = Callable[[Recording, AsrHlgError], None]
@@ -137,6 +138,22 @@ class Transcriber:
     def warm_up(self) -> None:
         """Decode random posteriors once, so that compiling and loading delay no recording."""
         warm_up(self.decoder)
+
+    def stream(self, sample_rate: int, options: StreamOptions | None = None) -> Stream:
+        """Begin to transcribe sound while it is recorded.
+
+        Parameters
+        ----------
+        sample_rate : int
+            Of the samples that will come, in Hz.
+        options : StreamOptions, optional
+
+        Raises
+        ------
+        OptionError
+            If the acoustic model or the decoder cannot work on a stream.
+        """
+        return Stream(self.model, self.pipeline, sample_rate, options)
 
     def transcribe(
         self, paths: Iterable[str | Path | Recording], on_error: OnError | None = None
