@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any, NamedTuple
 
 from asr_hlg.errors import AsrHlgError
@@ -24,6 +23,8 @@ def installed(packages: Iterable[str], missing: str | None = None) -> dict[str, 
     missing : str, optional
         Version given for a package that is not installed; by default such a package is left out.
     """
+    from importlib.metadata import PackageNotFoundError, version
+
     versions = {"python": platform.python_version()}
     for package in packages:
         try:
@@ -84,6 +85,8 @@ def requirements(leave_out: Iterable[str] = ("all", "bench", "dev", "docs")) -> 
     A package that only some Pythons or platforms need is in the list where it is installed, or
     belongs to an extra.
     """
+    from importlib.metadata import requires
+
     found: dict[str, Requirement] = {}
     for line in requires("asr-hlg") or ():
         specification, _, marker = line.partition(";")

@@ -25,10 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_hlg.acoustic import blas, hama, onnx_network
-from asr_hlg.acoustic.external import Description, OnnxModel, TorchScriptModel
 from asr_hlg.acoustic.model import AcousticModel, NetworkModel
 from asr_hlg.acoustic.nets.kinds import TRANSDUCER, network_kind
-from asr_hlg.acoustic.precomputed import PrecomputedModel
 from asr_hlg.errors import ModelError
 
 if TYPE_CHECKING:
@@ -36,13 +34,7 @@ if TYPE_CHECKING:
 
 blas.allow_avx2()  # on import, since MKL reads it before the first matrix product
 
-_MODEL_CLASSES: dict[str, Callable[[Path, Description, str], AcousticModel]] = {
-    ".pt": TorchScriptModel,
-    ".onnx": OnnxModel,
-    ".npz": PrecomputedModel,
-    ".scp": PrecomputedModel,
-    ".ark": PrecomputedModel,
-}
+_SUFFIXES = (".pt", ".onnx", ".npz", ".scp", ".ark")
 
 
 def load(
@@ -91,13 +83,26 @@ def load(
                 remedy="use it with asr-hlg transcribe, or name a CTC or hybrid model here",
             )
         return transducer(path, device)
-    return _MODEL_CLASSES[path.suffix](path, Description.read(path, tokens), device)
+    return _described(path, tokens, device)
+
+
+def _described(path: Path, tokens: Sequence[str] | None, device: str) -> AcousticModel:
+    """Load a file that comes with a JSON description."""
+    from asr_hlg.acoustic.external import Description, OnnxModel, TorchScriptModel
+    from asr_hlg.acoustic.precomputed import PrecomputedModel
+
+    classes: dict[str, Callable[[Path, Description, str], AcousticModel]] = {
+        ".pt": TorchScriptModel,
+        ".onnx": OnnxModel,
+    }
+    make = classes.get(path.suffix, PrecomputedModel)
+    return make(path, Description.read(path, tokens), device)
 
 
 def _model_file(path: Path) -> Path:
     """Path of the model file that a path names, which may be a folder with one model file."""
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in _MODEL_CLASSES)
+        files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
         # A Kaldi script file points into archives, which may be in the same folder.
         files = [file for file in files if file.suffix == ".scp"] or files
         if len(files) != 1:
@@ -110,10 +115,10 @@ def _model_file(path: Path) -> Path:
         return files[0]
     if not path.is_file():
         raise ModelError("no such model", path=path, remedy="use hama, or an existing file")
-    if path.suffix not in _MODEL_CLASSES:
+    if path.suffix not in _SUFFIXES:
         raise ModelError(
             f"unknown kind of model file {path.suffix!r}",
             path=path,
-            remedy="known are " + ", ".join(_MODEL_CLASSES),
+            remedy="known are " + ", ".join(_SUFFIXES),
         )
     return path

@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from asr_hlg.acoustic import conformer_onnx, hama, onnx_graph, whisper_onnx
+from asr_hlg.acoustic import hama
 from asr_hlg.acoustic.config import ConformerConfig
 from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.errors import ModelError
 from asr_hlg.files import cache_folder
+
+_CODE = ("onnx_graph.py", "conformer_onnx.py", "whisper_onnx.py")
+"""Files that make ONNX networks, which are made again when one of these changes."""
 
 
 class OnnxConformer:
@@ -65,8 +68,13 @@ def pretrained() -> OnnxConformer | None:
     if not _installed():
         return None
     config = hama.config()
-    made = session((hama.weight_file(),), lambda: conformer_onnx.onnx_bytes(config, hama.weights()))
-    return OnnxConformer(config, made)
+
+    def make() -> bytes:
+        from asr_hlg.acoustic import conformer_onnx
+
+        return conformer_onnx.onnx_bytes(config, hama.weights())
+
+    return OnnxConformer(config, session((hama.weight_file(),), make))
 
 
 def _installed() -> bool:
@@ -88,8 +96,8 @@ def session(
         The device to compute on.
     """
     digest = hashlib.sha256()
-    for code in (onnx_graph, conformer_onnx, whisper_onnx):
-        digest.update(Path(str(code.__file__)).read_bytes())
+    for name in _CODE:
+        digest.update(Path(__file__).with_name(name).read_bytes())
     for content in sources:
         digest.update(content)
     path = cache_folder() / "networks" / f"{digest.hexdigest()[:32]}.onnx"

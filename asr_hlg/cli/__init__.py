@@ -1,5 +1,5 @@
 """Command line: parses arguments, calls the library and prints."""
 
-from asr_hlg.cli.commands import main
+from asr_hlg.cli.commands import main, program
 
-__all__ = ["main"]
+__all__ = ["main", "program"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import sys
 import warnings
 from collections.abc import Callable, Container, Sequence
+from typing import NoReturn
 
 import asr_hlg
 from asr_hlg.cli.arguments import add_command
@@ -14,6 +16,7 @@ from asr_hlg.cli.endings import (
     Terminated,
     discard,
     is_full,
+    leave,
     lost_messages_dropped,
     stopped_by_signals,
     write_utf8,
@@ -52,6 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_utf8()
     with stopped_by_signals(), lost_messages_dropped():
         return _run(given)
+
+
+def program() -> NoReturn:
+    """Run the command of the process's arguments, and end the process with its status."""
+    # Loading makes many objects and drops few; by default Python looks for cycles every 700.
+    gc.set_threshold(100_000)
+    leave(main())
 
 
 def _run(given: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ a terminal that has closed are dropped, so that a command under ``nohup`` goes o
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import signal
@@ -47,6 +48,22 @@ def stopped_by_signals() -> Iterator[None]:
     finally:
         for each in handled:
             signal.signal(each, signal.SIG_DFL)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process without freeing its memory first, which takes 0.1 s for a loaded graph.
+
+    What was registered with `atexit` is done before. While another thread runs, the process ends in
+    Python's usual way.
+    """
+    others = [each for each in threading.enumerate() if each is not threading.current_thread()]
+    if any(not each.daemon for each in others):
+        sys.exit(status)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or not to be written any more
+            stream.flush()
+    os._exit(status)
 
 
 def write_utf8() -> None:

@@ -21,6 +21,9 @@ from asr_hlg.graph.hlg import HlgArrays
 from asr_hlg.graph.packed import STATE, PackedLg
 from asr_hlg.graph.packed_fst import PackedFst
 
+REVISION = 1
+"""Raised when a check becomes stricter, so that graphs that have passed it are checked again."""
+
 _Array = npt.NDArray[Any]
 _Condition = bool | Callable[[], bool]  # evaluated only if all conditions before it hold
 

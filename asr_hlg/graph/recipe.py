@@ -37,7 +37,6 @@ from pathlib import Path
 from typing import Any
 
 from asr_hlg.errors import GraphError
-from asr_hlg.lm import sphinx
 from asr_hlg.settings import Bounded, Share, check_keys, read_toml, section
 
 
@@ -144,6 +143,8 @@ class Recipe:
 
     def resolve(self, name: str) -> Path:
         """Path of a file that the recipe names."""
+        from asr_hlg.lm import sphinx
+
         if name in sphinx.SOURCES:
             return sphinx.resource(name)
         if name.startswith("pocketsphinx:"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_hlg.fst.arcs import Arcs
-from asr_hlg.graph import checks, hlg
+from asr_hlg.graph import checks, hlg, verified
 from asr_hlg.graph.hlg import HlgArrays
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed import PackedLg
@@ -77,8 +77,9 @@ class LgViews:
         num_columns, num_tokens, num_words = self._sizes
         # Columns are tokens here, so the smaller number limits the labels.
         limit = min(num_columns, num_tokens)
-        with checks.damage_named(self._folder):
-            checks.check_packed(packed, limit, num_words, self._folder)
+        self._check(
+            "packed", names, lambda: checks.check_packed(packed, limit, num_words, self._folder)
+        )
         return packed
 
     @cached_property
@@ -93,8 +94,11 @@ class LgViews:
 
         names = [field.name for field in fields(PackedFst)]
         packed = PackedFst(**self._derive("packed_fst", names, compose))
-        with checks.damage_named(self._folder):
-            checks.check_packed_fst(packed, *self._sizes, self._folder)
+        self._check(
+            "packed_fst",
+            names,
+            lambda: checks.check_packed_fst(packed, *self._sizes, self._folder),
+        )
         return packed
 
     @cached_property
@@ -108,8 +112,9 @@ class LgViews:
             return composed._asdict(), {"hlg": hlg.size(composed)}
 
         arrays = HlgArrays(**self._derive("hlg", HlgArrays._fields, compose))
-        with checks.damage_named(self._folder):
-            checks.check_hlg(arrays, *self._sizes, self._folder)
+        self._check(
+            "hlg", arrays._fields, lambda: checks.check_hlg(arrays, *self._sizes, self._folder)
+        )
         return arrays.to_fsa()
 
     @property
@@ -123,6 +128,15 @@ class LgViews:
         if "fsa" in self.__dict__:
             views["hlg"] = HlgArrays.of(self.fsa)._asdict()
         return views
+
+    def _check(self, view: str, names: Sequence[str], check: Callable[[], None]) -> None:
+        """Check the indices of a view; if it is kept on disk, only when its files have changed."""
+        with checks.damage_named(self._folder):
+            if self._cache is None:
+                check()
+            else:
+                files = [f"{view}/{name}.npy" for name in names]
+                verified.once(self._folder, f"indices of {view} {checks.REVISION}", files, check)
 
     def _derive(
         self,

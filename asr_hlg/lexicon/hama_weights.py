@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import math
 import struct
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +25,12 @@ _DTYPES = (np.dtype("<f4"), np.dtype("<f2"))
 
 def asset(name: str) -> bytes:
     """Content of a file of the package; a `ModelError` if it is not installed."""
+    spec = find_spec("hama")
     try:
-        return resources.files("hama").joinpath("assets", name).read_bytes()
-    except (ModuleNotFoundError, FileNotFoundError) as error:
+        if spec is None or spec.origin is None:
+            raise FileNotFoundError("no package hama")
+        return Path(spec.origin).parent.joinpath("assets", name).read_bytes()
+    except FileNotFoundError as error:
         raise ModelError(
             f"the pretrained model is missing: {error}", remedy="install it with: pip install hama"
         ) from None

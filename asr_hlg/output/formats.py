@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from asr_hlg.errors import AsrHlgError
-from asr_hlg.output.subtitles import cues
 from asr_hlg.output.transcript import Transcript, Word
 from asr_hlg.versions import optional
 
@@ -118,6 +117,8 @@ def _rounded(value: Any) -> Any:
 
 def _srt(transcript: Transcript) -> str:
     """SubRip subtitles."""
+    from asr_hlg.output.subtitles import cues
+
     blocks = []
     for number, cue in enumerate(cues(_shown_words(transcript), transcript.duration), start=1):
         lines = "\n".join(" ".join(word.text for word in line) for line in cue.lines)
@@ -132,6 +133,8 @@ def _vtt(transcript: Transcript) -> str:
     The time stamps let a page highlight words as they are spoken; players without such a style
     ignore them. Words with a confidence below 0.5 have the class ``unsure``, for a style sheet.
     """
+    from asr_hlg.output.subtitles import cues
+
     blocks = []
     for cue in cues(_shown_words(transcript), transcript.duration):
         lines = "\n".join(

@@ -8,16 +8,21 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice
 from asr_hlg.search.decoder import PosteriorDecoder
-from asr_hlg.search.fst_decoder import FstTokenPassing
-from asr_hlg.search.intersection import Intersection
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.token_passing import TokenPassing
 
-_DECODERS: dict[str, type[PosteriorDecoder]] = {
-    "tokens": TokenPassing,
-    "fst": FstTokenPassing,
-    "k2": Intersection,
-}
+
+def _class_of(engine: str) -> type[PosteriorDecoder]:
+    """The decoder of an engine; only its module is imported."""
+    if engine == "fst":
+        from asr_hlg.search.fst_decoder import FstTokenPassing
+
+        return FstTokenPassing
+    if engine == "k2":
+        from asr_hlg.search.intersection import Intersection
+
+        return Intersection
+    return TokenPassing
 
 
 def make_decoder(
@@ -39,7 +44,7 @@ def make_decoder(
     if engine == "auto":
         on_cpu = "tokens" if TokenPassing.fits(graph) else "fst"
         engine = on_cpu if graph.device == "cpu" else "k2"
-    return _DECODERS[engine](graph, options)
+    return _class_of(engine)(graph, options)
 
 
 def decode(

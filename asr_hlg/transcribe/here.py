@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from asr_hlg.audio import Recording
 from asr_hlg.errors import AsrHlgError, OnItemError, stop
-from asr_hlg.lexicon.g2p import OnProgress
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe.transcriber import Transcriber
 from asr_hlg.transcribe.workers import Job, Workers
+
+if TYPE_CHECKING:
+    from asr_hlg.lexicon.g2p import OnProgress
 
 MAX_SECONDS = 60.0
 """Length of the longest recording that is transcribed in this process, unsupervised."""

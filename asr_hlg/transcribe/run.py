@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from asr_hlg.audio import Recording
 from asr_hlg.errors import OnItemError, OptionError, stop
@@ -26,11 +26,12 @@ from asr_hlg.graph.store import acoustic_model, read_meta
 from asr_hlg.output import writers
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe import here
-from asr_hlg.transcribe.cluster import RayWorkers
 from asr_hlg.transcribe.defaults import MAX_MEMORY, TIMEOUT
-from asr_hlg.transcribe.journal import Journal
 from asr_hlg.transcribe.machine import default_workers
 from asr_hlg.transcribe.workers import Job, Workers
+
+if TYPE_CHECKING:
+    from asr_hlg.transcribe.cluster import RayWorkers
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,8 @@ class _Run:
         if options.resume and not path.exists() and Path(target).exists():
             reporter.warning(f"{target} is complete")
             return Outcome()
+        from asr_hlg.transcribe.journal import Journal
+
         settings = journal_settings(self.job)
         with Journal.open(
             path, settings, resume=options.resume, overwrite=options.overwrite
@@ -251,6 +254,8 @@ class _Run:
         limits = options.timeout, options.max_memory, self.on_item_error, on_progress
         workers: Workers | RayWorkers | here.InProcess
         if options.engine == "ray":
+            from asr_hlg.transcribe.cluster import RayWorkers
+
             workers = RayWorkers(self.job, options.workers, *limits)
         elif self._unsupervised() and here.fits(self.job, recordings):
             start = partial(Workers, self.job, 1, *limits)

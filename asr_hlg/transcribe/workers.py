@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asr_hlg import threads
 from asr_hlg.acoustic import AcousticModel
@@ -15,14 +15,15 @@ from asr_hlg.audio import Recording
 from asr_hlg.audio import recordings as find_recordings
 from asr_hlg.errors import AsrHlgError, OnItemError, OptionError, stop
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.graph.adapt.cached import open_graph
-from asr_hlg.lexicon.g2p import OnProgress
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe.batches import batches
 from asr_hlg.transcribe.defaults import MAX_MEMORY, TIMEOUT
 from asr_hlg.transcribe.options import TranscribeOptions
-from asr_hlg.transcribe.supervisor import Supervisor, Work, results_in_order
 from asr_hlg.transcribe.transcriber import OnError, Transcriber, load_network
+
+if TYPE_CHECKING:
+    from asr_hlg.lexicon.g2p import OnProgress
+    from asr_hlg.transcribe.supervisor import Work
 
 _SHOWN_GUESSES = 20
 
@@ -82,6 +83,10 @@ class Job:
         self, on_error: OnItemError, on_progress: OnProgress = lambda _: None
     ) -> tuple[DecodingGraph, str]:
         """Load the graph with its changes; arguments and report as for :meth:`prepare`."""
+        if self.grammar is None and self.hotwords is None:
+            return DecodingGraph.load(self.graph, self.device), ""
+        from asr_hlg.graph.adapt.cached import open_graph
+
         graph, guesses = open_graph(
             self.graph,
             self.device,
@@ -166,6 +171,8 @@ class Workers:
         self._all_channels = job.options.channel == "all"
         if job.grammar is not None or job.hotwords is not None:
             job.prepare(on_item_error, on_progress)
+        from asr_hlg.transcribe.supervisor import Supervisor
+
         self._supervisor = Supervisor(partial(_start, job, max_memory), number, timeout)
         self.report: str = self._supervisor.startup_result
 
@@ -201,6 +208,8 @@ class Workers:
         self, recordings: Iterable[Recording], in_order: bool = True
     ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
         """Pairs of a recording and its transcript or error, in order or as they are done."""
+        from asr_hlg.transcribe.supervisor import results_in_order
+
         run = self._run_batches if self._batch else self._supervisor.run
         return results_in_order(run, recordings) if in_order else run(recordings)
 
