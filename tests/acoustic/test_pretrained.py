@@ -289,10 +289,7 @@ def test_a_missing_device_is_named(device):
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    def missing(name):
-        raise ModuleNotFoundError("No module named 'hama'")
-
-    monkeypatch.setattr("asr_hlg.lexicon.hama_weights.resources.files", missing)
+    monkeypatch.setattr("asr_hlg.lexicon.hama_weights.find_spec", lambda name: None)
     with pytest.raises(ModelError, match="pip install hama"):
         acoustic.load("hama")
 
