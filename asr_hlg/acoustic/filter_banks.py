@@ -55,6 +55,8 @@ class FilterOptions:
         ``kaldi``: triangles in mel; ``slaney``: librosa's, triangles of equal area in Hz.
     scale : float
         Factor of the samples, which are in [-1, 1].
+    guard : float
+        Added to energies before their logarithm; by default they are at least 1.2e-7 instead.
     """
 
     num_filters: int = 80
@@ -70,6 +72,7 @@ class FilterOptions:
     snip_edges: bool = False
     mel: Literal["kaldi", "slaney"] = "kaldi"
     scale: float = 1.0
+    guard: float = 0.0
 
 
 def filter_banks(samples: Floats, sample_rate: int, options: FilterOptions) -> Floats:
@@ -109,7 +112,11 @@ def filter_banks(samples: Floats, sample_rate: int, options: FilterOptions) -> F
         spectrum = np.fft.rfft(block * window, size)
         power = spectrum.real**2 + spectrum.imag**2
         energies[begin : begin + _BLOCK] = power.astype(np.float32) @ mel.T
-    logs: Floats = np.log(np.maximum(energies, np.float32(_SMALLEST)))
+    if options.guard:
+        energies += np.float32(options.guard)
+    else:
+        np.maximum(energies, np.float32(_SMALLEST), out=energies)
+    logs: Floats = np.log(energies)
     return logs @ _cepstra(options.num_ceps, options.num_filters) if options.num_ceps else logs
 
 
@@ -128,7 +135,8 @@ def normalised_per_feature(features: Floats) -> Floats:
     """
     mean = features.mean(axis=0, dtype=np.float64)
     deviation = features.std(axis=0, dtype=np.float64)
-    return ((features - mean) / (deviation + 1e-5)).astype(np.float32)
+    normal: Floats = ((features - mean) / (deviation + 1e-5)).astype(np.float32)
+    return normal
 
 
 def normalised_waveform(epsilon: float) -> Callable[[Floats], Floats]:
@@ -139,7 +147,8 @@ def normalised_waveform(epsilon: float) -> Callable[[Floats], Floats]:
 
     def normalise(samples: Floats) -> Floats:
         mean, variance = samples.mean(dtype=np.float64), samples.var(dtype=np.float64)
-        return ((samples - mean) / np.sqrt(variance + epsilon)).astype(np.float32)
+        normal: Floats = ((samples - mean) / np.sqrt(variance + epsilon)).astype(np.float32)
+        return normal
 
     return normalise
 
@@ -158,7 +167,8 @@ def stacked(features: Floats, window: int, shift: int) -> Floats:
     """
     rows = -(-len(features) // shift)
     index = np.arange(rows)[:, None] * shift + np.arange(window) - (window - 1) // 2
-    return features[index.clip(0, len(features) - 1)].reshape(rows, -1)
+    side_by_side: Floats = features[index.clip(0, len(features) - 1)].reshape(rows, -1)
+    return side_by_side
 
 
 def shifted_and_scaled(shift: Floats, scale: Floats) -> Callable[[Floats], Floats]:
@@ -190,7 +200,8 @@ def _window(name: str, length: int) -> Floats:
     period = length if name == "hann" else length - 1
     cosine = np.cos(2 * np.pi * np.arange(length) / period)
     window = 0.54 - 0.46 * cosine if name == "hamming" else 0.5 - 0.5 * cosine
-    return (window**0.85 if name == "povey" else window).astype(np.float32)
+    values: Floats = (window**0.85 if name == "povey" else window).astype(np.float32)
+    return values
 
 
 @lru_cache
@@ -208,7 +219,8 @@ def _mel_filters(size: int, sample_rate: int, options: FilterOptions) -> Floats:
         ends = np.linspace(_mel(options.low_freq), _mel(high), options.num_filters + 2)
         filters = _triangles(_mel(hertz), ends)
         filters[:, -1] = 0.0  # Kaldi leaves the last bin out
-    return filters.astype(np.float32)
+    weights: Floats = filters.astype(np.float32)
+    return weights
 
 
 def _triangles(points: Doubles, corners: Doubles) -> Doubles:

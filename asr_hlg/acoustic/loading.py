@@ -10,9 +10,12 @@
 ``.onnx``                 an ONNX network; needs onnxruntime
 ``.scp``, ``.ark``        precomputed log-probabilities in Kaldi's format
 a folder                  the only such file in it
+models of other toolkits  a folder with ``tokens.txt`` or ``vocab.json``, or the network's file in
+                          it: :mod:`asr_hlg.acoustic.exported`
 ========================  ========================================================================
 
-TorchScript and ONNX networks and precomputed log-probabilities come with a JSON file, described in
+TorchScript networks, ONNX networks with this project's inputs and outputs, and precomputed
+log-probabilities come with a JSON file, described in
 :mod:`asr_hlg.acoustic.external`; :func:`asr_hlg.acoustic.nets.export` writes a network and its JSON
 file.  Where onnxruntime is installed, the CPU computes ``hama`` and ``.npz`` networks with it, in
 about half the time that torch needs.
@@ -70,6 +73,10 @@ def load(
         from asr_hlg.acoustic import whisper_conformer
 
         return whisper_conformer.load(device)
+    from asr_hlg.acoustic import exported
+
+    if exported.find(Path(spec)) is not None:
+        return exported.load(Path(spec), device)
     path = _model_file(Path(spec))
     if path.suffix == ".npz" and (kind := network_kind(path)):
         if kind != TRANSDUCER:

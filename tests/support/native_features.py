@@ -29,7 +29,10 @@ def native_features(samples: np.ndarray, sample_rate: int, options: FilterOption
     mel.is_librosa = options.mel == "slaney"
     if options.num_ceps:
         config.num_ceps, config.use_energy = options.num_ceps, False
+    elif options.guard:
+        config.use_log_fbank = False
     computer = (knf.OnlineMfcc if options.num_ceps else knf.OnlineFbank)(config)
     computer.accept_waveform(sample_rate, (samples * np.float32(options.scale)).tolist())
     computer.input_finished()
-    return np.stack([computer.get_frame(k) for k in range(computer.num_frames_ready)])
+    rows = np.stack([computer.get_frame(k) for k in range(computer.num_frames_ready)])
+    return np.log(rows + np.float32(options.guard)) if options.guard else rows

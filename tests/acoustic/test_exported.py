@@ -1,0 +1,294 @@
+"""Models of other toolkits, opened as they are: equal to onnxruntime and to sherpa-onnx."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from asr_hlg import acoustic
+from asr_hlg.errors import ModelError
+from tests.support import exported_models as made_by
+from tests.support.exported_models import Made
+
+SENTENCES = ["cat and hat", "hat hat cat", "and"]
+KINDS = {
+    "icefall": made_by.icefall,
+    "wenet": made_by.wenet,
+    "nemo": made_by.nemo,
+    "nemo without metadata": made_by.nemo_without_metadata,
+    "telespeech": made_by.telespeech,
+    "sense_voice": made_by.sense_voice,
+    "omnilingual": made_by.omnilingual,
+    "hugging_face": made_by.hugging_face,
+    "streaming zipformer": made_by.streaming_zipformer,
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def made(request, tmp_path_factory) -> Made:
+    return KINDS[request.param](tmp_path_factory.mktemp("model") / "folder")
+
+
+def greedy(columns: np.ndarray, names: list[str], blank: int) -> list[str]:
+    changes = np.flatnonzero(np.diff(columns, prepend=-1))
+    return [names[k] for k in columns[changes] if k != blank]
+
+
+def of_project(model, samples: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Best tokens of every frame, repetitions and blanks left out; and the log-probabilities."""
+    posteriors = model.posteriors([samples], 16000)
+    rows = posteriors.array[0][: posteriors.lengths[0]]
+    return greedy(rows.argmax(1), model.tokens, 0), rows
+
+
+def of_onnxruntime(made: Made, samples: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The same by onnxruntime alone, with features of other code, in the network's columns."""
+    session = onnxruntime.InferenceSession(str(made.network), providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+    features = made.features(samples)
+    if "embed_states" in names:
+        scores = _in_chunks(session, features)
+    else:
+        first = features.T if names[0] == "audio_signal" else features
+        arrays = {names[0]: first[None].astype(np.float32)}
+        length = np.array([len(features)], np.int32 if "language" in names else np.int64)
+        if len(names) > 1:
+            arrays[names[1]] = length
+        if "language" in names:
+            arrays |= {"language": np.array([0], np.int32), "text_norm": np.array([15], np.int32)}
+        scores = session.run(None, arrays)[0]
+        is_time_first = session.get_outputs()[0].shape[1] == 1
+        scores = scores[:, 0] if is_time_first else scores[0]
+        scores = scores[4:] if "language" in names else scores
+    return greedy(scores.argmax(1), made.symbols, made.blank), scores
+
+
+def _in_chunks(session, features: np.ndarray) -> np.ndarray:
+    """Scores of a streaming network, for as many chunks of 45 frames as there are."""
+    nodes = session.get_inputs()
+    states = {
+        node.name: np.zeros(
+            [size if isinstance(size, int) else 1 for size in node.shape],
+            np.int64 if node.name == "processed_lens" else np.float32,
+        )
+        for node in nodes[1:]
+    }
+    names, scores = [node.name for node in session.get_outputs()], []
+    for begin in range(0, len(features) - 44, 32):
+        chunk = features[None, begin : begin + 45]
+        outputs = dict(zip(names, session.run(None, {"x": chunk, **states}), strict=True))
+        scores.append(outputs["log_probs"][0])
+        states = {name: outputs[f"new_{name}"] for name in states}
+    return np.concatenate(scores)
+
+
+def test_tokens_equal_those_of_onnxruntime_called_directly(made):
+    model = acoustic.load(made.folder)
+    assert sorted(model.tokens[1:]) == sorted(set(made.symbols) - {made.symbols[made.blank]})
+    for seed, sentence in enumerate(SENTENCES):
+        samples = made.say(sentence, seed)
+        ours, rows = of_project(model, samples)
+        theirs, scores = of_onnxruntime(made, samples)
+        assert ours == theirs
+        assert "".join(ours).upper().replace("▁", "|").strip("|") == sentence.upper().replace(
+            " ", "|"
+        )
+        # Their columns in our order, normalised.
+        order = [made.blank] + [made.symbols.index(name) for name in model.tokens[1:]]
+        expected = scores[:, order] - np.log(np.exp(scores).sum(1, keepdims=True))
+        frames = min(len(rows), len(expected))
+        assert abs(len(rows) - len(expected)) <= (9 if len(rows) > len(expected) else 0)
+        np.testing.assert_allclose(rows[:frames], expected[:frames], atol=0.05)
+
+
+def test_a_file_is_opened_like_its_folder(made):
+    samples = made.say("cat")
+    assert (
+        of_project(acoustic.load(made.network), samples)[0]
+        == of_project(acoustic.load(made.folder), samples)[0]
+    )
+
+
+def test_short_and_silent_waveforms_have_frames(made):
+    model = acoustic.load(made.folder)
+    for samples in (np.zeros(100, np.float32), np.zeros(9000, np.float32)):
+        _, rows = of_project(model, samples)
+        assert len(rows)
+        assert np.isfinite(rows).all()
+        assert len(rows) * model.frame_shift < len(samples) / 16000 + 0.2
+
+
+# ---------------------------------------------------------------- sherpa-onnx
+
+
+def recogniser(kind: str, made: Made):
+    sherpa = pytest.importorskip("sherpa_onnx")
+    offline, online = sherpa.OfflineRecognizer, sherpa.OnlineRecognizer
+    create = {
+        "icefall": offline.from_zipformer_ctc,
+        "wenet": offline.from_wenet_ctc,
+        "nemo": offline.from_nemo_ctc,
+        "telespeech": offline.from_telespeech_ctc,
+        "sense_voice": offline.from_sense_voice,
+        "omnilingual": offline.from_omnilingual_asr_ctc,
+        "streaming zipformer": online.from_zipformer2_ctc,
+    }
+    tokens = str(made.folder / "tokens.txt")
+    return create[kind](model=str(made.network), tokens=tokens, num_threads=1)
+
+
+def text_of_sherpa(recognizer, samples: np.ndarray) -> str:
+    stream = recognizer.create_stream()
+    stream.accept_waveform(16000, samples)
+    if not hasattr(recognizer, "is_ready"):
+        recognizer.decode_stream(stream)
+        return stream.result.text.strip()
+    silence = np.random.default_rng(2).normal(0, 1e-3, 16000).astype(np.float32)
+    stream.accept_waveform(16000, silence)  # in which the last chunk ends
+    stream.input_finished()
+    while recognizer.is_ready(stream):
+        recognizer.decode_stream(stream)
+    return recognizer.get_result(stream).strip()
+
+
+OF_SHERPA = [kind for kind in KINDS if kind not in ("nemo without metadata", "hugging_face")]
+
+
+@pytest.mark.parametrize("kind", OF_SHERPA)
+def test_words_equal_those_of_sherpa_onnx(tmp_path, kind):
+    made = KINDS[kind](tmp_path / "model")
+    model = acoustic.load(made.folder)
+    recognizer = recogniser(kind, made)
+    for seed, sentence in enumerate(SENTENCES):
+        samples = made.say(sentence, seed)
+        ours = "".join(of_project(model, samples)[0]).replace("▁", " ").strip()
+        assert ours == text_of_sherpa(recognizer, samples) == sentence
+
+
+# sherpa-onnx adds random noise (dither) to what WeNet gets
+@pytest.mark.parametrize("kind", [kind for kind in OF_SHERPA if kind != "wenet"])
+def test_tokens_of_noise_equal_those_of_sherpa_onnx(tmp_path, kind):
+    """Noise brings the scores of tokens close together, so that other features would show."""
+    made = KINDS[kind](tmp_path / "model")
+    model = acoustic.load(made.folder)
+    rng = np.random.default_rng(11)
+    noise = rng.normal(0, np.repeat([0.05, 1e-3], [40000, 8000])).astype(np.float32)
+    sound = made.say("cat and hat") * 0.2
+    noise[: len(sound)] += sound[:48000]
+    ours = "".join(of_project(model, noise)[0]).replace("▁", " ").strip()
+    theirs = text_of_sherpa(recogniser(kind, made), noise)
+    assert ours == theirs
+
+
+# ---------------------------------------------------------------- Hugging Face
+
+
+def test_a_network_in_the_folder_onnx_is_found(tmp_path):
+    made = made_by.hugging_face(tmp_path / "hub", "onnx/model.onnx")
+    model = acoustic.load(made.folder)
+    assert of_project(model, made.say("hat"))[0] == ["H", "A", "T"]
+    assert model.boundary == "|"
+
+
+def test_weights_of_torch_need_transformers(tmp_path):
+    made = made_by.hugging_face(tmp_path / "hub")
+    made.network.unlink()
+    (made.folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"transformers"):
+        acoustic.load(made.folder)
+
+
+def test_features_of_another_extractor_are_refused(tmp_path):
+    made = made_by.hugging_face(tmp_path / "hub")
+    settings = {"feature_extractor_type": "SeamlessM4TFeatureExtractor"}
+    (made.folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match=r"SeamlessM4TFeatureExtractor.*wav2vec 2\.0"):
+        acoustic.load(made.folder)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def change(made: Made, **metadata: str) -> None:
+    """Give a network other metadata."""
+    network = onnx.load(made.network)
+    for entry in network.metadata_props:
+        entry.value = metadata.pop(entry.key, entry.value)
+    for key, value in metadata.items():
+        network.metadata_props.add(key=key, value=value)
+    onnx.save(network, made.network)
+
+
+def test_tokens_that_do_not_fit_are_refused(tmp_path):
+    made = made_by.icefall(tmp_path)
+    (tmp_path / "tokens.txt").write_text("<blk> 0\na 1\n")
+    with pytest.raises(ModelError, match=r"tokens\.txt.*2 tokens.*10 outputs"):
+        acoustic.load(made.folder)
+
+
+def test_another_subsampling_factor_is_refused(tmp_path):
+    made = made_by.wenet(tmp_path)
+    change(made, subsampling_factor="8")
+    with pytest.raises(ModelError, match=r"80 ms.*subsampling_factor"):
+        acoustic.load(made.folder).posteriors([made.say("cat")], 16000)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "reason"),
+    [
+        ("paraformer", "no frame posteriors"),
+        ("dolphin", "Dolphin"),
+        ("EncDecRNNTBPEModel", "a transducer"),
+    ],
+)
+def test_models_of_other_kinds_are_refused(tmp_path, model_type, reason):
+    made = made_by.icefall(tmp_path)
+    change(made, model_type=model_type)
+    with pytest.raises(ModelError, match=rf"{reason}.*docs/models\.md"):
+        acoustic.load(made.folder)
+
+
+def test_metadata_that_are_missing_are_named(tmp_path):
+    made = made_by.wenet(tmp_path)
+    network = onnx.load(made.network)
+    [factor] = [e for e in network.metadata_props if e.key == "subsampling_factor"]
+    network.metadata_props.remove(factor)
+    onnx.save(network, made.network)
+    with pytest.raises(ModelError, match="lack subsampling_factor"):
+        acoustic.load(made.folder)
+
+
+def test_a_transducer_is_refused_by_its_files(tmp_path):
+    for name in ("encoder", "decoder", "joiner"):
+        (tmp_path / f"{name}-epoch-9.onnx").write_bytes(b"")
+    (tmp_path / "tokens.txt").write_text("<blk> 0\na 1\n")
+    with pytest.raises(ModelError, match="transducer"):
+        acoustic.load(tmp_path)
+
+
+def test_a_choice_of_networks_is_asked_for(tmp_path):
+    made = made_by.icefall(tmp_path)
+    made.network.rename(tmp_path / "a.onnx")
+    (tmp_path / "b.onnx").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"several networks: a\.onnx, b\.onnx.*name one"):
+        acoustic.load(tmp_path)
+    (tmp_path / "b.onnx").rename(tmp_path / "b.int8.onnx")
+    assert acoustic.load(tmp_path).kind == "icefall"
+
+
+def test_a_file_without_tokens_is_refused(tmp_path):
+    made = made_by.icefall(tmp_path / "model")
+    (made.folder / "tokens.txt").unlink()
+    with pytest.raises(ModelError, match=r"put tokens\.txt beside model\.onnx"):
+        acoustic.load(made.network)
+
+
+def test_damaged_networks_are_refused(tmp_path):
+    made = made_by.icefall(tmp_path)
+    made.network.write_bytes(made.network.read_bytes()[:500])
+    with pytest.raises(ModelError, match="not a usable ONNX file"):
+        acoustic.load(made.folder)
