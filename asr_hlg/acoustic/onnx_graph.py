@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import onnx
 
 _OPSET = 17
+_FLOAT, _INT64 = 1, 7  # of onnx.TensorProto
 _IR_VERSION = 8  # of onnx 1.12, which every onnxruntime that is supported reads
 
 Weights = Mapping[str, npt.NDArray[Any]]
@@ -47,24 +48,39 @@ class OnnxGraph:
         width : int
             Columns of ``log_probs``.
         """
-        helper = self._helper
-        self._nodes.append(helper.make_node("Identity", [log_probs], ["log_probs"]))
-        self._nodes.append(helper.make_node("Identity", [frames], ["frames"]))
-        floats, integers = 1, 7  # onnx.TensorProto.FLOAT, INT64
-        inputs = [
-            helper.make_tensor_value_info("inputs", floats, ["batch", "time"]),
-            helper.make_tensor_value_info("lengths", integers, ["batch"]),
-        ]
+        self.named("Identity", [log_probs], "log_probs")
+        self.named("Identity", [frames], "frames")
+        inputs = [self.value("inputs", ["batch", "time"]), self.value("lengths", ["batch"], _INT64)]
         outputs = [
-            helper.make_tensor_value_info("log_probs", floats, ["batch", "output_time", width]),
-            helper.make_tensor_value_info("frames", integers, ["batch"]),
+            self.value("log_probs", ["batch", "output_time", width]),
+            self.value("frames", ["batch"], _INT64),
         ]
+        return self.model(name, inputs, outputs)
+
+    def model(
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+    ) -> bytes:
+        """Content of the ONNX file of the complete graph, with these inputs and outputs."""
+        helper = self._helper
         initializers = list(self._constants.values())
         graph = helper.make_graph(self._nodes, name, inputs, outputs, initializers)
         opsets = [helper.make_opsetid("", _OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
         content: bytes = model.SerializeToString()
         return content
+
+    def value(
+        self, name: str, shape: Sequence[int | str], kind: int = _FLOAT
+    ) -> onnx.ValueInfoProto:
+        """Name, type and shape of an input or output."""
+        return self._helper.make_tensor_value_info(name, kind, shape)
+
+    def named(self, kind: str, inputs: Sequence[str], name: str) -> None:
+        """Append an operation whose result has the given name."""
+        self._nodes.append(self._helper.make_node(kind, list(inputs), [name]))
 
     def power(self, waveforms: str, lengths: str, window: int, hop: int) -> str:
         """Power spectra ``(B, frames, window // 2 + 1)`` of waveforms mirrored at their ends."""

@@ -137,3 +137,98 @@ def _text_topology(writer, entries, entry_of, own_loops) -> None:
                 writer.number(prob)
             writer.token("</State>")
         writer.token("</TopologyEntry>")
+
+
+def write_network(writer: Writer, lines, components) -> None:
+    """``components`` maps a name to its type and its fields, values by tag."""
+    writer.token("<Nnet3>")
+    writer.line()
+    for line in lines:
+        writer.line(line)
+    writer.line()
+    writer.token("<NumComponents>")
+    writer.integer(len(components))
+    for name, (kind, fields) in components.items():
+        writer.token("<ComponentName>", name, f"<{kind}>")
+        for tag, value in fields.items():
+            writer.token(f"<{tag}>")
+            write_value(writer, value)
+        writer.token(f"</{kind}>")
+    writer.token("</Nnet3>")
+
+
+def write_value(writer: Writer, value) -> None:
+    if value is None:  # a tag without value
+        return
+    if isinstance(value, tuple):
+        for part in value:
+            write_value(writer, part)
+    elif isinstance(value, bool):
+        writer.boolean(value)
+    elif isinstance(value, int):
+        writer.integer(value)
+    elif isinstance(value, float):
+        writer.number(value)
+    elif value.dtype.kind == "i":
+        writer.integers(value)
+    elif value.ndim == 1:
+        writer.vector(value)
+    else:
+        writer.matrix(value)
+
+
+def write_ivector_folder(folder, width, binary=True, factors=4, gaussians=7, left=2, right=1):
+    """Files of a folder ``ivector``, with random content, which is returned."""
+    random = np.random.default_rng(11)
+    dim, columns = 5, width * (left + right + 1)
+    square = random.normal(size=(gaussians, dim, dim))
+    arrays = {
+        "lda": random.normal(size=(dim, columns + 1)).astype("f4"),
+        "stats": np.array([[*(50 * random.normal(size=width)), 80], [*([90] * width), 0]]),
+        "weights": random.dirichlet(np.ones(gaussians)).astype("f4"),
+        "inv_vars": random.uniform(0.2, 2, (gaussians, dim)).astype("f4"),
+        "means_invvars": random.normal(size=(gaussians, dim)).astype("f4"),
+        "M": random.normal(size=(gaussians, dim, factors)).astype("f4"),
+        "sigma_inv": np.einsum("gij,gkj->gik", square, square) / dim + np.eye(dim),
+        "offset": 3.5,
+    }
+    _write(folder / "final.mat", binary, lambda writer: writer.matrix(arrays["lda"]))
+    _write(folder / "global_cmvn.stats", binary, lambda writer: writer.matrix(arrays["stats"]))
+    _write(folder / "final.dubm", binary, lambda writer: _write_ubm(writer, arrays))
+    _write(folder / "final.ie", binary, lambda writer: _write_extractor(writer, arrays))
+    (folder / "splice.conf").write_text(f"--left-context={left}\n--right-context={right}\n")
+    (folder / "online_cmvn.conf").write_text("# window\n--cmn-window=10\n--global-frames=4\n")
+    return arrays
+
+
+def _write(path, binary, fill) -> None:
+    writer = Writer(binary)
+    fill(writer)
+    path.write_bytes(writer.content)
+
+
+def _write_ubm(writer, arrays) -> None:
+    writer.token("<DiagGMM>", "<GCONSTS>")
+    writer.vector(np.zeros(len(arrays["weights"])))  # computed anew by the reader
+    for tag, name in (("WEIGHTS", "weights"), ("MEANS_INVVARS", "means_invvars"),
+                      ("INV_VARS", "inv_vars")):  # fmt: skip
+        writer.token(f"<{tag}>")
+        write_value(writer, arrays[name])
+    writer.token("</DiagGMM>")
+
+
+def _write_extractor(writer, arrays) -> None:
+    writer.token("<IvectorExtractor>", "<w>")
+    writer.matrix(np.zeros((0, 0)))
+    writer.token("<w_vec>")
+    writer.vector(arrays["weights"])
+    writer.token("<M>")
+    writer.integer(len(arrays["M"]))
+    for matrix in arrays["M"]:
+        writer.matrix(matrix)
+    writer.token("<SigmaInv>")
+    for matrix in arrays["sigma_inv"]:
+        writer.symmetric(matrix)
+    writer.token("<IvectorOffset>")
+    writer.number(arrays["offset"])
+    writer.token("</IvectorExtractor>")

@@ -177,13 +177,23 @@ class KaldiReader:
     def matrix(self) -> Floats:
         """Matrix ``(rows, columns)``, float32; compressed matrices too."""
         if not self.binary:
-            return self._bracketed_rows()
+            return self._bracketed_rows().astype(np.float32)
         kind = self.expect("FM", "DM", *_COMPRESSED)
         if kind in _COMPRESSED:
             return self._compressed(kind)
         dtype = _FLOAT_TYPES[kind[0]]
         rows, columns = self._shape(dtype.itemsize)
         return self._array(dtype, rows * columns).reshape(rows, columns).astype(np.float32)
+
+    def array(self) -> Floats:
+        """Vector or matrix, whichever follows; float32."""
+        if self.binary:
+            return self.vector() if self.peek() in ("FV", "DV") else self.matrix()
+        end = self._content.find(b"]", self.place)
+        begin = self._content.find(b"[", self.place, end)
+        # In text, the rows of a matrix begin on new lines.
+        is_matrix = 0 <= begin < self._content.find(b"\n", begin, end)
+        return self.matrix() if is_matrix else self.vector()
 
     def symmetric(self) -> npt.NDArray[np.float64]:
         """Symmetric matrix ``(size, size)``, of which the lower triangle is stored; float64."""
@@ -206,7 +216,7 @@ class KaldiReader:
     def double_matrix(self) -> npt.NDArray[np.float64]:
         """Matrix ``(rows, columns)``, float64."""
         if not self.binary:
-            return self._bracketed_rows().astype(np.float64)
+            return self._bracketed_rows()
         dtype = _FLOAT_TYPES[self.expect("FM", "DM")[0]]
         rows, columns = self._shape(dtype.itemsize)
         return self._array(dtype, rows * columns).reshape(rows, columns).astype(np.float64)
@@ -289,13 +299,13 @@ class KaldiReader:
         """Numbers between ``[`` and ``]``, float64."""
         return self._numbers(self._inside().split())
 
-    def _bracketed_rows(self) -> Floats:
+    def _bracketed_rows(self) -> npt.NDArray[np.float64]:
         rows = [line.split() for line in self._inside().splitlines() if line.strip()]
         if len({len(row) for row in rows}) > 1:
             raise self.error("the rows of a matrix differ in length")
         if not rows:
-            return np.zeros((0, 0), np.float32)
-        return self._numbers(list(chain(*rows))).reshape(len(rows), -1).astype(np.float32)
+            return np.zeros((0, 0))
+        return self._numbers(list(chain(*rows))).reshape(len(rows), -1)
 
     def _bracketed_triangle(self) -> npt.NDArray[np.float64]:
         rows = [line.split() for line in self._inside().splitlines() if line.strip()]
@@ -305,7 +315,11 @@ class KaldiReader:
 
     def _inside(self) -> bytes:
         """Text between brackets."""
-        self.expect("[")
+        space = _SPACE.match(self._content, self.place)
+        begin = space.end() if space else self.place
+        if self._content[begin : begin + 1] != b"[":
+            raise self.error("expected [")
+        self.place = begin + 1
         end = self._content.find(b"]", self.place)
         if end < 0:
             raise self.error("a bracket is not closed")

@@ -1,0 +1,227 @@
+"""Log-likelihoods of one recording as they become computable while its sound arrives.
+
+The order of the steps is that of Kaldi's ``online2`` decoding: sound, features, weights of silent
+frames by the search so far, an i-vector for the next chunk of frames, the network on that chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_hlg.acoustic.kaldi import features
+from asr_hlg.acoustic.kaldi.ivectors import IvectorEstimate, IvectorExtractor
+from asr_hlg.acoustic.kaldi.reader import Floats
+from asr_hlg.acoustic.kaldi.silence import SilenceWeights
+
+if TYPE_CHECKING:
+    from asr_hlg.acoustic.kaldi.model import KaldiModel
+
+STEP = 0.2
+"""Seconds of sound after which the weights of frames are updated, as in Vosk."""
+
+
+class BestPath(Protocol):
+    """The search whose best path says which frames are silence."""
+
+    def last_phones(self, count: int) -> npt.NDArray[np.int32]:
+        """Phones of the last ``count`` frames of the best path so far, in order."""
+
+
+class KaldiStream:
+    """Log-likelihoods of one recording.
+
+    Parameters
+    ----------
+    model : KaldiModel
+    search : BestPath, optional
+        By default every frame counts fully in the i-vector.
+
+    Attributes
+    ----------
+    decoded : int
+        Output frames that have been returned.
+    """
+
+    def __init__(self, model: KaldiModel, search: BestPath | None = None):
+        self._model, self._search = model, search
+        self._network = model.evaluator.stream()
+        self._rest = np.zeros(0, np.float32)
+        self._features = _Rows(model.features.width)
+        self._ivectors = _Rows(max(1, model.evaluator.ivector_width))
+        self._speaker = None if model.extractor is None else _Speaker(model, model.extractor)
+        self._finished = False
+        self._next = -self._network.warm_up
+        self.decoded = 0
+
+    def accept(self, samples: Floats) -> Iterator[Floats]:
+        """Add sound, and give the log-likelihoods of the frames that it completes.
+
+        Parameters
+        ----------
+        samples : np.ndarray
+            float32 ``(num_samples,)`` in [-1, 1], at the model's rate.
+
+        Yields
+        ------
+        np.ndarray
+            float32 ``(frames, num_pdfs)``. The search must pass them before the next are asked for.
+        """
+        step = round(STEP * self._model.sample_rate)
+        for begin in range(0, len(samples), step):
+            self._rest = np.append(self._rest, samples[begin : begin + step] * 32768)
+            self._compute_features()
+            yield from self._advance()
+
+    def finish(self) -> Iterator[Floats]:
+        """Log-likelihoods of the frames that waited for more sound."""
+        self._finished = True
+        self._compute_features()
+        yield from self._advance()
+
+    def _compute_features(self) -> None:
+        options = self._model.features
+        count = features.num_frames(len(self._rest), options, self._finished)
+        if not options.snip_edges:
+            self._compute_all_features(count)
+        elif count:
+            used = (count - 1) * options.shift + options.length
+            self._features.append(features.compute(self._rest[:used], options))
+            self._rest = self._rest[count * options.shift :]
+
+    def _compute_all_features(self, count: int) -> None:
+        """Features whose frames reach beyond the edges: of all samples, since few models do."""
+        done = len(self._features.rows)
+        if count > done:
+            self._features.append(features.compute(self._rest, self._model.features)[done:count])
+
+    def _advance(self) -> Iterator[Floats]:
+        """Log-likelihoods of the chunks that are ready."""
+        model, rows = self._model, self._features.rows
+        if not len(rows):
+            return
+        if self._speaker is not None:
+            self._speaker.accept(rows, self._finished)
+            self._weigh()
+        size, right = model.chunk, model.evaluator.plan.right_context
+        sub = model.subsampling
+        total = -(-len(rows) // sub)
+        ready = total if self._finished else max(0, len(rows) - right) // size * size // sub
+        while self.decoded < ready:
+            begin = self.decoded * sub
+            end = begin + size
+            self._extend_ivectors((end + right - 1) // size * size + size)
+            rows_of_ivectors = None if self._speaker is None else self._ivectors.rows
+            scores = self._network.advance(rows, rows_of_ivectors, self._next, end)
+            self._next = end
+            scores = scores[: ready - self.decoded]
+            self.decoded += len(scores)
+            yield scores - model.log_priors if len(model.log_priors) else scores
+
+    def _weigh(self) -> None:
+        """Update the weights of frames by the best path so far."""
+        speaker = self._speaker
+        if self._search is None or speaker is None or not speaker.ready:
+            return
+        count = speaker.weights.needed(self.decoded)
+        silent = np.zeros(0, np.bool_)
+        if count:
+            silent = np.isin(self._search.last_phones(count), self._model.silence_phones)
+        speaker.weigh(self.decoded, silent)
+
+    def _extend_ivectors(self, count: int) -> None:
+        """Give frames up to ``count`` that have no i-vector yet the present one."""
+        missing = count - len(self._ivectors.rows)
+        if self._speaker is not None and missing > 0:
+            row = self._speaker.ivector()
+            self._ivectors.append(np.repeat(row[None], missing, axis=0))
+
+
+class _Speaker:
+    """LDA features of the frames so far, their weights, and the i-vector they give."""
+
+    def __init__(self, model: KaldiModel, extractor: IvectorExtractor):
+        self._extractor = extractor
+        self._estimate = IvectorEstimate(extractor)
+        width = extractor.ubm.means_invvars.shape[1]
+        self._plain, self._normalised = _Rows(width), _Rows(width)
+        self.weights = SilenceWeights(model.subsampling)
+        self._is_weighted = False
+        self._used = 0  # frames whose weights are in the estimate
+        self._waiting: list[tuple[npt.NDArray[np.int64], Floats]] = []
+
+    @property
+    def ready(self) -> int:
+        """Frames whose LDA features are known."""
+        return len(self._plain.rows)
+
+    def accept(self, rows: Floats, finished: bool) -> None:
+        """Compute LDA features of all frames whose context is known."""
+        splice = self._extractor.splice
+        begin = self.ready
+        end = len(rows) if finished else max(begin, len(rows) - splice.right_context)
+        if end == begin:
+            return
+        first = max(0, begin - splice.left_context)
+        last = min(len(rows), end + splice.right_context)
+        earliest = max(0, first - self._extractor.cmvn.cmn_window)
+        normalised = self._extractor.normalised(rows[earliest:last])[first - earliest :]
+        part = slice(begin - first, end - first)
+        self._plain.append(self._extractor.spliced(rows[first:last])[part])
+        self._normalised.append(self._extractor.spliced(normalised)[part])
+
+    def weigh(self, decoded: int, silent: npt.NDArray[np.bool_]) -> None:
+        """Take note of changed weights."""
+        self._is_weighted = True
+        self._waiting.append(self.weights.update(self.ready, decoded, silent))
+
+    def ivector(self) -> Floats:
+        """i-vector of the frames so far."""
+        ready = self.ready
+        if ready <= self._used:
+            return self._estimate.current
+        if not self._is_weighted:
+            new = slice(self._used, ready)
+            ones = np.ones(ready - self._used, np.float32)
+            self._estimate.add(self._plain.rows[new], self._normalised.rows[new], ones)
+        else:
+            self._add_waiting(ready)
+        self._used = ready
+        return self._estimate.solve()
+
+    def _add_waiting(self, ready: int) -> None:
+        """Add the changes of weights of the frames that are ready."""
+        frames = np.concatenate([part[0] for part in self._waiting])
+        changes = np.concatenate([part[1] for part in self._waiting])
+        later = frames >= ready
+        self._waiting = [(frames[later], changes[later])]
+        unique, place = np.unique(frames[~later], return_inverse=True)
+        weights = np.zeros(len(unique), np.float32)
+        np.add.at(weights, place, changes[~later])
+        self._estimate.add(self._plain.rows[unique], self._normalised.rows[unique], weights)
+
+
+class _Rows:
+    """Array ``(count, width)`` that grows at its end."""
+
+    def __init__(self, width: int):
+        self._array = np.empty((256, width), np.float32)
+        self._count = 0
+
+    @property
+    def rows(self) -> Floats:
+        """The rows so far."""
+        return self._array[: self._count]
+
+    def append(self, rows: Floats) -> None:
+        """Add rows at the end."""
+        count = self._count + len(rows)
+        if count > len(self._array):
+            larger = np.empty((2 * count, self._array.shape[1]), np.float32)
+            larger[: self._count] = self.rows
+            self._array = larger
+        self._array[self._count : count] = rows
+        self._count = count

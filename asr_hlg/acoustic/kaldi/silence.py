@@ -1,0 +1,87 @@
+"""Weights of frames in the i-vector: frames that the search takes for silence count little.
+
+The rules are those of Kaldi's ``OnlineSilenceWeighting``. They follow the best path of the search
+so far, hence weights of earlier frames change when the best path does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_hlg.acoustic.kaldi.reader import Floats
+
+_REVISED = 100
+"""Output frames before the last ones whose weights may still change."""
+
+_UNKNOWN = -1
+
+
+class SilenceWeights:
+    """Weights of the frames of one recording.
+
+    Parameters
+    ----------
+    subsampling : int
+        Frames of features for each frame of output.
+    silence_weight : float
+        Weight of a frame of silence; that of others is 1.
+    """
+
+    def __init__(self, subsampling: int, silence_weight: float = 1e-3):
+        self._subsampling = subsampling
+        self._silence_weight = np.float32(silence_weight)
+        self._weights = np.zeros(0, np.float32)
+        self._silent = np.zeros(0, np.int8)
+
+    def needed(self, decoded: int) -> int:
+        """Number of the last of ``decoded`` output frames that :meth:`update` has to know."""
+        return min(decoded, decoded - max(0, max(len(self._weights), decoded) - _REVISED))
+
+    def update(
+        self, frames_ready: int, decoded: int, silent: npt.NDArray[np.bool_]
+    ) -> tuple[npt.NDArray[np.int64], Floats]:
+        """Changes of weights after more frames.
+
+        Parameters
+        ----------
+        frames_ready : int
+            Frames of features that i-vectors may use.
+        decoded : int
+            Output frames that the search has passed.
+        silent : np.ndarray
+            bool: whether the best path takes the last ones of them for silence; at least
+            :meth:`needed` of them.
+
+        Returns
+        -------
+        frames : np.ndarray
+            int64: frames of features, in order; some may not be ready yet.
+        changes : np.ndarray
+            float32: what is added to their weights.
+        """
+        self._grow(decoded)
+        first = max(0, decoded - len(silent))
+        self._silent[first:decoded] = silent[len(silent) - (decoded - first) :]
+        begin = max(0, len(self._weights) - _REVISED)
+        self._grow(-(-frames_ready // self._subsampling))
+        states = self._silent[begin:]
+        if not len(states):
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        if states[0] == _UNKNOWN:
+            value = self._weights[begin - 1] if begin else self._silence_weight
+            new = np.full(len(states), value, np.float32)
+        else:  # frames without a path have the weight of the last one with a path
+            known = np.maximum.accumulate(np.where(states == _UNKNOWN, 0, np.arange(len(states))))
+            new = np.where(states[known] == 1, self._silence_weight, np.float32(1))
+        changes = new - self._weights[begin:]
+        self._weights[begin:] = new
+        changed = np.flatnonzero(changes)
+        frames = (begin + changed)[:, None] * self._subsampling + np.arange(self._subsampling)
+        return frames.reshape(-1), np.repeat(changes[changed], self._subsampling)
+
+    def _grow(self, size: int) -> None:
+        missing = size - len(self._weights)
+        if missing > 0:
+            self._weights = np.append(self._weights, np.zeros(missing, np.float32))
+            self._silent = np.append(self._silent, np.full(missing, _UNKNOWN, np.int8))

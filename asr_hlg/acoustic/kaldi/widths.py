@@ -1,0 +1,161 @@
+"""Number of columns of every node of a network, with the check that components fit together."""
+
+from __future__ import annotations
+
+from asr_hlg.acoustic.kaldi.components import Component
+from asr_hlg.acoustic.kaldi.descriptors import Descriptor
+from asr_hlg.acoustic.kaldi.nnet3 import Nnet3
+
+_AFFINE = (
+    "AffineComponent",
+    "NaturalGradientAffineComponent",
+    "FixedAffineComponent",
+    "LinearComponent",
+    "TdnnComponent",
+)
+_BY_OUTPUT_DIM = (
+    "PnormComponent",
+    "ElementwiseProductComponent",
+    "SumBlockComponent",
+    "DropoutMaskComponent",
+)
+_PARAMETERS = {
+    "PerElementScaleComponent": "Params",
+    "NaturalGradientPerElementScaleComponent": "Params",
+    "PerElementOffsetComponent": "Offsets",
+    "FixedScaleComponent": "Scales",
+    "FixedBiasComponent": "Bias",
+}
+
+
+class Widths:
+    """Columns of nodes and descriptors, found on demand.
+
+    Methods raise ValueError where two sizes contradict each other.
+    """
+
+    def __init__(self, network: Nnet3):
+        self._network = network
+        self._of: dict[str, int] = {}
+        self._open: set[str] = set()
+
+    def node(self, name: str) -> int:
+        """Columns of a node."""
+        if name not in self._of:
+            if name in self._open:
+                raise ValueError(f"the width of node {name!r} depends on itself")
+            self._open.add(name)
+            self._of[name] = self._find(name)
+        return self._of[name]
+
+    def descriptor(self, descriptor: Descriptor) -> int:
+        """Columns of a descriptor."""
+        kind, parts = descriptor.kind, descriptor.parts
+        if kind == "Node":
+            return self.node(descriptor.name)
+        if kind == "Const":
+            return _checked(descriptor.offset)
+        if kind == "Append":
+            return sum(self.descriptor(part) for part in parts)
+        if kind == "Sum":
+            widths = {self.descriptor(part) for part in parts}
+            if len(widths) > 1:
+                raise ValueError(f"a Sum adds terms of {sorted(widths)} columns")
+        return self.descriptor(parts[0])
+
+    def check(self, names: tuple[str, ...]) -> None:
+        """Check that every component fits its input."""
+        for name in names:
+            node = self._network.nodes[name]
+            if node.kind == "dim-range" and node.input is not None:
+                if not 0 <= node.first < node.first + node.dim <= self.descriptor(node.input):
+                    raise ValueError(f"node {name!r} takes columns that its input lacks")
+            elif node.component and node.input is not None:
+                component = self._network.components[node.component]
+                try:
+                    _check_input(component, self.descriptor(node.input))
+                except ValueError as error:
+                    raise ValueError(f"node {name!r}: {error}") from None
+
+    def _find(self, name: str) -> int:
+        node = self._network.nodes[name]
+        if node.input is None or node.kind == "dim-range":
+            return _checked(node.dim)
+        if not node.component:
+            return self.descriptor(node.input)
+        component = self._network.components[node.component]
+        known = _output_width(component)
+        return self.descriptor(node.input) if known is None else known
+
+
+def _checked(width: int) -> int:
+    if not 0 < width < 1 << 20:
+        raise ValueError(f"{width} columns are out of range")
+    return width
+
+
+def _output_width(component: Component) -> int | None:
+    """Columns that a component gives; None for as many as it takes."""
+    kind = component.kind
+    if kind in _AFFINE:
+        tag = "Params" if kind == "LinearComponent" else "LinearParams"
+        return _checked(len(component.array(tag, 2)))
+    if kind in _BY_OUTPUT_DIM:
+        return _checked(int(component.number("OutputDim")))
+    if kind in ("ConstantComponent", "ConstantFunctionComponent"):
+        return _checked(len(component.array("Output", 1)))
+    if kind == "LstmNonlinearityComponent":
+        return _checked(2 * component.array("Params", 2).shape[1])
+    if kind == "SumGroupComponent":
+        return _checked(len(component.fields.get("Sizes", ())))
+    if kind == "NormalizeComponent" and component.fields.get("AddLogStddev"):
+        dim = int(component.number("InputDim", component.fields.get("Dim")))
+        return _checked(dim + dim // _checked(int(component.number("BlockDim", dim))))
+    return None
+
+
+def _check_input(component: Component, width: int) -> None:
+    """Check the width of a component's input."""
+    kind, fields = component.kind, component.fields
+    expected = _input_width(component)
+    if expected is not None and expected != width:
+        raise ValueError(f"the {kind} takes {expected} columns, but its input has {width}")
+    if kind in _AFFINE:
+        bias = fields.get("BiasParams")
+        if bias is not None and len(bias) not in (0, _output_width(component)):
+            raise ValueError(f"the {kind} has a bias of {len(bias)} values")
+    if kind in ("ElementwiseProductComponent", "SumBlockComponent", "PnormComponent"):
+        groups = _output_width(component)
+        if groups is None or width % groups:
+            raise ValueError(f"the {kind} cannot divide {width} columns into {groups}")
+    if kind == "NormalizeComponent" and width % int(component.number("BlockDim", width)):
+        raise ValueError(f"the {kind} has blocks that do not divide {width} columns")
+    if kind == "PermuteComponent":
+        columns = fields.get("ColumnMap", ())
+        if not len(columns) or min(columns) < 0 or max(columns) >= width:
+            raise ValueError("the PermuteComponent has impossible columns")
+
+
+def _input_width(component: Component) -> int | None:
+    """Columns that a component takes; None for any number."""
+    kind, fields = component.kind, component.fields
+    if kind in _AFFINE:
+        tag = "Params" if kind == "LinearComponent" else "LinearParams"
+        width: int = component.array(tag, 2).shape[1]
+        offsets = len(fields.get("TimeOffsets", (0,)))
+        if not offsets or width % offsets:
+            raise ValueError(f"the {kind} has a matrix that its time offsets do not divide")
+        return width // offsets
+    if kind in _PARAMETERS:
+        return len(component.array(_PARAMETERS[kind], 1))
+    if kind == "BatchNormComponent":
+        blocks = {len(component.array(tag, 1)) for tag in ("StatsMean", "StatsVar")}
+        if len(blocks) > 1 or int(component.number("BlockDim")) not in blocks:
+            raise ValueError(f"the {kind} has statistics of another size")
+        return int(component.number("Dim"))
+    if kind == "LstmNonlinearityComponent":
+        rows, cells = component.array("Params", 2).shape
+        if rows != 3:
+            raise ValueError(f"the {kind} has {rows} rows of parameters, expected 3")
+        return int(5 * cells + (3 if fields.get("UseDropout") else 0))
+    return None
