@@ -11,7 +11,7 @@ from asr_hlg.acoustic.kaldi.features import read_feature_options
 from asr_hlg.acoustic.kaldi.ivectors import IvectorExtractor
 from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.nnet3 import read_hybrid_model
-from asr_hlg.acoustic.kaldi.online import KaldiStream
+from asr_hlg.acoustic.kaldi.online import KaldiStream, ModelParts
 from asr_hlg.acoustic.kaldi.reader import Floats
 from asr_hlg.acoustic.model import AcousticModel, Samples
 from asr_hlg.errors import ModelError
@@ -38,17 +38,9 @@ class KaldiModel(AcousticModel):
     ----------
     tokens : tuple of str
         ``pdf0``, ``pdf1``, …: columns of the log-likelihoods.
-    features : FeatureOptions
+    parts : ModelParts
     options : DecodingOptions
     transitions : TransitionModel
-    evaluator : Nnet3Evaluator
-    extractor : IvectorExtractor or None
-    log_priors : np.ndarray
-        float32 ``(num_pdfs,)``, subtracted from the output; empty for chain models.
-    chunk : int
-        Frames that the network computes at a time.
-    silence_phones : np.ndarray
-        int32: phones whose frames count little in the i-vector.
 
     Raises
     ------
@@ -63,27 +55,29 @@ class KaldiModel(AcousticModel):
                 "has no am/final.mdl", path=folder, remedy="name the folder of a model for Vosk"
             )
         conf = folder / "conf" if (folder / "conf").is_dir() else folder
-        self.features = read_feature_options(conf)
+        features = read_feature_options(conf)
         self.options = read_decoding_options(conf / "model.conf")
         hybrid = read_hybrid_model(path)
         self.transitions = hybrid.transitions
-        self.subsampling = self.options.frame_subsampling_factor
+        sub = self.options.frame_subsampling_factor
         try:
-            self.evaluator = Nnet3Evaluator(hybrid.network, self.subsampling)
+            evaluator = Nnet3Evaluator(hybrid.network, sub)
         except ValueError as error:
             raise ModelError(
                 f"the network cannot be evaluated: {error}", path=path,
                 remedy="docs/kaldi.md lists what is supported",
             ) from None  # fmt: skip
-        self.chunk = -(-self.options.frames_per_chunk // self.subsampling) * self.subsampling
-        self.silence_phones = np.array(self.options.silence_phones, np.int32)
-        priors = hybrid.priors
-        self.log_priors: Floats = np.log(np.maximum(priors, 1e-30)).astype(np.float32)
-        self.extractor = self._extractor(folder, path)
+        extractor = None
+        if evaluator.ivector_width:
+            extractor = IvectorExtractor(_ivector_folder(folder), features.width)
+        log_priors = np.log(np.maximum(hybrid.priors, 1e-30)).astype(np.float32)
+        chunk = -(-self.options.frames_per_chunk // sub) * sub
+        silence = np.array(self.options.silence_phones, np.int32)
+        self.parts = ModelParts(features, evaluator, extractor, log_priors, chunk, silence)
         self._check(path)
-        shift = self.features.shift / self.features.sample_frequency * self.subsampling
-        names = [f"pdf{number}" for number in range(self.evaluator.width)]
-        super().__init__(names, shift, round(self.features.sample_frequency), "cpu")
+        shift = features.shift / features.sample_frequency * sub
+        names = [f"pdf{number}" for number in range(evaluator.width)]
+        super().__init__(names, shift, round(features.sample_frequency), "cpu")
 
     def log_probs(self, waveforms: list[Samples]) -> list[Floats]:
         """Log-likelihoods ``(frames, num_pdfs)`` of each waveform, float32 at its rate.
@@ -93,28 +87,19 @@ class KaldiModel(AcousticModel):
         """
         results = []
         for waveform in waveforms:
-            stream = KaldiStream(self)
+            stream = KaldiStream(self.parts)
             parts = [*stream.accept(waveform), *stream.finish()]
             results.append(
                 np.concatenate(parts) if parts else np.zeros((0, len(self.tokens)), np.float32)
             )
         return results
 
-    def _extractor(self, folder: Path, path: Path) -> IvectorExtractor | None:
-        if not self.evaluator.ivector_width:
-            return None
-        if not (folder / "ivector").is_dir():
-            raise ModelError(
-                "the network needs i-vectors, but there is no folder ivector", path=path,
-                remedy="copy the folder with final.ie beside am",
-            )  # fmt: skip
-        return IvectorExtractor(folder / "ivector", self.features.width)
-
     def _check(self, path: Path) -> None:
-        evaluator, pdfs = self.evaluator, self.transitions.num_pdfs
-        ivectors = 0 if self.extractor is None else self.extractor.width
+        evaluator, pdfs = self.parts.evaluator, self.transitions.num_pdfs
+        extractor = self.parts.extractor
+        ivectors = 0 if extractor is None else extractor.width
         for expected, found, what in (
-            (evaluator.input_width, self.features.width, "columns of features"),
+            (evaluator.input_width, self.parts.features.width, "columns of features"),
             (evaluator.ivector_width, ivectors, "columns of i-vectors"),
         ):
             if expected != found:
@@ -122,8 +107,18 @@ class KaldiModel(AcousticModel):
                     f"the network takes {expected} {what}, but the files give {found}", path=path,
                     remedy="copy all files of the same model",
                 )  # fmt: skip
-        if pdfs > evaluator.width or len(self.log_priors) not in (0, evaluator.width):
+        if pdfs > evaluator.width or len(self.parts.log_priors) not in (0, evaluator.width):
             raise ModelError(
                 f"the network has {evaluator.width} outputs for {pdfs} pdfs", path=path,
                 remedy="copy all files of the same model",
             )  # fmt: skip
+
+
+def _ivector_folder(folder: Path) -> Path:
+    """Folder ``ivector`` of a model that needs it."""
+    if not (folder / "ivector").is_dir():
+        raise ModelError(
+            "the network needs i-vectors, but there is no folder ivector", path=folder,
+            remedy="copy the folder with final.ie beside am",
+        )  # fmt: skip
+    return folder / "ivector"

@@ -7,21 +7,47 @@ frames by the search so far, an i-vector for the next chunk of frames, the netwo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.acoustic.kaldi import features
+from asr_hlg.acoustic.kaldi.features import FeatureOptions
 from asr_hlg.acoustic.kaldi.ivectors import IvectorEstimate, IvectorExtractor
+from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.reader import Floats
 from asr_hlg.acoustic.kaldi.silence import SilenceWeights
 
-if TYPE_CHECKING:
-    from asr_hlg.acoustic.kaldi.model import KaldiModel
-
 STEP = 0.2
 """Seconds of sound after which the weights of frames are updated, as in Vosk."""
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """What computes log-likelihoods.
+
+    Attributes
+    ----------
+    features : FeatureOptions
+    evaluator : Nnet3Evaluator
+    extractor : IvectorExtractor or None
+        None for a network without i-vectors.
+    log_priors : np.ndarray
+        float32 ``(num_pdfs,)``, subtracted from the output; empty for chain models.
+    chunk : int
+        Frames that the network computes at a time, a multiple of its subsampling factor.
+    silence_phones : np.ndarray
+        int32: phones whose frames count little in the i-vector.
+    """
+
+    features: FeatureOptions
+    evaluator: Nnet3Evaluator
+    extractor: IvectorExtractor | None
+    log_priors: Floats
+    chunk: int
+    silence_phones: npt.NDArray[np.int32]
 
 
 class BestPath(Protocol):
@@ -36,7 +62,7 @@ class KaldiStream:
 
     Parameters
     ----------
-    model : KaldiModel
+    model : ModelParts
     search : BestPath, optional
         By default every frame counts fully in the i-vector.
 
@@ -46,7 +72,7 @@ class KaldiStream:
         Output frames that have been returned.
     """
 
-    def __init__(self, model: KaldiModel, search: BestPath | None = None):
+    def __init__(self, model: ModelParts, search: BestPath | None = None):
         self._model, self._search = model, search
         self._network = model.evaluator.stream()
         self._rest = np.zeros(0, np.float32)
@@ -70,7 +96,7 @@ class KaldiStream:
         np.ndarray
             float32 ``(frames, num_pdfs)``. The search must pass them before the next are asked for.
         """
-        step = round(STEP * self._model.sample_rate)
+        step = round(STEP * self._model.features.sample_frequency)
         for begin in range(0, len(samples), step):
             self._rest = np.append(self._rest, samples[begin : begin + step] * 32768)
             self._compute_features()
@@ -107,7 +133,7 @@ class KaldiStream:
             self._speaker.accept(rows, self._finished)
             self._weigh()
         size, right = model.chunk, model.evaluator.plan.right_context
-        sub = model.subsampling
+        sub = model.evaluator.subsampling
         total = -(-len(rows) // sub)
         ready = total if self._finished else max(0, len(rows) - right) // size * size // sub
         while self.decoded < ready:
@@ -143,12 +169,12 @@ class KaldiStream:
 class _Speaker:
     """LDA features of the frames so far, their weights, and the i-vector they give."""
 
-    def __init__(self, model: KaldiModel, extractor: IvectorExtractor):
+    def __init__(self, model: ModelParts, extractor: IvectorExtractor):
         self._extractor = extractor
         self._estimate = IvectorEstimate(extractor)
         width = extractor.ubm.means_invvars.shape[1]
         self._plain, self._normalised = _Rows(width), _Rows(width)
-        self.weights = SilenceWeights(model.subsampling)
+        self.weights = SilenceWeights(model.evaluator.subsampling)
         self._is_weighted = False
         self._used = 0  # frames whose weights are in the estimate
         self._waiting: list[tuple[npt.NDArray[np.int64], Floats]] = []
