@@ -30,6 +30,7 @@ COMMANDS = {
     "score": "compute error rates of transcripts",
     "info": "show size, sources and history of a compiled graph",
     "draw": "draw graphs, lattices and alignments",
+    "serve": "serve live speech and recordings to programs and a page",
     "align": "find the time of every word of known transcripts",
     "bench": "compare speed, errors and memory with other decoders",
     "train": "train or adapt an acoustic model",

@@ -1,4 +1,4 @@
-"""Tests that are left out where torch, k2 or lhotse are not installed.
+"""Tests that are left out where torch, k2, lhotse or the packages of the server are not installed.
 
 A test module that imports one of them is skipped, and so is a test in which the program asks for
 one of them, with the reason that names the package.  The summary says how many tests that are.
@@ -19,7 +19,8 @@ import pytest
 
 from asr_hlg.errors import AsrHlgError
 
-MISSING = [name for name in ("k2", "torch", "lhotse") if find_spec(name) is None]
+_SERVER = ("starlette", "uvicorn", "websockets", "prometheus_client", "httpx2", "openai")
+MISSING = [name for name in ("k2", "torch", "lhotse", *_SERVER) if find_spec(name) is None]
 _left_out: Counter[str] = Counter()
 
 
