@@ -23,6 +23,9 @@ from asr_hlg.acoustic.model import AcousticModel, Samples
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import OptionError
 
+_EDGE = 0.1
+"""Seconds at the end of a window whose frames are not even preliminary: most are wrong."""
+
 
 @dataclass(frozen=True)
 class WindowOptions:
@@ -42,8 +45,8 @@ class WindowOptions:
     """
 
     hop: float = 0.5
-    look_ahead: float = 0.5
-    left_context: float = 4.0
+    look_ahead: float = 0.6
+    left_context: float = 6.0
 
     def __post_init__(self) -> None:
         for name in ("hop", "left_context"):
@@ -114,7 +117,8 @@ class PosteriorStream:
     def _frames(self, samples: Samples, end: int) -> Posteriors:
         """Frames from the next one to ``end``; what no later frame needs leaves the buffer."""
         posteriors = self._model.posteriors([samples], self._model.sample_rate)
-        self._ahead = posteriors.frames(end - self._first, end - self._first + self._right)
+        edge = end - self._first + max(0, self._right - round(_EDGE / self._model.frame_shift))
+        self._ahead = posteriors.frames(end - self._first, edge)
         result = posteriors.frames(self._next - self._first, end - self._first)
         first = max(self._first, end - self._left)
         self._buffer = self._buffer[self._sample(first) - self._sample(self._first) :]

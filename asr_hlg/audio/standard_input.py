@@ -18,7 +18,8 @@ from asr_hlg.audio.recording import SAMPLE_RATES
 from asr_hlg.errors import OptionError
 
 _PART = 1 << 20  # bytes that are copied at once
-_HEADERS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b"caff", b".snd")
+HEADERS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b"caff", b".snd")
+"""First bytes of sound files that have a header."""
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def _write_wav(path: Path, stream: BinaryIO, rate: int) -> None:
         file.setsampwidth(2)
         file.setframerate(rate)
         part = stream.read(_PART)
-        if part.startswith(_HEADERS):
+        if part.startswith(HEADERS):
             raise OptionError(
                 "standard input is a sound file with a header, not raw samples",
                 remedy="leave out --raw",

@@ -27,6 +27,7 @@ from asr_hlg.errors import AsrHlgError
 COMMANDS = {
     "graph": "compile a decoding graph, or explain a sentence's path",
     "transcribe": "recognise the words of recordings",
+    "live": "recognise the words that are spoken into a microphone",
     "score": "compute error rates of transcripts",
     "info": "show size, sources and history of a compiled graph",
     "draw": "draw graphs, lattices and alignments",

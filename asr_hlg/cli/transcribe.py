@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from asr_hlg.cli.arguments import add_device, add_graph, add_inputs
 from asr_hlg.cli.normalising import add_normalise
+from asr_hlg.cli.streaming import add_stream
 from asr_hlg.output.names import NAMES
 from asr_hlg.transcribe.defaults import GPU_BATCH, MAX_DURATION, MAX_MEMORY, TIMEOUT
 
@@ -25,6 +26,7 @@ examples:
   asr-hlg transcribe film.mp3 --format srt --output film.srt
   asr-hlg transcribe film.mp3 --written                 with capitals, punctuation and digits
   asr-hlg transcribe archive/ --format json --output archive.jsonl --resume
+  ffmpeg -i URL -f s16le -ac 1 -ar 16000 - | asr-hlg transcribe --live --raw 16000 -
 
 A recording that cannot be read is reported on standard error, and the others are transcribed; the
 exit status is then 1. So it is for a hotword or a word of a grammar that cannot be pronounced, and
@@ -39,7 +41,7 @@ With --engine ray, Ctrl-C stops at once, --workers counts over all machines (def
 and all of them must find graph and recordings under the same paths. See docs/scale.md.
 """
 
-_SEARCH = {
+SEARCH = {
     "acoustic_scale": "weight of the acoustic scores against the graph's",
     "graph_scale": "weight of the graph's scores against a transducer's",
     "blank_penalty": "subtracted from the log-probability of blank: more words, more insertions",
@@ -59,6 +61,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_graph(parser)
     add_device(parser)
     add("--model", help="acoustic model or transducer (default: the one of the graph's recipe)")
+    add_reading(parser)
+    add(
+        "--channel",
+        type=channel,
+        metavar="N",
+        help="channel, from 0; `all` transcribes each by itself, with the ids ID-1, ID-2, … "
+        "(default: the average of all)",
+    )
+    add(
+        "--live",
+        action="store_true",
+        help="the INPUT - is sound that comes while it is spoken, a WAV file or --raw: each "
+        "sentence is written when a pause ends it",
+    )
+    add("--ref", type=Path, metavar="FILE", help="references, to report WER")
+    add_normalise(parser)
+    add(
+        "--strict",
+        action="store_true",
+        help="stop at the first recording, hotword, word of a grammar or line of --ref that cannot "
+        "be used, instead of leaving it out",
+    )
+    add("--quiet", action="store_true", help="no progress, no summary")
+    _add_output(parser.add_argument_group("output").add_argument)
+    _add_workers(parser.add_argument_group("workers").add_argument)
+    _add_limits(parser.add_argument_group("limits").add_argument)
+    add_models(parser)
+    add_stream(parser)
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Arguments of what is read from the lattices."""
+    add = parser.add_argument
     add(
         "--search",
         choices=("viterbi", "forward", "mbr"),
@@ -73,35 +108,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="times of words by a hybrid HMM of English with frames of 10 ms, where it fits the "
         "graph, or by the frames in which the acoustic model has its phones (default: hmm)",
     )
-    add(
-        "--channel",
-        type=channel,
-        metavar="N",
-        help="channel, from 0; `all` transcribes each by itself, with the ids ID-1, ID-2, … "
-        "(default: the average of all)",
-    )
-    add("--ref", type=Path, metavar="FILE", help="references, to report WER")
-    add_normalise(parser)
-    add(
-        "--strict",
-        action="store_true",
-        help="stop at the first recording, hotword, word of a grammar or line of --ref that cannot "
-        "be used, instead of leaving it out",
-    )
-    add("--quiet", action="store_true", help="no progress, no summary")
-    _add_output(parser.add_argument_group("output").add_argument)
-    _add_workers(parser.add_argument_group("workers").add_argument)
-    _add_limits(parser.add_argument_group("limits").add_argument)
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Arguments of changes to the graph, second passes and the search."""
     group = parser.add_argument_group("graph changes for this run (a second, no compilation)")
     _add_graph_changes(group.add_argument)
     _add_second_passes(parser.add_argument_group("second passes").add_argument)
     group = parser.add_argument_group("search (default: values of the graph's recipe)")
-    for name, help in _SEARCH.items():
+    for name, help in SEARCH.items():
         number = int if name.endswith("_active") else float
         group.add_argument("--" + name.replace("_", "-"), type=number, help=help)
 
 
-def _add_output(add: Callable[..., Any]) -> None:
+def add_format(add: Callable[..., Any]) -> None:
+    """Arguments of the form of transcripts."""
     add(
         "--format",
         choices=sorted(NAMES),
@@ -114,6 +135,10 @@ def _add_output(add: Callable[..., Any]) -> None:
         "Whisper's second pass ran (without it they are not invented); the default of srt, vtt and "
         "json where it ran. Spoken words and their times stay in json; WER is of spoken words",
     )
+
+
+def _add_output(add: Callable[..., Any]) -> None:
+    add_format(add)
     add("--output", metavar="FILE", help="file or folder (default: standard output)")
     add("--lattices", metavar="FOLDER", help="write lattices: one Kaldi archive per recording")
     add("--resume", action="store_true", help="continue an earlier call with this --output")
@@ -237,4 +262,6 @@ def run(options: argparse.Namespace) -> int:
     """Transcribe recordings; returns the exit status."""
     from asr_hlg.cli import transcription  # so that --help waits for none of what it imports
 
-    return transcription.run(options, _SEARCH)
+    if options.live:
+        return transcription.run_live(options, SEARCH)
+    return transcription.run(options, SEARCH)

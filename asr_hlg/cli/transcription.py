@@ -15,10 +15,13 @@ from asr_hlg.audio import recordings
 from asr_hlg.cli.arguments import paths_of_inputs
 from asr_hlg.cli.normalising import normaliser
 from asr_hlg.cli.progress import Progress
+from asr_hlg.cli.streaming import refuse_stream_arguments
+from asr_hlg.cli.streaming import run as run_stream
 from asr_hlg.errors import ItemErrors, OptionError
 from asr_hlg.graph.lookup import graph_folder, print_line
 from asr_hlg.graph.store import read_meta
 from asr_hlg.output import text
+from asr_hlg.output.live import check_live_format
 from asr_hlg.output.writers import format_of
 from asr_hlg.rescore.passes import PassOptions, default_whisper
 from asr_hlg.transcribe import Job, TranscribeOptions
@@ -27,6 +30,7 @@ from asr_hlg.transcribe.options import Written
 from asr_hlg.transcribe.run import RunOptions, transcribe_all
 
 _WRITTEN = ("json", "srt", "vtt")
+_NOT_LIVE = ("ref", "resume", "retry_failed", "overwrite", "lattices", "workers", "batch")
 _SPOKEN = ("trn", "ctm", "textgrid", "lhotse")
 
 
@@ -35,6 +39,7 @@ def run(options: argparse.Namespace, search: Iterable[str]) -> int:
 
     ``search`` are the names of the arguments that change options of the search.
     """
+    refuse_stream_arguments(options)
     item_errors = ItemErrors(_show_error, options.strict)
     references = text.read_transcripts(options.ref, item_errors) if options.ref else None
     options.format = options.format or format_of(options.output)
@@ -53,6 +58,34 @@ def run(options: argparse.Namespace, search: Iterable[str]) -> int:
     if item_errors.count:
         _show_error(item_errors.summary())
     return 1 if outcome.failures or item_errors.count else 0
+
+
+def run_live(options: argparse.Namespace, search: Iterable[str]) -> int:
+    """Transcribe sound that comes on standard input; returns the exit status."""
+    from asr_hlg.audio.pcm_stream import pcm_stream
+
+    if options.inputs != ["-"]:
+        raise OptionError(
+            "--live reads standard input", remedy="name - as the only INPUT, or use asr-hlg live"
+        )
+    for name in _NOT_LIVE:
+        if getattr(options, name):
+            raise OptionError(
+                f"--{name.replace('_', '-')} is not for sound that comes while it is spoken",
+                remedy="leave it out, or --live",
+            )
+    rate, blocks = pcm_stream(sys.stdin.buffer, options.raw)
+    return run_stream(options, live_job(options, search), rate, blocks)
+
+
+def live_job(options: argparse.Namespace, search: Iterable[str]) -> Job:
+    """The job of a stream; second passes only if they are asked for, since words would wait."""
+    options.format = options.format or format_of(options.output)
+    check_live_format(options.format)
+    options.fast = options.fast or options.whisper is None
+    options.batch = 0.0
+    progress = Progress(options.quiet, None, None)
+    return _job(options, search, progress.info)
 
 
 def _show_error(text: str) -> None:

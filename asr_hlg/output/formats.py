@@ -117,14 +117,19 @@ def _rounded(value: Any) -> Any:
 
 def _srt(transcript: Transcript) -> str:
     """SubRip subtitles."""
+    return "".join(srt_cues(transcript))
+
+
+def srt_cues(transcript: Transcript, first: int = 1) -> list[str]:
+    """SubRip subtitles, each with a number, from ``first`` on."""
     from asr_hlg.output.subtitles import cues
 
     blocks = []
-    for number, cue in enumerate(cues(_shown_words(transcript), transcript.duration), start=1):
+    for number, cue in enumerate(cues(_shown_words(transcript), transcript.duration), first):
         lines = "\n".join(" ".join(word.text for word in line) for line in cue.lines)
         start, end = _clock(cue.start, ","), _clock(cue.end, ",")
         blocks.append(f"{number}\n{start} --> {end}\n{lines}\n\n")
-    return "".join(blocks)
+    return blocks
 
 
 def _vtt(transcript: Transcript) -> str:

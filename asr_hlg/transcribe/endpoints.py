@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
+import numpy.typing as npt
 
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import OptionError
@@ -58,6 +59,15 @@ class EndpointOptions:
 _MAX_GAP = {"after_end": 2.0, "after_likely_end": 8.0, "after_words": float("inf")}
 
 
+_MIN_SILENCE = 0.1
+"""Seconds of silence that are part of the segment itself."""
+
+
+def _spoken(posteriors: Posteriors) -> npt.NDArray[np.int64]:
+    """The frames of one utterance that are not silent."""
+    return np.flatnonzero(pause_probability(posteriors) < _SILENT)
+
+
 class EndpointDetector:
     """Applies the rules to one segment after the other.
 
@@ -77,7 +87,7 @@ class EndpointDetector:
     def accept(self, posteriors: Posteriors) -> None:
         """Take the next frames of the segment."""
         shift = posteriors.frame_shift
-        spoken = np.flatnonzero(pause_probability(posteriors) < _SILENT)
+        spoken = _spoken(posteriors)
         num_frames = int(posteriors.lengths[0])
         self._length += num_frames * shift
         if len(spoken):
@@ -89,15 +99,26 @@ class EndpointDetector:
         """Whether the segment has its largest length."""
         return self._length >= self._options.max_length
 
-    def is_silent(self, has_words: Callable[[], bool], gap: Callable[[], float]) -> bool:
+    def is_silent(
+        self,
+        has_words: Callable[[], bool],
+        gap: Callable[[], float],
+        ahead: Posteriors | None = None,
+    ) -> bool:
         """Whether a silence ends the segment.
 
         Parameters
         ----------
         has_words, gap : callable
             Called only if they matter: whether the best path has words, and its gap.
+        ahead : Posteriors, optional
+            Preliminary frames after the segment. If they are silent, the silence is so much longer.
         """
         options, silence = self._options, self._silence
+        if silence < _MIN_SILENCE:
+            return False
+        if ahead is not None and not len(_spoken(ahead)):
+            silence += int(ahead.lengths[0]) * ahead.frame_shift
         names = [name for name in _MAX_GAP if silence >= getattr(options, name)]
         if not names and silence < options.after_nothing:
             return False

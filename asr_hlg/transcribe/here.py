@@ -48,7 +48,7 @@ class InProcess:
         on_progress: OnProgress = lambda _: None,
     ):
         self._start_workers = start_workers
-        self._transcriber, self.report = _loaded(job, on_error, on_progress)
+        self._transcriber, self.report = loaded(job, on_error, on_progress)
 
     def __enter__(self) -> InProcess:
         return self
@@ -78,7 +78,7 @@ def fits(job: Job, recordings: Iterable[Recording]) -> bool:
     return first.error is not None or 0 < first.expected_duration() <= MAX_SECONDS
 
 
-def _loaded(job: Job, on_error: OnItemError, on_progress: OnProgress) -> tuple[Transcriber, str]:
+def loaded(job: Job, on_error: OnItemError, on_progress: OnProgress) -> tuple[Transcriber, str]:
     """A job's transcriber, and its report on words whose pronunciation was guessed.
 
     The network is loaded in another thread than the graph.

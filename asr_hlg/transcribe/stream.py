@@ -137,7 +137,8 @@ class Stream:
         finished = []
         for posteriors in self._network.accept(samples):
             self._search(posteriors)
-            if self._endpoints.is_silent(self._has_words, self._decoder.final_gap):
+            ahead = self._network.ahead
+            if self._endpoints.is_silent(self._has_words, self._decoder.final_gap, ahead):
                 finished.append(self._end_of_segment(self._decoder.finish()))
             elif self._endpoints.is_too_long():
                 finished.append(self._cut())

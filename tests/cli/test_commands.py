@@ -75,6 +75,7 @@ def takes_minutes(command: list[str]) -> bool:
         or "exp/digits" in command  # a trained model
         or command[1:3] == ["graph", "graphs/en.toml"]
         or command == ["asr-hlg", "doctor"]  # imports every package
+        or command[1] == "live"  # a microphone: tests/cli/test_live.py
         or command[1] == "serve"  # until a signal: tests/serve/test_command.py
         or (command[1] == "bench" and "--limit" not in command)
     )

