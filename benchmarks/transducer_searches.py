@@ -22,7 +22,8 @@ from asr_hlg import data, lm
 from asr_hlg.data import Batch, LoaderOptions
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.graph import DecodingGraph, compile_hlg, topology
-from asr_hlg.graph.build import build, read_lexicon
+from asr_hlg.graph.build import build
+from asr_hlg.graph.lexica import read_lexicon
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.output.scoring import Errors, score

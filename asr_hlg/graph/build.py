@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asr_hlg import grammar, lm
-from asr_hlg.errors import GraphError, LexiconError
+from asr_hlg.errors import GraphError
 from asr_hlg.files import file_hash
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import store
 from asr_hlg.graph.compile import assemble, compile_lg
 from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.graph.explain import explain
+from asr_hlg.graph.lexica import read_lexicon, read_text
 from asr_hlg.graph.meter import Meter, Stage
-from asr_hlg.graph.recipe import Recipe
+from asr_hlg.graph.recipe import LexiconSection, Recipe
 from asr_hlg.graph.topology_arcs import of_section
-from asr_hlg.lexicon import Lexicon, Pronunciation
+from asr_hlg.lexicon import Lexicon
 from asr_hlg.versions import installed
 
 _PACKAGES = ("asr-hlg", "k2", "torch", "numpy", "kaldifst")
@@ -117,36 +118,6 @@ def _update(
         report.note("up to date")
 
 
-def read_lexicon(recipe: Recipe, vocabulary: frozenset[str] | None = None) -> Lexicon:
-    """Read the recipe's lexicon, limited to a vocabulary if one is given."""
-    section = recipe.lexicon
-    entries: list[Pronunciation] = []
-    for name in section.files:
-        entries += read_source(name, recipe.resolve(name), vocabulary)
-    known: dict[tuple[str, tuple[str, ...]], Pronunciation] = {}
-    for entry in entries:
-        known.setdefault((entry.word, entry.phones), entry)
-    if not known:
-        raise LexiconError("no word of the language model is in the lexicon", path=recipe.path)
-    return Lexicon(
-        known.values(),
-        silence=section.silence,
-        silence_prob=section.silence_prob,
-        position_dependent=section.position_dependent,
-    )
-
-
-def read_source(name: str, path: Path, words: Collection[str] | None = None) -> list[Pronunciation]:
-    """Read pronunciations from one of the lexicon's files, all of them or those of some words."""
-    if name == "pocketsphinx:dict":
-        pronunciations = lm.read_dict(path)
-        return [
-            Pronunciation(*entry) for entry in pronunciations if words is None or entry[0] in words
-        ]
-    entries = Lexicon.read(path).entries
-    return [entry for entry in entries if words is None or entry.word in words]
-
-
 def read_parts(
     recipe: Recipe, meter: Meter | None = None, report: Report = Report()
 ) -> tuple[Lexicon, Arcs | None]:
@@ -154,7 +125,7 @@ def read_parts(
     meter = meter or Meter()
     if recipe.lm is None:
         with meter.stage("L read") as size:
-            lexicon = read_lexicon(recipe)
+            lexicon = read_lexicon(recipe, note=report.note)
             size.set(*_l_size(lexicon))
         if recipe.grammar is None:
             return lexicon, None
@@ -165,7 +136,7 @@ def read_parts(
         return lexicon, G
     model = read_language_model(recipe, meter)
     with meter.stage("L read") as size:
-        lexicon = read_lexicon(recipe, frozenset(model.words))
+        lexicon = read_lexicon(recipe, frozenset(model.words), report.note)
         size.set(*_l_size(lexicon))
     with meter.stage("G to automaton") as size:
         G, dropped = lm.to_arcs(model, lexicon.words)
@@ -195,16 +166,6 @@ def read_language_model(recipe: Recipe, meter: Meter | None = None) -> lm.ArpaMo
     return model
 
 
-def read_text(path: Path) -> str:
-    """Read the text of a grammar; raises a GraphError if that fails."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise GraphError(f"cannot be read: {error.strerror}", path=path) from None
-    except UnicodeDecodeError as error:
-        raise GraphError(f"is not UTF-8: {error}", path=path) from None
-
-
 def _l_size(lexicon: Lexicon) -> tuple[int, int]:
     arcs = lexicon.arcs(disambig=True)
     return arcs.num_states, arcs.num_arcs
@@ -229,10 +190,19 @@ def _sources(recipe: Recipe) -> dict[str, dict[str, Any]]:
 
 def _keys(recipe: Recipe, sources: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Hashes of everything that L∘G depends on, and of that and H."""
-    sections = recipe.lexicon, recipe.lm, recipe.grammar
-    parts = [section and asdict(section) for section in sections]
+    parts = [_content(recipe.lexicon), *(s and asdict(s) for s in (recipe.lm, recipe.grammar))]
     lg = [sources, parts, list(recipe.check), store.FORMAT, store.REVISION]
     return {"lg": _digest(lg), "graph": _digest([lg, asdict(recipe.topology)])}
+
+
+def _content(section: LexiconSection) -> dict[str, Any]:
+    """Fields of the lexicon, without those for the tokens of a model where they are not used.
+
+    So graphs that were compiled before these fields existed remain up to date.
+    """
+    used, unset = asdict(section), asdict(LexiconSection())
+    later = ("lang", "tokens", "bpe", "segmentations", "case", "words")
+    return {name: v for name, v in used.items() if name not in later or v != unset[name]}
 
 
 def _digest(content: Any) -> str:
@@ -257,5 +227,6 @@ def _described(recipe: Recipe) -> dict[str, Any]:
     """Entries of ``graph.json`` that describe the recipe."""
     content = asdict(replace(recipe, path=Path(recipe.path.name)))
     content["path"] = recipe.path.name
+    content["lexicon"] = _content(recipe.lexicon)
     content["check"] = list(recipe.check)
     return {"name": recipe.path.stem, "recipe": content}

@@ -7,7 +7,8 @@
     kind = "ctc"                       # ctc, ctc-modified, hmm, chain, transducer
 
     [lexicon]
-    files = ["../lang/light/lexicon.txt"]    # Kaldi lexicon.txt or lexiconp.txt
+    files = ["../lang/light/lexicon.txt"]    # Kaldi lexicon.txt or lexiconp.txt, or MFA's
+                                       # or lang, or tokens: asr_hlg.graph.lexica
     silence = "SIL"                    # optional silence between words
     silence_prob = 0.5
 
@@ -34,10 +35,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from asr_hlg.errors import GraphError
-from asr_hlg.settings import Bounded, Share, check_keys, read_toml, section
+from asr_hlg.settings import Bounded, Share, Size, check_keys, read_toml, section
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,35 @@ class TopologySection:
 
 
 @dataclass(frozen=True)
-class LexiconSection:
-    """Section ``[lexicon]``: files in Kaldi's format, whose pronunciations are united."""
+class LexiconSection(Bounded):
+    """Section ``[lexicon]``: pronunciations in files, or the tokens that spell the words of G.
+
+    Attributes
+    ----------
+    files : list of str
+        Lexica of Kaldi and MFA, whose pronunciations are united.
+    lang : str, optional
+        A lang folder of icefall or Kaldi, whose lexicon and tokens are taken.
+    tokens : str, optional
+        The tokens of an acoustic model, in a file or in the model's folder. Without ``files`` the
+        words of G are spelled in them.
+    bpe : str, optional
+        The sentencepiece model that splits words into these tokens.
+    segmentations : int
+        Ways to split a word, at most.
+    case : str
+        Case in which words are spelled: ``keep``, ``lower`` or ``upper``.
+    words : str, optional
+        A list of words, where there is no G.
+    """
 
     files: list[str] = field(default_factory=list)
+    lang: str | None = None
+    tokens: str | None = None
+    bpe: str | None = None
+    segmentations: Size = 1
+    case: Literal["keep", "lower", "upper"] = "keep"
+    words: str | None = None
     silence: str | None = None
     silence_prob: float = 0.5
     position_dependent: bool = False
@@ -124,8 +150,13 @@ class Recipe:
         for name, section_class in sections.items():
             if name in content:
                 content[name] = section(section_class, content[name], name, path, GraphError)
-        if "lexicon" not in content or not content["lexicon"].files:
-            raise GraphError("[lexicon] files is missing", path=path, remedy="name a lexicon.txt")
+        lexicon = content.get("lexicon")
+        if lexicon is None or not (lexicon.files or lexicon.lang or lexicon.tokens):
+            raise GraphError(
+                "[lexicon] files is missing",
+                path=path,
+                remedy="name a lexicon.txt, or the tokens of a model",
+            )
         if "lm" in content and "grammar" in content:
             raise GraphError("has both [lm] and [grammar]; G is one of them", path=path)
         content["check"] = tuple(content.get("check", ()))
@@ -135,7 +166,53 @@ class Recipe:
     def sources(self) -> list[str]:
         """Names of the files that the graph is compiled from."""
         files = self.lm.files if self.lm else [self.grammar.file] if self.grammar else []
-        return [*self.lexicon.files, *files]
+        section = self.lexicon
+        others = (self.tokens_file, section.bpe, section.words)
+        return [*self.lexicon_files, *(name for name in others if name), *files]
+
+    @property
+    def lexicon_files(self) -> list[str]:
+        """Names of the files with pronunciations."""
+        lang = self.lexicon.lang
+        if lang is None:
+            return self.lexicon.files
+        from asr_hlg.lexicon import lang_folder
+
+        file = lang_folder.lexicon_file(self.folder_of(lang))
+        return [*self.lexicon.files, self._name(file)]
+
+    @property
+    def tokens_file(self) -> str | None:
+        """Name of the file with the acoustic model's tokens, if the recipe names one."""
+        name = self.lexicon.tokens or self.lexicon.lang
+        if name is None or not os.path.isdir(self.path.parent / name):
+            return name
+        from asr_hlg.lexicon import token_files
+
+        file = token_files.tokens_file(self.path.parent / name)
+        if file is not None:
+            return self._name(file)
+        if self.lexicon.tokens is None:
+            return None
+        raise GraphError(
+            f"names {name!r}, a folder without {', '.join(token_files.FILES)}", path=self.path
+        )
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether the words of G are spelled in the tokens of an acoustic model."""
+        return not self.lexicon_files
+
+    def folder_of(self, name: str) -> Path:
+        """Path of a folder that the recipe names."""
+        path = self.path.parent / name
+        if not path.is_dir():
+            raise GraphError(f"names {name!r}, which is not a folder", path=self.path)
+        return path
+
+    def _name(self, path: Path) -> str:
+        """Name of a file relative to the recipe."""
+        return os.path.relpath(path, self.path.parent)
 
     def source_paths(self) -> list[Path]:
         """Paths of the files that the graph is compiled from."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -12,6 +13,7 @@ from asr_hlg.errors import LexiconError
 from asr_hlg.files import text_lines
 from asr_hlg.fst import symbols
 
+_DECIMAL = re.compile(r"\d*\.\d+(?:[eE][-+]?\d+)?|\d+\.\d*")
 _RESERVED_WORDS = frozenset([symbols.EPS, "<s>", "</s>"])
 _RESERVED_PHONES = frozenset([symbols.EPS, symbols.BLANK])
 
@@ -30,12 +32,20 @@ Entry = Pronunciation | tuple[str, tuple[str, ...]] | tuple[str, tuple[str, ...]
 
 
 def parse(path: Path, probabilities: bool) -> Iterator[Pronunciation]:
-    """Read the pronunciations of ``lexicon.txt`` or, with probabilities, ``lexiconp.txt``."""
+    """Read the pronunciations of ``lexicon.txt`` or, with probabilities, ``lexiconp.txt``.
+
+    Of the four numbers after the word in dictionaries of MFA and in Kaldi's
+    ``lexiconp_silprob.txt``, the first is the probability of the pronunciation; the others, of
+    silence before and after the word, are not used.
+    """
     name = str(path)
     for number, line in text_lines(path, LexiconError):
         fields = line.split()
         probability = 1.0
-        if probabilities:
+        if len(fields) > 5 and all(_DECIMAL.fullmatch(text) for text in fields[1:5]):
+            probability = float(fields[1])
+            del fields[1:5]
+        elif probabilities:
             try:
                 probability = float(fields.pop(1))
             except (IndexError, ValueError):

@@ -20,7 +20,8 @@ from asr_hlg.data import FrameLabels, Loader, SpecAugment
 from asr_hlg.errors import ModelError, OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.graph import DecodingGraph, topology
-from asr_hlg.graph.build import Report, build, read_lexicon
+from asr_hlg.graph.build import Report, build
+from asr_hlg.graph.lexica import read_lexicon
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.graph.topology import make_topology
 from asr_hlg.lexicon import Lexicon, g2p

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_hlg.errors import GraphError
-from asr_hlg.graph.build import read_source
+from asr_hlg.graph.lexica import read_source
 from asr_hlg.graph.recipe import LexiconSection, Recipe
 from asr_hlg.lexicon import Lexicon, Pronunciation, g2p
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses, OnProgress
@@ -98,7 +98,7 @@ def _sources(recipe: Mapping[str, Any], folder: Path | None) -> Iterator[tuple[s
     """Sources of the lexicon of a recipe, by the name in it, with their paths."""
     section = LexiconSection(**recipe.get("lexicon", {}))
     origin = Recipe((folder or Path()).parent / recipe.get("path", ""), section)
-    for name in section.files:
+    for name in origin.lexicon_files:
         if folder is not None or name.startswith("pocketsphinx:"):
             with suppress(GraphError):  # its package is not installed
                 yield name, origin.resolve(name)

@@ -17,9 +17,9 @@ from asr_hlg import grammar
 from asr_hlg.errors import GrammarError, OnItemError, stop
 from asr_hlg.graph.adapt import hotwords
 from asr_hlg.graph.adapt.pronounce import pronounce
-from asr_hlg.graph.build import read_text
 from asr_hlg.graph.compile import assemble, compile_lg
 from asr_hlg.graph.decoding_graph import DecodingGraph
+from asr_hlg.graph.lexica import read_text
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.recipe import TopologySection
 from asr_hlg.graph.store import GraphFolder
