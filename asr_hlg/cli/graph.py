@@ -10,7 +10,8 @@ from asr_hlg.errors import OptionError
 from asr_hlg.graph.build import Report, build
 from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.graph.explain import explain
-from asr_hlg.graph.lookup import compile_cached, is_here, known, recipe_path
+from asr_hlg.graph.lookup import HERE, compile_cached, is_here, known, recipe_path
+from asr_hlg.graph.model_recipe import recipe_text
 from asr_hlg.graph.recipe import Recipe
 
 EPILOG = """\
@@ -24,6 +25,10 @@ examples:
   asr-hlg graph cat_hat                            compile graphs/cat_hat.toml
   asr-hlg graph graphs/en.toml --max-memory 4      with at most 4 GB of memory
   asr-hlg graph cat_hat --explain "cat and hat"    arcs of a sentence, or the word not accepted
+  asr-hlg graph talks --model zipformer --lm talks.arpa
+                                                   write the recipe of a graph for the tokens of
+                                                   another toolkit's model (docs/models.md), and
+                                                   compile it
 """
 
 
@@ -38,6 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--list", action="store_true", help="list recipes and compiled graphs by their names"
+    )
+    group = parser.add_argument_group("a new recipe, for the model of another toolkit")
+    add = group.add_argument
+    add("--model", type=Path, metavar="FOLDER", help="CTC model; see docs/models.md for the kinds")
+    add("--lm", type=Path, metavar="ARPA", help="language model whose words are recognised")
+    add("--grammar", type=Path, metavar="FILE", help="or a grammar")
+    add(
+        "--segmentations",
+        type=int,
+        default=1,
+        metavar="N",
+        help="ways to split a word into tokens, at most (default: 1)",
     )
     parser.add_argument("--output", type=Path, help="folder of the graph (default: graphs/NAME)")
     parser.add_argument("--force", action="store_true", help="run every stage again")
@@ -75,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _compiled(options: argparse.Namespace) -> Path:
     """Compile a recipe into its folder, or into the cache if it comes with the package."""
-    path = recipe_path(options.name)
+    path = recipe_path(options.name) if options.model is None else _written(options)
     recipe = Recipe.read(path)
     report = Report(
         stage=lambda stage: print(stage, file=sys.stderr, flush=True),
@@ -94,6 +111,28 @@ def _compiled(options: argparse.Namespace) -> Path:
     if options.hlg:
         DecodingGraph.load(folder).fsa  # noqa: B018 - the folder keeps it
     return folder
+
+
+def _written(options: argparse.Namespace) -> Path:
+    """Path of a new recipe for the model of another toolkit."""
+    name = options.name
+    path = Path(name) if name.endswith(".toml") else HERE / f"{name}.toml"
+    if path.exists() and not options.force:
+        raise OptionError(
+            f"the recipe {path} exists already",
+            remedy="compile it without --model, or replace it with --force",
+        )
+    recipe = recipe_text(
+        options.model,
+        path,
+        lm=options.lm,
+        grammar=options.grammar,
+        segmentations=options.segmentations,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(recipe.text, encoding="utf-8")
+    print(f"asr-hlg: wrote {path}", file=sys.stderr)
+    return path
 
 
 def _print_list() -> None:

@@ -85,7 +85,8 @@ def read_tokens(
     ----------
     path : str or Path
     num_outputs : int, optional
-        Outputs of the network, with which the number of tokens must agree.
+        Outputs of the network, with which the number of tokens must agree. Without it, or with one
+        more output than tokens, a table without blank gets one at its end.
     blank : int or str, optional
         The id or name of blank; by default one of the names that toolkits use.
     boundary : str, optional
@@ -100,7 +101,7 @@ def read_tokens(
     names = _without_disambiguation(_names(path), num_outputs)
     if blank is None:
         blank = next((name for name in _BLANKS if name in names), None)
-    if blank is None and _is_list(path, names, num_outputs):
+    if blank is None and num_outputs in (None, len(names) + 1):
         names.append(BLANK)
         blank = BLANK
     if num_outputs is not None and len(names) != num_outputs:
@@ -192,11 +193,6 @@ def _without_disambiguation(names: list[str], num_outputs: int | None) -> list[s
     while end and is_disambig(names[end - 1]) and end != num_outputs:
         end -= 1
     return names[:end]
-
-
-def _is_list(path: Path, names: list[str], num_outputs: int | None) -> bool:
-    """Whether the network has one output more than a NeMo vocabulary, which lacks blank."""
-    return num_outputs == len(names) + 1 or (num_outputs is None and path.name == "vocab.txt")
 
 
 def _check_names(names: list[str], path: Path) -> None:

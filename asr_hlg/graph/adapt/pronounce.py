@@ -12,6 +12,8 @@ from asr_hlg.graph.lexica import read_source
 from asr_hlg.graph.recipe import LexiconSection, Recipe
 from asr_hlg.lexicon import Lexicon, Pronunciation, g2p
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses, OnProgress
+from asr_hlg.lexicon.subwords import Speller
+from asr_hlg.lexicon.token_files import is_special
 
 
 def pronounce(
@@ -50,6 +52,9 @@ def pronounce(
     entries = from_sources(meta, folder, set(words))
     known = {entry.word for entry in entries}
 
+    if (speller := _speller(meta, tokens)) is not None:
+        return _spelled(words, known, entries, speller)
+
     def missing_tokens(phones: tuple[str, ...]) -> list[str]:
         (spelling,) = Lexicon([("word", phones)], **meta["lexicon"]).spellings("word")
         return [token for token in spelling if token not in tokens]
@@ -58,6 +63,38 @@ def pronounce(
     on_progress(len(known))
     guesses = g2p.guess(unknown, model or g2p.HamaG2P(), missing_tokens, on_progress)
     return entries + [Pronunciation(*guess) for guess in guesses.pronunciations.items()], guesses
+
+
+def _speller(meta: Mapping[str, Any], tokens: Sequence[str]) -> Speller | None:
+    """What spells new words of a graph whose words are spelled in the tokens of a model."""
+    section = LexiconSection(**meta.get("recipe", {}).get("lexicon", {}))
+    if section.tokens is None or section.files or section.lang:
+        return None
+    boundary = meta["lexicon"]["silence"]
+    pieces = [token for token in tokens[1:] if token != boundary and not is_special(token)]
+    return Speller(pieces, case=section.case, segmentations=section.segmentations)
+
+
+def _spelled(
+    words: Collection[str],
+    known: Collection[str],
+    entries: list[Pronunciation],
+    speller: Speller,
+) -> tuple[list[Pronunciation], Guesses]:
+    """The entries, and those of the other words in tokens."""
+    spelled: dict[str, tuple[str, ...]] = {}
+    left_out: dict[str, str] = {}
+    for word in words:
+        if word in known:
+            continue
+        spellings = speller.spellings(word)
+        entries = [*entries, *(Pronunciation(word, pieces) for pieces in spellings)]
+        if spellings:
+            spelled[word] = spellings[0]
+        else:
+            missing = ", ".join(dict.fromkeys(speller.missing(word)))
+            left_out[word] = f"the model's tokens lack {missing}"
+    return entries, Guesses(spelled, left_out)
 
 
 def from_sources(
