@@ -69,7 +69,8 @@ class Description:
         ModelError
             If there is no description, a field is missing or a value is wrong.
         """
-        path = model.with_suffix(".json")
+        plain = model.with_suffix("") if model.name.endswith(".jsonl.gz") else model
+        path = plain.with_suffix(".json")
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
         except OSError:

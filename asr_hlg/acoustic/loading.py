@@ -9,6 +9,8 @@
 ``.pt``                   a TorchScript network
 ``.onnx``                 an ONNX network; needs onnxruntime
 ``.scp``, ``.ark``        precomputed log-probabilities in Kaldi's format
+``.npy``, ``.jsonl``      the same: one array, or a folder of arrays with ``FOLDER.json`` beside it;
+``.jsonl.gz``             arrays that a manifest of Lhotse names
 a folder                  the only such file in it
 models of other toolkits  a folder with ``tokens.txt`` or ``vocab.json``, or the network's file in
                           it: :mod:`asr_hlg.acoustic.exported`
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 blas.allow_avx2()  # on import, since MKL reads it before the first matrix product
 
-_SUFFIXES = (".pt", ".onnx", ".npz", ".scp", ".ark")
+_SUFFIXES = (".pt", ".onnx", ".npz", ".scp", ".ark", ".npy", ".jsonl", ".jsonl.gz")
 
 
 def load(
@@ -108,8 +110,10 @@ def _described(path: Path, tokens: Sequence[str] | None, device: str) -> Acousti
 
 def _model_file(path: Path) -> Path:
     """Path of the model file that a path names, which may be a folder with one model file."""
+    if path.is_dir() and any(path.glob("*.npy")):
+        return path
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
+        files = sorted(file for file in path.iterdir() if file.name.endswith(_SUFFIXES))
         # A Kaldi script file points into archives, which may be in the same folder.
         files = [file for file in files if file.suffix == ".scp"] or files
         if len(files) != 1:
@@ -122,7 +126,7 @@ def _model_file(path: Path) -> Path:
         return files[0]
     if not path.is_file():
         raise ModelError("no such model", path=path, remedy="use hama, or an existing file")
-    if path.suffix not in _SUFFIXES:
+    if not path.name.endswith(_SUFFIXES):
         raise ModelError(
             f"unknown kind of model file {path.suffix!r}",
             path=path,

@@ -1,8 +1,10 @@
 """Log-probabilities that another program has computed, looked up by utterance id.
 
 They are in a Kaldi archive (``.ark``, or ``.scp`` that points into archives) of matrices, which
-may be compressed, or in an ``.npz`` file, one array ``(num_frames, num_tokens)`` for each utterance
-id. The JSON file beside it is described in :mod:`asr_hlg.acoustic.external`.
+may be compressed, in an ``.npz`` file, one array ``(num_frames, num_tokens)`` for each utterance
+id, in a folder of ``.npy`` files, or where a manifest of Lhotse says
+(:mod:`asr_hlg.acoustic.stored_arrays`). The JSON file beside it is described in
+:mod:`asr_hlg.acoustic.external`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from asr_hlg.acoustic import stored_arrays
 from asr_hlg.acoustic.arrays import pad
 from asr_hlg.acoustic.external import Description
 from asr_hlg.acoustic.kaldi_matrix import Matrix, read_header, read_matrix
@@ -36,7 +39,7 @@ class PrecomputedModel(AcousticModel):
         )
         self.path = path
         self.priors = description.priors
-        self._look_up = _npz(path) if path.suffix == ".npz" else _kaldi(path)
+        self._look_up = _reader(path)(path)
 
     def posteriors_for(self, ids: Sequence[str]) -> Posteriors:
         """Stored posteriors of some utterances, in the order given.
@@ -64,6 +67,8 @@ class PrecomputedModel(AcousticModel):
     def _matrix(self, utterance: str) -> Samples:
         try:
             matrix = np.asarray(self._look_up(utterance))
+        except ModelError:
+            raise
         except KeyError:
             raise ModelError(f"no utterance {utterance!r}", path=self.path) from None
         except Exception:  # numpy's readers raise what zipfile and Python's parser do
@@ -80,6 +85,15 @@ class PrecomputedModel(AcousticModel):
                 f"{utterance!r} has values that are not log-probabilities", path=self.path
             )
         return matrix.astype(np.float32)
+
+
+def _reader(path: Path) -> Callable[[Path], Callable[[str], Matrix]]:
+    """The function that reads a file or folder of log-probabilities."""
+    if path.suffix in (".scp", ".ark"):
+        return _kaldi
+    if path.suffix == ".npz":
+        return _npz
+    return stored_arrays.lhotse if path.suffix in (".jsonl", ".gz") else stored_arrays.npy
 
 
 def _npz(path: Path) -> Callable[[str], Matrix]:

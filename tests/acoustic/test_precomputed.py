@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -25,8 +26,36 @@ def matrices() -> dict[str, np.ndarray]:
     return logs
 
 
+def of_lhotse(folder: Path, kind: str, matrices) -> Path:
+    """Cuts with one array each, in a manifest; lossy if compressed."""
+    lhotse = pytest.importorskip("lhotse")
+    from lhotse.features.io import LilcomChunkyWriter, NumpyFilesWriter
+
+    writer_class = LilcomChunkyWriter if kind == "lilcom" else NumpyFilesWriter
+    cuts = []
+    with writer_class(folder / "arrays") as writer:
+        for key, matrix in matrices.items():
+            source = lhotse.audio.AudioSource("file", [0], "absent.wav")
+            recording = lhotse.Recording(key, [source], 16000, 16000, 1.0)
+            cut = lhotse.MonoCut(f"cut-{key}", 0, 1.0, 0, recording=recording)
+            cut.posteriors = writer.store_array(key, matrix, frame_shift=0.02, temporal_dim=0)
+            cuts.append(cut)
+    path = folder / ("log_probs.jsonl" if kind == "jsonl" else "log_probs.jsonl.gz")
+    lhotse.CutSet.from_cuts(cuts).to_jsonl(path)
+    describe(folder / "log_probs.pt")
+    return path
+
+
 def stored(folder: Path, kind: str, matrices) -> Path:
     path = describe(folder / f"log_probs.{kind}")
+    if kind == "npy":
+        path = describe(folder / "log_probs")
+        path.mkdir()
+        for key, matrix in matrices.items():
+            np.save(path / f"{key}.npy", matrix)
+        return path
+    if kind in ("jsonl", "jsonl.gz", "lilcom"):
+        return of_lhotse(folder, kind, matrices)
     if kind == "npz":
         np.savez(path, **matrices)
         return path
@@ -38,7 +67,7 @@ def stored(folder: Path, kind: str, matrices) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["npz", "ark", "scp"])
+@pytest.mark.parametrize("kind", ["npz", "ark", "scp", "npy", "jsonl", "jsonl.gz"])
 def test_precomputed_posteriors_are_looked_up(tmp_path, matrices, kind):
     model = acoustic.load(stored(tmp_path, kind, matrices))
     assert isinstance(model, PrecomputedModel)
@@ -134,3 +163,25 @@ def test_a_folder_holds_one_model(tmp_path, matrices):
     (tmp_path / "other.scp").write_text("")
     with pytest.raises(ModelError, match=r"contains log_probs\.scp, other\.scp"):
         acoustic.load(tmp_path)
+
+
+def test_compressed_arrays_of_lhotse(tmp_path, matrices):
+    matrices["utt-2"][0, 1] = -20  # lilcom takes no infinity
+    model = acoustic.load(stored(tmp_path, "lilcom", matrices))
+    for key in ("utt-1", "cut-utt-1"):
+        rows = model.posteriors_for([key]).array[0]
+        np.testing.assert_allclose(rows, matrices["utt-1"], atol=0.05)
+
+
+def test_manifests_that_name_no_array_are_errors(tmp_path, matrices):
+    path = of_lhotse(tmp_path, "jsonl", matrices)
+    path.write_text('{"id": "utt-1", "custom": {}}\n')
+    with pytest.raises(ModelError, match=r"jsonl:1: expected one array.*has 0"):
+        acoustic.load(path)
+    path.write_text("utt-1\n")
+    with pytest.raises(ModelError, match=r"jsonl:1: expected a cut"):
+        acoustic.load(path)
+    entry = {"storage_type": "memory_raw", "storage_path": "", "storage_key": "aa"}
+    path.write_text(json.dumps({"id": "utt-1", "custom": {"posteriors": {"array": entry}}}))
+    with pytest.raises(ModelError, match="'memory_raw' is not read"):
+        acoustic.load(path).posteriors_for(["utt-1"])
