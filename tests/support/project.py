@@ -9,6 +9,7 @@ from pathlib import Path
 import soundfile
 
 from asr_hlg import lm
+from tests.support.exported_models import icefall
 
 
 def make_project(root: Path, folder: Path) -> None:
@@ -49,4 +50,6 @@ def make_project(root: Path, folder: Path) -> None:
     (folder / "commands.txt").write_text("he could not find his (keys | house) [and waited]\n")
     (folder / "sentences.txt").write_text("\n".join(words) + "\n")
     (folder / "dev.txt").write_text("\n".join(words[:3]) + "\n")
+    icefall(folder / "zipformer")
+    lm.estimate([["cat", "and", "hat"]], order=2).write(folder / "talks.arpa")
     lm.estimate([line.split() for line in words], order=2).write(folder / "big.arpa")
