@@ -57,12 +57,12 @@ def confusion_network(lattice: WordLattice, words: npt.NDArray[np.int32]) -> Con
     ids, local = np.unique(np.concatenate([[0], lattice.word, words]), return_inverse=True)
     reference = np.zeros(2 * len(words) + 1, dtype=np.int64)
     reference[1::2] = local[1 + len(lattice.word) :]
-    risk, stats = _slot_posteriors(
+    risk, stats, _, _ = slot_posteriors(
         lattice.src,
         lattice.dst,
         local[1 : 1 + len(lattice.word)],
         lattice.score,
-        lattice.num_states,
+        np.zeros(lattice.num_states),
         reference,
         len(ids),
     )
@@ -94,15 +94,15 @@ def minimum_bayes_risk(lattice: WordLattice, words: npt.NDArray[np.int32]) -> Co
 
 
 @njit(cache=True)
-def _slot_posteriors(
+def slot_posteriors(
     src: Ints,
     dst: Ints,
     word: Ints,
     score: Floats,
-    num_states: int,
+    times: Floats,
     reference: Ints,
     num_words: int,
-) -> tuple[float, Floats]:
+) -> tuple[float, Floats, Floats, Floats]:
     """Posteriors of words in the slots of a reference, when all paths are aligned with it.
 
     Xu, Povey, Mangu, Zhu 2011, "Minimum Bayes Risk decoding and system combination based on a
@@ -113,6 +113,8 @@ def _slot_posteriors(
     ----------
     word : np.ndarray
         int ``(num_arcs,)``: word ids from 1, below ``num_words``; 0 for none.
+    times : np.ndarray
+        float64 ``(num_states,)``: time of each state.
     reference : np.ndarray
         int32 ``(num_slots,)``: word ids, 0 for an empty slot.
 
@@ -123,14 +125,17 @@ def _slot_posteriors(
     stats : np.ndarray
         float64 ``(num_words, num_slots)``: probability that a path has the word, aligned with the
         slot.
+    begins, ends : np.ndarray
+        float64 ``(num_words, num_slots)``: sums of the times at which these words begin and end,
+        weighted with the probability.
     """
-    num_arcs, slots = len(src), len(reference)
+    num_arcs, slots, num_states = len(src), len(reference), len(times)
     alpha = kernels.forward(src, dst, score, num_states, True)
     share = np.empty(num_arcs)
     for arc in range(num_arcs):
         share[arc] = np.exp(alpha[src[arc]] + score[arc] - alpha[dst[arc]])
     risk, move = _expected_distance(src, dst, word, share, num_states, reference)
-    stats = np.zeros((num_words, slots))
+    stats, begins, ends = np.zeros((3, num_words, slots))
     posterior = np.zeros((num_states, slots + 1))
     posterior[num_states - 1, slots] = 1.0
     for arc in range(num_arcs - 1, -1, -1):
@@ -143,12 +148,14 @@ def _slot_posteriors(
             if move[arc, q] == 0:
                 if word[arc] != 0:
                     stats[word[arc], q - 1] += passing
+                    begins[word[arc], q - 1] += times[src[arc]] * passing
+                    ends[word[arc], q - 1] += times[dst[arc]] * passing
                 posterior[src[arc], q - 1] += passing
             elif move[arc, q] == 1:
                 posterior[src[arc], q] += passing
             else:
                 skipped = passing
-    return risk, stats
+    return risk, stats, begins, ends
 
 
 @njit(cache=True)

@@ -23,8 +23,9 @@ from asr_hlg.search.fst_records import (
     allocate,
 )
 from asr_hlg.search.fst_release import release
+from asr_hlg.search.fst_traceback import last_phones
 from asr_hlg.search.options import SearchOptions
-from asr_hlg.search.records import Limits
+from asr_hlg.search.records import Ints, Limits
 from asr_hlg.search.utterance import Acoustics, UtteranceSearch, no_final_scores
 
 _idle: SimpleQueue[FstWorkspace] = SimpleQueue()
@@ -89,6 +90,11 @@ class FstSearch(UtteranceSearch):
         begin, end = tokens.frames["token"][self.num_frames : self.num_frames + 2]
         best = float(tokens.tokens["score"][begin:end].max(initial=-np.inf))
         return best, fst_lattices.final_scores(self._outputs.final, tokens)[1]
+
+    def last_phones(self, count: int) -> Ints:
+        """Phones in the last ``count`` frames of the best path so far, int32 ``(count,)``."""
+        phones = self._outputs.phones
+        return last_phones(self._graph, phones, self.acoustics, self._tokens(), count)
 
     def _start(self) -> Structs:
         return np.zeros(1, POSITION)

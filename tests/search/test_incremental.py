@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from asr_hlg.lattice import Lattice
 from asr_hlg.search import IncrementalDecoder, SearchOptions, incremental, make_decoder, utterance
+from asr_hlg.search.online import OnlineSearch
 from tests.search.test_search import GRAPHS, SEEDS, random_graph, random_posteriors
 
 OPTIONS = SearchOptions(search_beam=9.0, output_beam=5.0, min_active=2, max_active=40)
@@ -69,6 +70,25 @@ def test_frames_ahead_count_for_one_result_only(engine, number, seed, cuts):
             assert content(found) == content(both.partial(True))
         assert content(stream.partial(True)) == content(other.partial(True))
     assert content(stream.finish()) == content(decoder.decode(posteriors))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.booleans(), GRAPHS, SEEDS, CUTS, st.integers(1, 60))
+def test_the_last_phones_are_those_of_the_best_path_so_far(ctc, number, seed, cuts, count):
+    decoder = decoder_of("fst", ctc, number)
+    posteriors = random_posteriors(decoder.graph, [60], seed)
+    search = OnlineSearch(decoder, posteriors.tokens, posteriors.frame_shift)
+    stream = IncrementalDecoder(decoder)
+    for part in parts(posteriors, cuts):
+        search.accept(part.array[0])
+        stream.accept(part)
+        arcs = stream.partial().utterances[0]
+        path = arcs.best_path()
+        path = path[arcs.label[path] >= 0]
+        begun = np.maximum.accumulate(np.where(arcs.phone[path], np.arange(len(path)), -1))
+        expected = np.where(begun < 0, 0, arcs.phone[path][begun])
+        last = min(count, len(path))
+        assert search.last_phones(last).tolist() == expected[len(path) - last :].tolist()
 
 
 @settings(max_examples=60, deadline=None)

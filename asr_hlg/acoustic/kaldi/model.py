@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from asr_hlg.acoustic.kaldi.features import read_feature_options
 from asr_hlg.acoustic.kaldi.ivectors import IvectorExtractor
 from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.nnet3 import read_hybrid_model
-from asr_hlg.acoustic.kaldi.online import KaldiStream, ModelParts
+from asr_hlg.acoustic.kaldi.online import BestPath, KaldiStream, ModelParts
 from asr_hlg.acoustic.kaldi.reader import Floats
 from asr_hlg.acoustic.model import AcousticModel, Samples
 from asr_hlg.errors import ModelError
@@ -37,16 +39,20 @@ class KaldiModel(AcousticModel):
     Attributes
     ----------
     tokens : tuple of str
-        ``pdf0``, ``pdf1``, …: columns of the log-likelihoods.
+        ``pdf_0``, ``pdf_1``, …: columns of the log-likelihoods.
     parts : ModelParts
     options : DecodingOptions
     transitions : TransitionModel
+    searches : callable or None
+        Begins the search of a recording, whose best path says which frames are silence.
 
     Raises
     ------
     ModelError
         If a file is absent or damaged, or the files do not fit together.
     """
+
+    searches: Callable[[], BestPath] | None = None
 
     def __init__(self, folder: Path):
         path = model_file(folder)
@@ -76,23 +82,25 @@ class KaldiModel(AcousticModel):
         self.parts = ModelParts(features, evaluator, extractor, log_priors, chunk, silence)
         self._check(path)
         shift = features.shift / features.sample_frequency * sub
-        names = [f"pdf{number}" for number in range(evaluator.width)]
+        names = [f"pdf_{number}" for number in range(evaluator.width)]
         super().__init__(names, shift, round(features.sample_frequency), "cpu")
 
     def log_probs(self, waveforms: list[Samples]) -> list[Floats]:
         """Log-likelihoods ``(frames, num_pdfs)`` of each waveform, float32 at its rate.
 
-        i-vectors are of the sound so far, and count silence like speech; a :class:`KaldiStream`
-        with a search weighs it less.
+        i-vectors are of the sound so far. Without ``searches`` they count silence like speech.
         """
-        results = []
-        for waveform in waveforms:
-            stream = KaldiStream(self.parts)
-            parts = [*stream.accept(waveform), *stream.finish()]
-            results.append(
-                np.concatenate(parts) if parts else np.zeros((0, len(self.tokens)), np.float32)
-            )
-        return results
+        return [self._of_one(waveform) for waveform in waveforms]
+
+    def _of_one(self, waveform: Samples) -> Floats:
+        search = None if self.searches is None else self.searches()
+        stream = KaldiStream(self.parts, search)
+        parts = []
+        for scores in chain(stream.accept(waveform), stream.finish()):
+            if search is not None:
+                search.accept(scores)
+            parts.append(scores)
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.tokens)), np.float32)
 
     def _check(self, path: Path) -> None:
         evaluator, pdfs = self.parts.evaluator, self.transitions.num_pdfs

@@ -53,6 +53,9 @@ class ModelParts:
 class BestPath(Protocol):
     """The search whose best path says which frames are silence."""
 
+    def accept(self, scores: Floats) -> None:
+        """Search more frames, with log-likelihoods ``(frames, num_pdfs)``."""
+
     def last_phones(self, count: int) -> npt.NDArray[np.int32]:
         """Phones of the last ``count`` frames of the best path so far, in order."""
 

@@ -1,0 +1,147 @@
+"""Word-aligned lattices: every arc is one word, or silence, with exactly its frames.
+
+Kaldi's phones say where in a word they stand. The phones of an alignment are divided into words by
+that, as ``lattice-align-words`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_hlg.lattice.determinize import Alignment, CompactLattice
+
+Ints = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AlignedLattice:
+    """Word lattice whose states have times; state 0 is the start, the last one is final.
+
+    Attributes
+    ----------
+    src, dst, word : np.ndarray
+        int32 ``(num_arcs,)``, sorted by source, states in topological order; word 0 is silence.
+    score : np.ndarray
+        float64 ``(num_arcs,)``.
+    times : np.ndarray
+        float64 ``(num_states,)``: frames before each state.
+    """
+
+    src: Ints
+    dst: Ints
+    word: Ints
+    score: Floats
+    times: Floats
+
+    @property
+    def num_states(self) -> int:
+        """Number of states."""
+        return len(self.times)
+
+
+class _Node(NamedTuple):
+    """A state of the lattice, with words and frames that have not been put on an arc."""
+
+    state: int
+    words: tuple[int, ...]
+    frames: Alignment
+    time: int
+
+
+class _Arc(NamedTuple):
+    source: _Node
+    target: _Node
+    word: int
+    score: float
+
+
+def align_words(lattice: CompactLattice, positions: Mapping[int, str]) -> AlignedLattice:
+    """Divide the alignments of a lattice into words.
+
+    Parameters
+    ----------
+    lattice : CompactLattice
+    positions : mapping
+        ``nonword``, ``begin``, ``end``, ``internal`` or ``singleton`` for every phone's id.
+    """
+    start, end = _Node(0, (), (), 0), _Node(-1, (), (), -1)
+    arcs: list[_Arc] = []
+    waiting, seen = [start], {start}
+
+    def add(source: _Node, target: _Node, word: int, score: float) -> None:
+        arcs.append(_Arc(source, target, word, score))
+        if target not in seen:
+            seen.add(target)
+            waiting.append(target)
+
+    while waiting:
+        node = waiting.pop()
+        if node is end or node.state < 0:
+            continue
+        # Paths of the lattice from here until a word or silence is complete.
+        paths = [(node, 0.0)]
+        while paths:
+            here, score = paths.pop()
+            is_end = here.state == lattice.final
+            taken = _complete(here, positions, is_end)
+            if taken is not None:
+                word, length = taken
+                rest = _Node(
+                    here.state,
+                    here.words[1:] if word else here.words,
+                    here.frames[length:],
+                    here.time + length,
+                )
+                add(node, rest, word, score)
+            elif is_end:
+                finished = _Node(-1, (), (), here.time + len(here.frames))
+                add(node, finished, here.words[0] if here.words else 0, score)
+            else:
+                for arc in lattice.arcs[here.state]:
+                    words = (*here.words, arc.word) if arc.word else here.words
+                    longer = _Node(arc.target, words, here.frames + arc.alignment, here.time)
+                    paths.append((longer, score + arc.counted))
+    return _arrays(arcs, start)
+
+
+def _complete(node: _Node, positions: Mapping[int, str], is_end: bool) -> tuple[int, int] | None:
+    """First complete word (0 for silence) of a node and its frames; None if there is none."""
+    frames, begin = node.frames, 0
+    for place in range(1, len(frames) + 1):
+        if place == len(frames):
+            if not is_end:
+                return None
+        elif not frames[place][1]:
+            continue
+        position = positions.get(frames[begin][1], "nonword")  # of the phone [begin, place)
+        if begin == 0 and position == "nonword":
+            return 0, place
+        if position in ("end", "singleton", "nonword"):
+            return (node.words[0], place) if node.words else None if not is_end else (0, place)
+        begin = place
+    return None
+
+
+def _arrays(arcs: list[_Arc], start: _Node) -> AlignedLattice:
+    """Arrays of arcs in topological order, with one final state after all ends."""
+    before: dict[_Node, list[_Node]] = {}
+    for arc in arcs:
+        before.setdefault(arc.source, [])
+        before.setdefault(arc.target, []).append(arc.source)
+    order = list(TopologicalSorter(before).static_order()) or [start]
+    number = {node: index for index, node in enumerate(order)}
+    ends = [node for node in order if node.state < 0]
+    rows = [(number[a.source], number[a.target], a.word, a.score) for a in arcs]
+    rows += [(number[node], len(order), 0, 0.0) for node in ends]
+    rows.sort()
+    times = [float(node.time) for node in order] + [float(max(n.time for n in [*ends, start]))]
+    table = np.array([row[:3] for row in rows], np.int32).reshape(-1, 3)
+    scores = np.array([row[3] for row in rows], np.float64)
+    return AlignedLattice(table[:, 0], table[:, 1], table[:, 2], scores, np.array(times))

@@ -1,0 +1,43 @@
+"""The search of one utterance as the acoustic model of Kaldi's online decoding follows it.
+
+>>> search = OnlineSearch(decoder)
+>>> search.accept(log_likelihoods)
+>>> search.last_phones(100)            # which of the last frames are silence, for instance
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.search.fst_decoder import FstTokenPassing
+
+_CAPACITY = 1 << 16
+
+
+class OnlineSearch:
+    """Search of one utterance, part by part, of which the best path so far can be asked.
+
+    Parameters
+    ----------
+    decoder : FstTokenPassing
+    tokens : tuple of str
+        Columns of the log-likelihoods.
+    frame_shift : float
+        Seconds.
+    """
+
+    def __init__(self, decoder: FstTokenPassing, tokens: tuple[str, ...], frame_shift: float):
+        self._decoder, self._tokens, self._frame_shift = decoder, tokens, frame_shift
+        self._search = decoder.start(decoder.allocate(_CAPACITY), decoder.options.limits)
+
+    def accept(self, scores: npt.NDArray[np.float32]) -> None:
+        """Search more frames; ``scores`` are log-likelihoods float32 ``(frames, num_columns)``."""
+        posteriors = Posteriors(scores[None], [len(scores)], self._frame_shift, self._tokens)
+        scaled = self._decoder.scaled(posteriors).array[0]
+        self._search.accept(np.ascontiguousarray(scaled))
+
+    def last_phones(self, count: int) -> npt.NDArray[np.int32]:
+        """Phones in the last ``count`` frames of the best path so far, int32 ``(count,)``."""
+        return self._search.last_phones(count)
