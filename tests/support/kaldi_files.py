@@ -232,3 +232,36 @@ def _write_extractor(writer, arrays) -> None:
     writer.token("<IvectorOffset>")
     writer.number(arrays["offset"])
     writer.token("</IvectorExtractor>")
+
+
+CHAIN_MODEL = {
+    "entries": [[(0, 1, [(0, 0.5), (1, 0.5)]), (-1, -1, [])]],
+    "entry_of": {1: 0, 2: 0},
+    "tuples": [(1, 0, 3, 2), (1, 0, 4, 1), (2, 0, 0, 1)],
+    "log_probs": [0, -0.7, -0.7, -0.6, -0.8, -0.7, -0.7],
+}
+"""Transition model of two phones in contexts, with five pdfs."""
+
+
+def write_kaldi_folder(folder, silence_phones="2"):
+    """A model as Vosk reads it, without a graph: a small random network with i-vectors."""
+    from tests.support import kaldi_networks
+
+    for name in ("am", "conf", "ivector"):
+        (folder / name).mkdir(parents=True)
+    writer = Writer(True)
+    write_transition_model(writer, **CHAIN_MODEL)
+    write_network(writer, *kaldi_networks.factored())
+    for tag in ("<LeftContext>", "<RightContext>"):
+        writer.token(tag)
+        writer.integer(6)
+    writer.token("<Priors>")
+    writer.vector([0.1, 0.2, 0.3, 0.15, 0.25])
+    (folder / "am" / "final.mdl").write_bytes(writer.content)
+    (folder / "conf" / "mfcc.conf").write_text("--use-energy=false\n--num-ceps=3\n")
+    (folder / "conf" / "model.conf").write_text(
+        "--beam=10\n--lattice-beam=2\n--max-active=3000\n--frame-subsampling-factor=3\n"
+        f"--endpoint.silence-phones={silence_phones}\n--frames-per-chunk=21\n"
+    )
+    write_ivector_folder(folder / "ivector", 3)
+    return folder
