@@ -119,6 +119,12 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     for name, help in SEARCH.items():
         number = int if name.endswith("_active") else float
         group.add_argument("--" + name.replace("_", "-"), type=number, help=help)
+    group.add_argument(
+        "--search-engine",
+        choices=("auto", "tokens", "fst", "k2", "tensors"),
+        help="token passing on L∘G or H∘L∘G, k2, or token passing in torch operations, which "
+        "searches batches on a GPU without k2 (default: auto, docs/search.md)",
+    )
 
 
 def add_format(add: Callable[..., Any]) -> None:

@@ -95,6 +95,9 @@ def _show_error(text: str) -> None:
 def _job(options: argparse.Namespace, search: Iterable[str], report: Callable[[str], None]) -> Job:
     folder = str(graph_folder(options.graph, (lambda line: None) if options.quiet else print_line))
     passes = _passes(options, folder, report)
+    changes = {n: getattr(options, n) for n in search if getattr(options, n) is not None}
+    if options.search_engine:
+        changes["engine"] = options.search_engine
     default_batch = 0.0 if options.device == "cpu" else GPU_BATCH
     return Job(
         folder,
@@ -103,7 +106,7 @@ def _job(options: argparse.Namespace, search: Iterable[str], report: Callable[[s
             **_arguments(options, TranscribeOptions) | {"written": _written(options)},
             passes=passes,
         ),
-        {n: getattr(options, n) for n in search if getattr(options, n) is not None},
+        changes,
         options.grammar,
         options.hotwords,
         options.device,

@@ -3,9 +3,10 @@
     lattice = decode(DecodingGraph.load("graphs/en"), model.posteriors([wave], 16000))
     print(lattice.best_path()[0].text)
 
-All decoders follow the protocol :class:`Decoder`. Three engines search frame posteriors:
+All decoders follow the protocol :class:`Decoder`. Four engines search frame posteriors:
 :class:`TokenPassing` searches L∘G on the CPU, for CTC graphs; :class:`FstTokenPassing` H∘L∘G on the
 CPU, for every topology; :class:`Intersection` is k2's search. :func:`make_decoder` chooses.
+:class:`TensorTokenPassing` searches batches in torch operations, on any device.
 :class:`IncrementalDecoder` runs the first two while posteriors come.
 """
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from asr_hlg.search.incremental import IncrementalDecoder
     from asr_hlg.search.intersection import Intersection
     from asr_hlg.search.options import SearchOptions
+    from asr_hlg.search.tensor_decoder import TensorTokenPassing
     from asr_hlg.search.token_passing import TokenPassing
 else:
     __getattr__ = public_names(
@@ -37,6 +39,7 @@ else:
             "asr_hlg.search.incremental": ["IncrementalDecoder"],
             "asr_hlg.search.intersection": ["Intersection"],
             "asr_hlg.search.options": ["SearchOptions"],
+            "asr_hlg.search.tensor_decoder": ["TensorTokenPassing"],
             "asr_hlg.search.token_passing": ["TokenPassing"],
         },
     )
@@ -49,6 +52,7 @@ __all__ = [
     "Intersection",
     "PosteriorDecoder",
     "SearchOptions",
+    "TensorTokenPassing",
     "TokenPassing",
     "decode",
     "make_decoder",

@@ -22,7 +22,27 @@ def _class_of(engine: str) -> type[PosteriorDecoder]:
         from asr_hlg.search.intersection import Intersection
 
         return Intersection
+    if engine == "tensors":
+        from asr_hlg.search.tensor_decoder import TensorTokenPassing
+
+        return TensorTokenPassing
     return TokenPassing
+
+
+def _automatic(graph: DecodingGraph) -> str:
+    """The engine for a graph, on its device."""
+    if graph.device == "cpu":
+        return "tokens" if TokenPassing.fits(graph) else "fst"
+    return "tensors" if graph.topology == "ctc" and not _k2_has_cuda() else "k2"
+
+
+def _k2_has_cuda() -> bool:
+    """Whether k2 is installed, and can search on a GPU."""
+    try:
+        import k2
+    except ImportError:
+        return False
+    return bool(k2.with_cuda)
 
 
 def make_decoder(
@@ -30,7 +50,8 @@ def make_decoder(
 ) -> PosteriorDecoder:
     """The decoder that ``options.engine`` names.
 
-    "auto" is token passing on L∘G where it can serve, else on H∘L∘G; k2 on CUDA.
+    "auto" is token passing on L∘G where it can serve, else on H∘L∘G. On CUDA it is k2, and token
+    passing in tensor operations for CTC graphs where k2 is not installed or has no CUDA.
 
     Options are by default those of the graph's recipe, with ``changes``.
 
@@ -41,10 +62,7 @@ def make_decoder(
     """
     options = options or SearchOptions.from_graph(graph, **changes)
     engine: str = options.engine
-    if engine == "auto":
-        on_cpu = "tokens" if TokenPassing.fits(graph) else "fst"
-        engine = on_cpu if graph.device == "cpu" else "k2"
-    return _class_of(engine)(graph, options)
+    return _class_of(_automatic(graph) if engine == "auto" else engine)(graph, options)
 
 
 def decode(

@@ -31,10 +31,11 @@ class SearchOptions:
         Wider gives more alternatives.
     min_active, max_active : int
         Bounds on the number of active states in a frame; they override ``search_beam``.
-    engine : {"auto", "tokens", "fst", "k2"}
+    engine : {"auto", "tokens", "fst", "k2", "tensors"}
         ``tokens`` is token passing on L∘G, on the CPU and for the CTC topology only; ``fst`` is
         token passing on H∘L∘G, on the CPU and for every topology; ``k2`` intersects H∘L∘G with
-        the posteriors, also on CUDA. ``auto`` is the first of them that can serve.
+        the posteriors, also on CUDA; ``tensors`` is token passing on L∘G in torch operations, on
+        every device and for the CTC topology only. ``auto`` is the first of them that can serve.
     """
 
     acoustic_scale: float = 1.0
@@ -45,7 +46,7 @@ class SearchOptions:
     output_beam: float = 8.0
     min_active: int = 30
     max_active: int = 10_000
-    engine: Literal["auto", "tokens", "fst", "k2"] = "auto"
+    engine: Literal["auto", "tokens", "fst", "k2", "tensors"] = "auto"
 
     graph_scale = 1.0  # no field: only transducers weight the graph differently
 
@@ -57,9 +58,10 @@ class SearchOptions:
             raise OptionError(f"floor must be a probability below 1, not {self.floor}")
         if not 0 <= self.min_active <= self.max_active:
             raise OptionError("min_active must be between 0 and max_active")
-        if self.engine not in ("auto", "tokens", "fst", "k2"):
+        if self.engine not in ("auto", "tokens", "fst", "k2", "tensors"):
             raise OptionError(
-                f"unknown engine {self.engine!r}", remedy="choose auto, tokens, fst or k2"
+                f"unknown engine {self.engine!r}",
+                remedy="choose auto, tokens, fst, k2 or tensors",
             )
 
     @classmethod

@@ -85,7 +85,7 @@ def test_known_words_are_found_in_any_case_and_new_ones_added_as_written(tmp_pat
     assert dict(guesses.pronunciations) == {"Takk": ("t", "ae", "k", "k")}
 
 
-@pytest.mark.parametrize("engine", ["tokens", "k2"])
+@pytest.mark.parametrize("engine", ["tokens", "k2", "tensors"])
 def test_boosts_are_part_of_the_graph_score(tmp_path, engine):
     graph = compile_toy(tmp_path, silence="SIL")
     posteriors = random_posteriors(graph, [6], 2)

@@ -14,6 +14,7 @@ from asr_hlg.search import (
     FstTokenPassing,
     Intersection,
     SearchOptions,
+    TensorTokenPassing,
     TokenPassing,
     make_decoder,
     warm_up,
@@ -34,6 +35,7 @@ def toy_graph(hmm: bool = False) -> DecodingGraph:
         (False, "tokens", TokenPassing),
         (False, "k2", Intersection),
         (False, "fst", FstTokenPassing),
+        (False, "tensors", TensorTokenPassing),
         (True, "auto", FstTokenPassing),
         (True, "k2", Intersection),
     ],
@@ -60,7 +62,7 @@ def test_changes_apply_to_the_options_of_the_recipe():
         make_decoder(graph, beam=9.0)
 
 
-@pytest.mark.parametrize("engine", ["tokens", "fst", "k2"])
+@pytest.mark.parametrize("engine", ["tokens", "fst", "k2", "tensors"])
 def test_narrower_decoders_search_the_same_graph(engine):
     options = SearchOptions(engine=engine, search_beam=10.0, max_active=1000)
     wide = make_decoder(toy_graph(), options)
@@ -76,7 +78,7 @@ def test_narrower_decoders_search_the_same_graph(engine):
     assert fewer_paths.forward_score()[0] <= all_paths.forward_score()[0] + 1e-4
 
 
-@pytest.mark.parametrize("engine", ["tokens", "k2"])
+@pytest.mark.parametrize("engine", ["tokens", "k2", "tensors"])
 def test_lost_utterances_are_searched_again(engine, monkeypatch):
     """The beam loses the only word that fits; a beam four times as wide keeps it."""
     graph = toy_graph()

@@ -1,0 +1,135 @@
+"""The decoder that searches in tensor operations: L∘G on any device, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+
+import numpy as np
+import torch
+
+from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.errors import OptionError
+from asr_hlg.graph import DecodingGraph
+from asr_hlg.lattice import FrameArcs, Lattice
+from asr_hlg.search import tensor_lattices
+from asr_hlg.search.decoder import PosteriorDecoder
+from asr_hlg.search.options import SearchOptions
+from asr_hlg.search.records import GraphArrays, GraphOutputs
+from asr_hlg.search.tensor_frames import Beams, TensorSearch
+from asr_hlg.search.tensor_graph import TensorGraph
+from asr_hlg.search.tensor_ops import ExactShapes
+from asr_hlg.search.tensor_records import Tables
+
+_CHUNK = 256
+"""Frames whose scores are prepared at once."""
+
+
+class TensorTokenPassing(PosteriorDecoder):
+    """Token passing along L∘G in tensor operations, for the CTC topology on any device.
+
+    Raises
+    ------
+    OptionError
+        If the graph has another topology.
+    """
+
+    def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
+        super().__init__(graph, options)
+        if not self.fits(graph):
+            raise OptionError(
+                "the search in tensors needs a graph of the CTC topology",
+                remedy="leave the engine to be chosen",
+            )
+        lg = graph.views.packed
+        self._arrays = GraphArrays(lg.states, lg.arcs, lg.eps_arcs)
+        self._outputs = GraphOutputs(lg.final, lg.words, lg.spellings, lg.spelling_splits)
+        self._tensors = TensorGraph.of(lg, len(graph.columns), graph.device)
+        self._tables: Tables | None = None
+
+    @staticmethod
+    def fits(graph: DecodingGraph) -> bool:
+        """Whether this decoder can search a graph."""
+        return graph.topology == "ctc"
+
+    def narrower(self) -> TensorTokenPassing:
+        """The same decoder with narrower beams; it shares the tensors of the graph."""
+        other = copy(self)
+        other.options = self.options.narrower()
+        return other
+
+    def _search(self, scores: Posteriors) -> Lattice:
+        scores = scores.to(self.graph.device)
+        every = list(range(len(scores.lengths)))
+        found = self._lattices(scores, every, self.options)
+        lost = [row for row in every if found[row] is None and scores.lengths[row]]
+        if lost:
+            again = self._lattices(scores, lost, self.options.wider())
+            for row, arcs in zip(lost, again, strict=True):
+                found[row] = arcs
+        return Lattice.from_arcs(found, scores, self.graph)
+
+    def _lattices(
+        self, scores: Posteriors, rows: list[int], options: SearchOptions
+    ) -> list[FrameArcs | None]:
+        """Lattices of some utterances, None where no path reaches a final state."""
+        lengths = scores.lengths[rows].tolist()
+        log_probs = scores.log_probs[rows]
+        history = self.run(log_probs, lengths, options).history
+        links = tensor_lattices.prune(
+            history, self._tensors, ExactShapes(), len(rows), options.output_beam
+        )
+        last = torch.cat([blanks.id for _, blanks in history.ends]).cpu().numpy()
+        on_host = log_probs.cpu().numpy()
+        acoustics = [
+            np.ascontiguousarray(frames[:length])
+            for frames, length in zip(on_host, lengths, strict=True)
+        ]
+        return tensor_lattices.build(
+            links,
+            last,
+            history.num_ids,
+            self._arrays,
+            self._outputs,
+            acoustics,
+            options.output_beam,
+        )
+
+    def run(
+        self, log_probs: torch.Tensor, lengths: Sequence[int], options: SearchOptions
+    ) -> TensorSearch:
+        """The state of the search after all frames of scaled scores.
+
+        Parameters
+        ----------
+        log_probs : torch.Tensor
+            float32 ``(num_utterances, num_frames, num_columns)``, on the graph's device.
+        lengths : sequence of int
+            Frames of each utterance.
+        options : SearchOptions
+        """
+        search = self.start(len(lengths), options)
+        begin = 0
+        for end in sorted(set(lengths)):
+            for t in range(begin, end, _CHUNK):
+                search.accept(log_probs[:, t : min(t + _CHUNK, end)])
+            ended = [length == end for length in lengths]
+            search.finish(torch.tensor(ended, device=log_probs.device))
+            begin = end
+        return search
+
+    def start(self, num_utterances: int, options: SearchOptions) -> TensorSearch:
+        """The state of a search to which frames can be given as they come.
+
+        It uses the decoder's room for recombination: one search at a time.
+        """
+        beams = Beams(options.search_beam, options.min_active, options.max_active)
+        room = self._room(num_utterances)
+        return TensorSearch(self._tensors, room, num_utterances, beams, ExactShapes())
+
+    def _room(self, num_utterances: int) -> Tables:
+        """Tables for so many utterances, the present ones where they suffice."""
+        needed = num_utterances * self._tensors.num_states
+        if self._tables is None or len(self._tables.states) < needed:
+            self._tables = Tables.allocate(self._tensors, num_utterances)
+        return self._tables

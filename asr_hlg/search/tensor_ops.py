@@ -1,0 +1,139 @@
+"""Operations on flat tensors that the search in tensors is made of: select, expand, recombine.
+
+Each exists in two forms. `ExactShapes` gives tensors of just the size that is needed, which the
+host has to know: right on the CPU. `FixedShapes` gives tensors of a capacity that is known before,
+filled up with dead rows, whose score is ``-inf``: no operation waits for the device, and a frame
+could be captured as a CUDA graph. What exceeds the capacity is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+NEG_INF = float("-inf")
+
+with warnings.catch_warnings():  # torch 1.13 warns once, on the first call
+    warnings.simplefilter("ignore")
+    torch.zeros(1).scatter_reduce_(0, torch.zeros(1, dtype=torch.int64), torch.zeros(1), "amax")
+
+
+class Rows(NamedTuple):
+    """Indices of selected rows; ``alive`` is None where all of them count."""
+
+    at: Tensor  # int64 (n,)
+    alive: Tensor | None  # bool (n,)
+
+    def of_scores(self, scores: Tensor) -> Tensor:
+        """Selected scores, ``-inf`` in dead rows."""
+        chosen = pick(scores, self.at)
+        return chosen if self.alive is None else chosen.masked_fill(~self.alive, NEG_INF)
+
+
+class Shapes(Protocol):
+    """How large the tensors of a frame are; a kind of rows has a name, and a capacity by it."""
+
+    def select(self, mask: Tensor, kind: str) -> Rows:
+        """Indices at which a mask is true, in order."""
+
+    def expand(self, counts: Tensor, kind: str) -> tuple[Rows, Tensor]:
+        """Row i ``counts[i]`` times, and for each copy which of them it is."""
+
+
+class ExactShapes:
+    """Tensors have the size that is needed."""
+
+    def select(self, mask: Tensor, kind: str) -> Rows:
+        """Indices at which a mask is true, in order."""
+        return Rows(mask.nonzero().view(-1), None)
+
+    def expand(self, counts: Tensor, kind: str) -> tuple[Rows, Tensor]:
+        """Row i ``counts[i]`` times, and for each copy which of them it is."""
+        owner = torch.repeat_interleave(counts)
+        before = counts.cumsum(0).sub_(counts)
+        copy = torch.arange(len(owner), device=counts.device)
+        return Rows(owner, None), copy.sub_(pick(before, owner))
+
+
+class FixedShapes:
+    """Tensors have the size of their capacity; what exceeds it is dropped, and counted.
+
+    Parameters
+    ----------
+    capacities : dict of str to int
+        Rows by kind.
+    device : torch.device
+
+    Attributes
+    ----------
+    excess : dict of str to Tensor
+        int64 ``()``: by how much each capacity has been exceeded; at most 0 where it was not.
+    """
+
+    def __init__(self, capacities: dict[str, int], device: torch.device) -> None:
+        self._capacities = capacities
+        zero = torch.zeros((), dtype=torch.int64, device=device)
+        self.excess = dict.fromkeys(capacities, zero)
+
+    def select(self, mask: Tensor, kind: str) -> Rows:
+        """Indices at which a mask is true, in order, then dead rows."""
+        return self._rows(mask.cumsum(0), kind)[0]
+
+    def expand(self, counts: Tensor, kind: str) -> tuple[Rows, Tensor]:
+        """Row i ``counts[i]`` times, then dead rows; and for each copy which of them it is."""
+        ends = counts.cumsum(0)
+        rows, place = self._rows(ends, kind)
+        copy = place - pick(ends - counts, rows.at)
+        return rows, copy * rows.alive
+
+    def _rows(self, ends: Tensor, kind: str) -> tuple[Rows, Tensor]:
+        """For every place below the capacity, the first row that ends after it."""
+        capacity, total = self._capacities[kind], ends[-1]
+        self.excess[kind] = torch.maximum(self.excess[kind], total - capacity)
+        place = torch.arange(capacity, device=ends.device)
+        index = torch.searchsorted(ends, place, right=True).clamp_(max=len(ends) - 1)
+        return Rows(index, place < total), place
+
+
+def pick(values: Tensor, index: Tensor) -> Tensor:
+    """``values[index]``, of one dimension each."""
+    return values.gather(0, index)
+
+
+def largest(into: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    """``into[index[i]] = max(into[index[i]], values[i])`` for all i, in place."""
+    return into.scatter_reduce_(0, index, values, "amax")
+
+
+class Recombined(NamedTuple):
+    """Candidates grouped by key."""
+
+    representative: Tensor  # int64 (n,): for every candidate, the first position of its group
+    is_representative: Tensor  # bool (n,)
+
+
+def recombine(table: Tensor, keys: Tensor, num_preferred: int = 0) -> Recombined:
+    """Group candidates by key, without sorting.
+
+    Every candidate writes its position to the table, at its key; of those with the same key one
+    remains, which represents them. The table needs no clearing, since only entries that were just
+    written are read.
+
+    Parameters
+    ----------
+    table : Tensor
+        int32, one entry for every key.
+    keys : Tensor
+        int64 ``(n,)``.
+    num_preferred : int
+        The first candidates, whose keys are all different, represent their groups.
+    """
+    position = torch.arange(len(keys), dtype=torch.int32, device=keys.device)
+    table.scatter_(0, keys, position)
+    if num_preferred:
+        table.scatter_(0, keys[:num_preferred], position[:num_preferred])
+    representative = table.gather(0, keys)
+    return Recombined(representative.long(), representative == position)

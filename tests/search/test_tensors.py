@@ -1,0 +1,164 @@
+"""The search in tensor operations finds what token passing finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr_hlg import acoustic
+from asr_hlg.acoustic import AcousticModel
+from asr_hlg.acoustic.posteriors import Posteriors
+from asr_hlg.audio import Recording, recordings
+from asr_hlg.errors import OptionError
+from asr_hlg.graph import DecodingGraph
+from asr_hlg.lattice import Lattice
+from asr_hlg.search import SearchOptions, TensorTokenPassing, TokenPassing, make_decoder
+from tests.support.lattice_arcs import within
+from tests.support.random_graphs import random_graph, random_posteriors
+
+SEEDS = st.integers(0, 10_000)
+GRAPHS = st.integers(0, 15)
+LENGTHS = st.lists(st.integers(1, 14), min_size=1, max_size=5)
+EVERYTHING = SearchOptions(
+    search_beam=1e4, output_beam=1e4, min_active=10_000, max_active=100_000, engine="tensors"
+)
+
+
+def same(graph: DecodingGraph, posteriors: Posteriors, options: SearchOptions) -> int:
+    """Best paths, scores and arcs of both searches are equal; returns the number of arcs.
+
+    Token passing keeps some more arcs, which are below the cutoff of their frame, but were made
+    before the cutoff had risen so far: they depend on the order of tokens, and do not count.
+    """
+    ours, theirs = TensorTokenPassing(graph, options), TokenPassing(graph, options)
+    scores = ours.scaled(posteriors)
+    lengths = scores.lengths.tolist()
+    history = ours.run(scores.log_probs, lengths, options).history
+    cutoffs = torch.stack(history.cutoffs, dim=1).numpy()
+    found = ours._lattices(scores, list(range(len(lengths))), options)
+    num_arcs = 0
+    for row, length in enumerate(lengths):
+        frames = scores.array[row, :length]
+        expected, rows = theirs._search_with(frames, options), np.zeros((0, 8))
+        if expected is not None:
+            rows = within(expected, frames, cutoffs[row, :length], options.output_beam)
+        assert (found[row] is None) == (len(rows) == 0)
+        if expected is not None and found[row] is not None:
+            num_arcs += len(rows)
+            own = within(found[row], frames, cutoffs[row, :length], options.output_beam)
+            np.testing.assert_allclose(own, rows, atol=1e-4)
+            lattices = [Lattice.from_arcs([a], scores, graph) for a in (found[row], expected)]
+            path, best = (lattice.best_path()[0] for lattice in lattices)
+            if best.score > path.score + 1e-4:  # it ends in a token below the last cutoff
+                assert not np.isclose(rows[:, [4, 6, 7]].sum(axis=1).max(), best.score)
+            else:
+                assert path.score == pytest.approx(best.score, abs=1e-4)
+                assert path.words == best.words
+                assert path.tokens == best.tokens
+    return num_arcs
+
+
+@settings(max_examples=200, deadline=None)
+@given(GRAPHS, SEEDS, LENGTHS, st.floats(0.5, 14), st.floats(0.5, 10), st.integers(0, 40))
+def test_random_graphs(number, seed, lengths, beam, output_beam, min_active):
+    graph = random_graph(number)
+    options = SearchOptions(
+        search_beam=beam, output_beam=output_beam, min_active=min_active, max_active=min_active + 60
+    )
+    same(graph, random_posteriors(graph, lengths, seed), options)
+
+
+@settings(max_examples=60, deadline=None)
+@given(GRAPHS, SEEDS, LENGTHS)
+def test_all_paths_of_random_graphs(number, seed, lengths):
+    graph = random_graph(number)
+    same(graph, random_posteriors(graph, lengths, seed), EVERYTHING)
+
+
+@pytest.mark.slow
+@settings(max_examples=1_000, deadline=None)
+@given(GRAPHS, SEEDS, LENGTHS, st.floats(0.5, 14), st.floats(0.5, 10), st.integers(0, 40))
+def test_a_thousand_random_graphs(number, seed, lengths, beam, output_beam, min_active):
+    test_random_graphs.hypothesis.inner_test(number, seed, lengths, beam, output_beam, min_active)
+
+
+@settings(max_examples=30, deadline=None)
+@given(GRAPHS, SEEDS)
+def test_a_batch_of_64_is_as_one_at_a_time(number, seed):
+    graph = random_graph(number)
+    lengths = np.random.default_rng(seed).integers(1, 14, 64).tolist()
+    posteriors = random_posteriors(graph, lengths, seed)
+    decoder = make_decoder(graph, SearchOptions(search_beam=6.0, min_active=4, engine="tensors"))
+    together = decoder.decode(posteriors).utterances
+    for row in np.random.default_rng(seed).permutation(64)[:8].tolist():
+        alone = decoder.decode(posteriors.utterance(row)).utterances[0]
+        assert (alone is None) == (together[row] is None)
+        if alone is not None:
+            for mine, other in zip(vars(alone).values(), vars(together[row]).values(), strict=True):
+                np.testing.assert_allclose(mine, other, atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(GRAPHS, SEEDS, st.lists(st.integers(1, 6), min_size=1, max_size=5))
+def test_chunks_are_as_the_whole(number, seed, sizes):
+    graph = random_graph(number)
+    decoder = TensorTokenPassing(graph, SearchOptions(search_beam=8.0))
+    scores = decoder.scaled(random_posteriors(graph, [sum(sizes)] * 2, seed))
+    whole = decoder.run(scores.log_probs, [sum(sizes)] * 2, decoder.options)
+    parts = decoder.start(2, decoder.options)
+    for frames in scores.log_probs.split(sizes, dim=1):
+        parts.accept(frames)
+    parts.finish(torch.tensor([True, True]))
+    expected, found = (search.history for search in (whole, parts))
+    assert expected.num_ids == found.num_ids
+    for mine, other in zip(found.links, expected.links, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))
+
+
+def test_utterances_without_frames_and_lost_ones():
+    """An empty utterance has no lattice; what the beam loses is searched with a wider one."""
+    graph = random_graph(3)
+    posteriors = random_posteriors(graph, [9, 1, 7, 12], 5)
+    posteriors.lengths[1] = 0
+    narrow = SearchOptions(search_beam=1e-3, min_active=0, max_active=1, engine="tensors")
+    lattice = make_decoder(graph, narrow).decode(posteriors)
+    assert lattice.is_empty(1)
+    tokens = TokenPassing(graph, narrow)
+    for row in (0, 2, 3):
+        first = tokens._search_with(tokens.scaled(posteriors.utterance(row)).array[0], narrow)
+        wide = tokens.search_wider(tokens.scaled(posteriors.utterance(row)).array[0])
+        assert lattice.is_empty(row) == (first is None and wide is None)
+
+
+def test_it_refuses_other_topologies():
+    with pytest.raises(OptionError, match="CTC topology"):
+        make_decoder(random_graph(0, ctc=False), engine="tensors")
+
+
+@pytest.fixture(scope="module")
+def hama():
+    return acoustic.load("hama")
+
+
+def same_in_speech(graph: DecodingGraph, model: AcousticModel, found: list[Recording]) -> None:
+    """Recordings of at most half a minute, in batches of 32."""
+    waves = [recording.load(16000) for recording in found]
+    waves = sorted((wave for wave in waves if len(wave) < 30 * 16000), key=len)
+    options, num_arcs = SearchOptions.from_graph(graph), 0
+    for begin in range(0, len(waves), 32):
+        posteriors = model.posteriors(waves[begin : begin + 32], 16000)
+        num_arcs += same(graph, posteriors, options)
+    assert num_arcs > 100 * len(waves)
+
+
+def test_recordings(root, english, hama):
+    same_in_speech(english, hama, list(recordings([root / "examples"]))[:4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["ljspeech/flac", "wild-dev/audio"])
+def test_all_recordings(speech, english, hama, folder):
+    same_in_speech(english, hama, list(recordings([speech / folder])))
