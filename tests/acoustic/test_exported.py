@@ -25,6 +25,8 @@ KINDS = {
     "omnilingual": made_by.omnilingual,
     "hugging_face": made_by.hugging_face,
     "streaming zipformer": made_by.streaming_zipformer,
+    "streaming nemo": made_by.streaming_nemo,
+    "gigaam": made_by.gigaam,
 }
 
 
@@ -50,10 +52,10 @@ def of_onnxruntime(made: Made, samples: np.ndarray) -> tuple[list[str], np.ndarr
     session = onnxruntime.InferenceSession(str(made.network), providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
     features = made.features(samples)
-    if "embed_states" in names:
+    if "embed_states" in names or "cache_last_time" in names:
         scores = _in_chunks(session, features)
     else:
-        first = features.T if names[0] == "audio_signal" else features
+        first = features.T if names[0] in ("audio_signal", "features") else features
         arrays = {names[0]: first[None].astype(np.float32)}
         length = np.array([len(features)], np.int32 if "language" in names else np.int64)
         if len(names) > 1:
@@ -68,21 +70,26 @@ def of_onnxruntime(made: Made, samples: np.ndarray) -> tuple[list[str], np.ndarr
 
 
 def _in_chunks(session, features: np.ndarray) -> np.ndarray:
-    """Scores of a streaming network, for as many chunks of 45 frames as there are."""
+    """Scores of a streaming network, for as many whole chunks as there are."""
     nodes = session.get_inputs()
+    is_nemo = nodes[0].name == "audio_signal"
+    size, first = (41, 2) if is_nemo else (45, 1)
     states = {
         node.name: np.zeros(
             [size if isinstance(size, int) else 1 for size in node.shape],
-            np.int64 if node.name == "processed_lens" else np.float32,
+            np.int64 if node.type == "tensor(int64)" else np.float32,
         )
-        for node in nodes[1:]
+        for node in nodes[first:]
     }
     names, scores = [node.name for node in session.get_outputs()], []
-    for begin in range(0, len(features) - 44, 32):
-        chunk = features[None, begin : begin + 45]
-        outputs = dict(zip(names, session.run(None, {"x": chunk, **states}), strict=True))
-        scores.append(outputs["log_probs"][0])
-        states = {name: outputs[f"new_{name}"] for name in states}
+    for begin in range(0, len(features) - size + 1, 32):
+        chunk = features[None, begin : begin + size]
+        arrays = {"x": chunk}
+        if is_nemo:
+            arrays = {"audio_signal": chunk.transpose(0, 2, 1), "length": np.array([size])}
+        outputs = dict(zip(names, session.run(None, arrays | states), strict=True))
+        scores.append(outputs[names[0]][0])
+        states = {name: outputs[names[first + k]] for k, name in enumerate(states)}
     return np.concatenate(scores)
 
 
@@ -155,7 +162,9 @@ def text_of_sherpa(recognizer, samples: np.ndarray) -> str:
     return recognizer.get_result(stream).strip()
 
 
-OF_SHERPA = [kind for kind in KINDS if kind not in ("nemo without metadata", "hugging_face")]
+# sherpa-onnx computes other features than GigaAM and streaming NeMo
+OTHERS = ("nemo without metadata", "hugging_face", "streaming nemo", "gigaam")
+OF_SHERPA = [kind for kind in KINDS if kind not in OTHERS]
 
 
 @pytest.mark.parametrize("kind", OF_SHERPA)

@@ -492,3 +492,82 @@ def streaming_zipformer(folder: Path) -> Made:
         },
     )
     return Made(folder, path, features, symbols, 0)
+
+
+def gigaam(folder: Path) -> Made:
+    """Characters, of which the first is the space, as in GigaAM."""
+    symbols = _tokens(folder, [" ", *CHARACTERS[1:], "<blk>"])
+    spoken = ["|", *symbols[1:]]
+    features, factor, blank = native(kinds.GIGAAM), 4, len(symbols) - 1
+    inputs = _subsampled(factor, features)
+    layers = fit(inputs, spoken, blank, 0.04, 0.02, speak=spell_aloud)
+    graph = Graph()
+    rows = graph.every(graph.node("Transpose", "features", perm=[0, 2, 1]), 1, factor, 2)
+    graph.node("LogSoftmax", graph.classified(rows, layers), axis=-1, output="log_probs")
+    path = folder / "v2_ctc.onnx"
+    graph.save(
+        path,
+        {"features": (FLOAT, ["B", 64, "T"]), "feature_lengths": (INT64, ["B"])},
+        {"log_probs": (FLOAT, ["B", "T2", len(symbols)])},
+        {
+            "vocab_size": len(symbols),
+            "normalize_type": "",
+            "subsampling_factor": factor,
+            "model_type": "EncDecCTCModel",
+            "is_giga_am": 1,
+        },
+    )
+    return Made(folder, path, features, ["▁", *symbols[1:]], blank, spell_aloud)
+
+
+def streaming_nemo(folder: Path) -> Made:
+    """Scores of a frame are smoothed by those of the frame before, which a cache carries."""
+    symbols = _tokens(folder, [*PIECES, "<blk>"])
+    features, size = native(kinds.NEMO), len(symbols)
+    layers = fit(lambda samples: features(samples)[6::4], symbols, size - 1, 0.04, 0.06)
+    graph = Graph()
+    rows = graph.node("Transpose", "audio_signal", perm=[0, 2, 1])
+    raw = graph.classified(graph.every(rows, 1, 4, 6, 38), layers)
+    before = graph.node("Squeeze", "cache_last_time", graph.constant([1]))
+    shifted = graph.node("Concat", before, graph.every(raw, 1, 1, 0, 7), axis=1)
+    mixed = graph.node(
+        "Add",
+        graph.node("Mul", raw, graph.constant(0.6, np.float32)),
+        graph.node("Mul", shifted, graph.constant(0.4, np.float32)),
+    )
+    graph.node("LogSoftmax", mixed, axis=-1, output="logprobs")
+    graph.node("Div", "length", graph.constant([4]), output="encoded_lengths")
+    last = graph.every(raw, 1, 1, 7)
+    graph.node("Unsqueeze", last, graph.constant([1]), output="cache_last_time_next")
+    graph.node("Identity", "cache_last_channel", output="cache_last_channel_next")
+    graph.node(
+        "Add", "cache_last_channel_len", graph.constant([1]), output="cache_last_channel_next_len"
+    )
+    caches = {
+        "cache_last_channel": (FLOAT, ["B", 2, 3, 4]),
+        "cache_last_time": (FLOAT, ["B", 1, 1, size]),
+        "cache_last_channel_len": (INT64, ["B"]),
+    }
+    path = folder / "model.onnx"
+    graph.save(
+        path,
+        {"audio_signal": (FLOAT, ["B", 80, "T"]), "length": (INT64, ["B"]), **caches},
+        {
+            "logprobs": (FLOAT, ["B", 8, size]),
+            "encoded_lengths": (INT64, ["B"]),
+            "cache_last_channel_next": caches["cache_last_channel"],
+            "cache_last_time_next": caches["cache_last_time"],
+            "cache_last_channel_next_len": (INT64, ["B"]),
+        },
+        {
+            "vocab_size": size - 1,
+            "window_size": 41,
+            "chunk_shift": 32,
+            "normalize_type": "",
+            "subsampling_factor": 4,
+            "model_type": "EncDecHybridRNNTCTCBPEModel",
+            **{f"cache_last_channel_dim{k}": k + 1 for k in (1, 2, 3)},
+            **{f"cache_last_time_dim{k}": (1, 1, size)[k - 1] for k in (1, 2, 3)},
+        },
+    )
+    return Made(folder, path, features, symbols, size - 1)
