@@ -14,6 +14,7 @@ from asr_hlg.graph.build import Report, build
 from asr_hlg.graph.recipe import Recipe
 from tests.acoustic.test_exported import KINDS
 from tests.support import exported_models as made_by
+from tests.support.tone_networks import WORDS
 
 ARPA = """\\data\\
 ngram 1=5
@@ -100,7 +101,7 @@ def test_a_lang_folder_of_icefall_is_named_whole(here):
     lang.mkdir()
     (here / "model/tokens.txt").rename(lang / "tokens.txt")
     made_by.icefall(here / "model")
-    lines = [f"{word} {' '.join(pieces)}\n" for word, pieces in made_by.WORDS.items()]
+    lines = [f"{word} {' '.join(pieces)}\n" for word, pieces in WORDS.items()]
     (lang / "lexicon.txt").write_text("<UNK> <unk>\n" + "".join(lines))
     text = (
         'acoustic_model = "../model"\n[lexicon]\nlang = "../lang_bpe"\n[lm]\nfile = "../lm.arpa"\n'
