@@ -193,6 +193,27 @@ def test_tokens_of_noise_equal_those_of_sherpa_onnx(tmp_path, kind):
     assert ours == theirs
 
 
+# ---------------------------------------------------------------- streams
+
+
+@pytest.mark.parametrize("kind", ["streaming zipformer", "streaming nemo"])
+@pytest.mark.parametrize("size", [100, 3000, 10**6])
+def test_frames_of_a_stream_equal_those_of_the_recording(tmp_path, kind, size):
+    made = KINDS[kind](tmp_path)
+    model = acoustic.load(made.folder)
+    for samples in (made.say("cat and hat", 2), made.say("and")[:9011]):
+        stream, parts = model.frame_stream(), []
+        for begin in range(0, len(samples), size):
+            parts += stream.accept(samples[begin : begin + size])
+        parts += stream.finish()
+        rows = of_project(model, samples)[1]
+        np.testing.assert_allclose(np.concatenate(parts), rows, atol=2e-3)
+
+
+def test_other_models_are_no_streams(tmp_path):
+    assert acoustic.load(made_by.icefall(tmp_path).folder).frame_stream() is None
+
+
 # ---------------------------------------------------------------- Hugging Face
 
 

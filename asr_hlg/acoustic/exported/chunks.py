@@ -77,7 +77,16 @@ class StreamingNetwork:
             rows, states = self.step(padded[begin : begin + sizes.length], states)
             scores.append(rows)
         joined: npt.NDArray[Any] = np.concatenate(scores)
-        return joined[: -(-frames // self._subsampling)]
+        return joined[: self.num_rows(frames)]
+
+    def num_rows(self, frames: int) -> int:
+        """Rows of scores for a number of frames of features."""
+        return -(-frames // self._subsampling)
+
+    def padded(self, features: Floats) -> Floats:
+        """Features, at least a chunk of them: filled with copies of the last frame."""
+        lacking = max(0, self.sizes.length - len(features))
+        return np.pad(features, ((0, lacking), (0, 0)), mode="edge")
 
     def initial(self) -> dict[str, npt.NDArray[Any]]:
         """States before the first chunk."""

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.acoustic.arrays import Array, log_softmax
-from asr_hlg.acoustic.filter_banks import FilterOptions, Floats, filter_banks, num_frames
+from asr_hlg.acoustic.exported.chunks import StreamingNetwork
+from asr_hlg.acoustic.exported.streams import ChunkStream, FeatureStream
+from asr_hlg.acoustic.filter_banks import FilterOptions, Floats, filter_banks
 from asr_hlg.acoustic.model import AcousticModel, Samples
 from asr_hlg.errors import ModelError
 from asr_hlg.lexicon.token_files import ModelTokens
@@ -111,7 +113,22 @@ class ExportedModel(AcousticModel):
             )
         self._check_frames(len(scores), len(samples) / self.sample_rate)
         rows = scores[: max(1, round(seconds / self.frame_shift) + 1)] if lacking > 0 else scores
-        log_probs: Floats = log_softmax(rows[:, self._columns])
+        return self._to_log_probs(rows)
+
+    def frame_stream(self, search: object = None) -> ChunkStream | None:
+        """Computation of a recording's frames while its sound comes; None if not streaming.
+
+        ``search`` is not used: the frames do not depend on its result.
+        """
+        filters = self._front_end.filters
+        if filters is None or not isinstance(self._network, StreamingNetwork):
+            return None
+        features = FeatureStream(filters, self.sample_rate)
+        return ChunkStream(self._network, features, self._to_log_probs)
+
+    def _to_log_probs(self, scores: npt.NDArray[Any]) -> Floats:
+        """Log-probabilities of the tokens from the network's scores ``(frames, outputs)``."""
+        log_probs: Floats = log_softmax(scores[:, self._columns])
         return log_probs
 
     def _check_frames(self, frames: int, seconds: float) -> None:
@@ -124,9 +141,3 @@ class ExportedModel(AcousticModel):
                 path=self.path,
                 remedy="correct subsampling_factor in the metadata of the file",
             )
-
-
-def frames_of(front_end: FrontEnd, num_samples: int) -> int:
-    """Frames of features of a number of samples."""
-    assert front_end.filters is not None
-    return num_frames(num_samples, front_end.sample_rate, front_end.filters)
