@@ -44,6 +44,7 @@ from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.audio.recording import SAMPLE_RATES
 from asr_hlg.errors import AsrHlgError, ModelError
 from asr_hlg.fst import symbols
+from asr_hlg.lexicon.token_files import blank_named
 from asr_hlg.settings import section
 
 
@@ -198,9 +199,9 @@ def _description(fields: dict[str, Any], tokens: Sequence[str] | None, path: Pat
 
 def _tokens(value: str | list[str], path: Path) -> tuple[str, ...]:
     if not isinstance(value, str):
-        return tuple(map(str, value))
+        return blank_named(tuple(map(str, value)))
     try:
         table = symbols.read(path.parent / value)
     except (OSError, AsrHlgError) as error:
         raise ModelError(f"cannot read its tokens: {error}", path=path) from None
-    return tuple(name for name in symbols.names(table) if not symbols.is_disambig(name))
+    return blank_named([name for name in symbols.names(table) if not symbols.is_disambig(name)])

@@ -92,6 +92,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _compiled(options: argparse.Namespace) -> Path:
     """Compile a recipe into its folder, or into the cache if it comes with the package."""
+    if options.model is None and (options.lm or options.grammar):
+        raise OptionError(
+            "--lm and --grammar are for a new recipe", remedy="name its acoustic model with --model"
+        )
     path = recipe_path(options.name) if options.model is None else _written(options)
     recipe = Recipe.read(path)
     report = Report(

@@ -15,6 +15,7 @@ case = "upper"
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,12 @@ def read_lexicon(
             recipe.folder_of(section.lang)
         )
     tokens = _tokens(recipe)
+    if tokens is not None:
+        options["tokens"] = tokens.names
     if recipe.is_derived:
         assert tokens is not None
+        # Marks spell nothing, and blank may be one of them that only the network's file names.
+        options["tokens"] = [tokens.names[0], *filterfalse(is_special, tokens.names[1:])]
         if section.silence is None and tokens.boundary is not None:
             options |= {"silence": tokens.boundary, "silence_prob": _BOUNDARY_PROB}
         entries = _derived(recipe, tokens, vocabulary, note)
@@ -65,10 +70,6 @@ def read_lexicon(
         entries = _read(recipe, vocabulary)
     if not entries:
         raise LexiconError("no word of the language model is in the lexicon", path=recipe.path)
-    if tokens is not None:
-        options["tokens"] = [
-            name for k, name in enumerate(tokens.names) if k == 0 or not is_special(name)
-        ]
     return Lexicon(entries, **options)
 
 

@@ -63,6 +63,10 @@ def recipe_text(
     segmentations : int
         Ways to split a word, at most.
     """
+    if not model.exists():
+        raise GraphError(
+            "there is no such model", path=model, remedy="name the folder of a CTC model"
+        )
     folder = model if model.is_dir() else model.parent
     tokens = token_files.tokens_file(folder)
     if tokens is None:

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from asr_hlg.errors import AsrHlgError, ModelError
 from asr_hlg.files import text_lines
-from asr_hlg.fst.symbols import BLANK, is_disambig
+from asr_hlg.fst.symbols import BLANK, EPS, is_disambig
 
 FILES = ("tokens.txt", "vocab.txt", "vocab.json", "phones.txt")
 """Names of the files, in the order in which a folder is searched for them."""
@@ -32,7 +33,7 @@ FILES = ("tokens.txt", "vocab.txt", "vocab.json", "phones.txt")
 SPACE = "▁"
 """What sentencepiece puts in the place of a space."""
 
-_BLANKS = (BLANK, "<eps>", "<blank>", "[blank]", "<pad>", "[PAD]")
+_BLANKS = (BLANK, EPS, "<blank>", "[blank]", "<pad>", "[PAD]")
 _LINE = re.compile(r"(?:(.*\S)?\s+)?(\d{1,9})\s*")
 
 
@@ -120,6 +121,14 @@ def read_tokens(
     ordered = [BLANK, *(names[k] for k in columns[1:])]
     _check_names(ordered, path)
     return ModelTokens(tuple(ordered), tuple(columns), boundary or _boundary(ordered))
+
+
+def blank_named(names: Sequence[str]) -> tuple[str, ...]:
+    """Tokens among which blank, if it has the name of another toolkit, is called ``<blk>``."""
+    others = [name for name in _BLANKS if name in names and name != EPS]
+    if BLANK in names or EPS in names[:1] or not others:
+        return tuple(names)
+    return tuple(BLANK if name == others[0] else name for name in names)
 
 
 def _names(path: Path) -> list[str]:

@@ -165,3 +165,26 @@ def test_files_that_are_missing_are_named(here):
     (here / "model").mkdir()
     with pytest.raises(GraphError, match=r"a folder without tokens\.txt, vocab"):
         compiled(here, '[lexicon]\ntokens = "../model"\nwords = "w"\n')
+
+
+def test_a_lang_folder_of_kaldi_is_named_whole(here):
+    phones = here / "lang/phones"
+    phones.mkdir(parents=True)
+    (phones / "align_lexicon.txt").write_text(
+        "<eps> <eps> SIL\n<unk> <unk> SPN_S\ncat cat K_B AE_I T_E\nhat hat HH_B AE_I T_E\n"
+    )
+    (phones / "optional_silence.txt").write_text("SIL\n")
+    names = ["<eps>", "SIL", "SPN_S", "AE_I", "HH_B", "K_B", "T_E", "#0", "#1"]
+    (here / "lang/phones.txt").write_text("".join(f"{n} {k}\n" for k, n in enumerate(names)))
+    notes, folder = compiled(here, '[lexicon]\nlang = "../lang"\n[lm]\nfile = "../lm.arpa"\n')
+    tokens = (folder / "tokens.txt").read_text().split()[::2]
+    assert tokens[:7] == ["<blk>", *names[1:7]]
+    assert any("and" in note for note in notes)  # the word that this lexicon lacks
+    assert Recipe.read(here / "graphs/g.toml").lexicon_files == ["../lang/phones/align_lexicon.txt"]
+
+
+def test_arguments_that_need_others(here, capsys):
+    assert main(["graph", "g", "--lm", "lm.arpa"]) == 1
+    assert "--model" in capsys.readouterr().err
+    assert main(["graph", "g", "--model", "absent", "--lm", "lm.arpa"]) == 1
+    assert "there is no such model" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from asr_hlg.errors import ModelError
-from asr_hlg.lexicon.token_files import read_tokens, tokens_file
+from asr_hlg.lexicon.token_files import blank_named, read_tokens, tokens_file
 
 
 def table(path, text: str, **options):
@@ -81,3 +81,10 @@ def test_folders_are_searched(tmp_path):
     assert tokens_file(tmp_path / "onnx") == tmp_path / "vocab.json"
     (tmp_path / "onnx/tokens.txt").write_text("")
     assert tokens_file(tmp_path / "onnx") == tmp_path / "onnx/tokens.txt"
+
+
+def test_blank_of_other_toolkits_is_named_as_here():
+    assert blank_named(["a", "<blank>"]) == ("a", "<blk>")
+    assert blank_named(["<pad>", "a", "<blk>"]) == ("<pad>", "a", "<blk>")
+    assert blank_named(["<eps>", "a", "<pad>"]) == ("<eps>", "a", "<pad>")
+    assert blank_named(["a", "b"]) == ("a", "b")
