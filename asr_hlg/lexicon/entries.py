@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,8 @@ Entry = Pronunciation | tuple[str, tuple[str, ...]] | tuple[str, tuple[str, ...]
 def parse(path: Path, probabilities: bool) -> Iterator[Pronunciation]:
     """Read the pronunciations of ``lexicon.txt`` or, with probabilities, ``lexiconp.txt``.
 
-    Of the four numbers after the word in dictionaries of MFA and in Kaldi's
+    A number with a decimal point after the word is the probability under any name of the file. Of
+    the four numbers after the word in dictionaries of MFA and in Kaldi's
     ``lexiconp_silprob.txt``, the first is the probability of the pronunciation; the others, of
     silence before and after the word, are not used.
     """
@@ -42,9 +43,10 @@ def parse(path: Path, probabilities: bool) -> Iterator[Pronunciation]:
     for number, line in text_lines(path, LexiconError):
         fields = line.split()
         probability = 1.0
-        if len(fields) > 5 and all(_DECIMAL.fullmatch(text) for text in fields[1:5]):
+        decimals = sum(1 for _ in takewhile(_DECIMAL.fullmatch, fields[1:-1]))
+        if decimals in (1, 4):
             probability = float(fields[1])
-            del fields[1:5]
+            del fields[1 : 1 + decimals]
         elif probabilities:
             try:
                 probability = float(fields.pop(1))

@@ -49,3 +49,11 @@ def test_four_probabilities_of_mfa(tmp_path):
     assert [entry.probability for entry in lexicon.entries] == [0.99, 0.01]
     (tmp_path / "lexiconp_silprob.txt").write_text("cat 0.5 0.14 1.0 1.0 K AE T\n")
     assert Lexicon.read(tmp_path / "lexiconp_silprob.txt").entries[0].probability == 0.5
+
+
+def test_probabilities_in_a_file_of_any_name(tmp_path):
+    (tmp_path / "words.dict").write_text("cat 1.0 K AE T\nand 0.5 AE N D\nand .5 AH N\na 7\n")
+    lexicon = Lexicon.read(tmp_path / "words.dict")
+    assert [entry.probability for entry in lexicon.entries] == [1, 0.5, 0.5, 1]
+    assert lexicon.pronunciations("and") == [("AE", "N", "D"), ("AH", "N")]
+    assert lexicon.pronunciations("a") == [("7",)]
