@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from asr_hlg.align.alignment import Alignment
     from asr_hlg.align.labels import flat_start, realign, share_changed
     from asr_hlg.align.recordings import align_recordings
+    from asr_hlg.align.script import Script
     from asr_hlg.align.times import TimeModel
 else:
     __getattr__ = public_names(
@@ -23,6 +24,7 @@ else:
             "asr_hlg.align.alignment": ["Alignment"],
             "asr_hlg.align.labels": ["flat_start", "realign", "share_changed"],
             "asr_hlg.align.recordings": ["align_recordings"],
+            "asr_hlg.align.script": ["Script"],
             "asr_hlg.align.times": ["TimeModel"],
         },
     )
@@ -31,6 +33,7 @@ __all__ = [
     "Aligner",
     "Alignment",
     "NoGuesses",
+    "Script",
     "TimeModel",
     "align_recordings",
     "flat_start",

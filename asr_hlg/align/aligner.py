@@ -82,6 +82,7 @@ class Aligner:
         folder: str | Path,
         words: Iterable[str],
         model: GraphemeToPhoneme | None = None,
+        known_words: Iterable[str] = (),
     ) -> tuple[Aligner, Guesses]:
         """Make an aligner with the topology and the lexicon of a compiled graph.
 
@@ -95,6 +96,8 @@ class Aligner:
             the files of its recipe, then pronounced by ``model``.
         model : GraphemeToPhoneme, optional
             :class:`asr_hlg.lexicon.g2p.HamaG2P` by default; `NoGuesses` to refuse such words.
+        known_words : iterable of str
+            More words, which are left out if neither the graph nor its recipe has them.
 
         Returns
         -------
@@ -109,7 +112,15 @@ class Aligner:
         graph_word = opened.words[1]
         vocabulary = list(dict.fromkeys([graph_word, *words]))
         lexicon, guesses = runtime.part_of_lexicon(opened, vocabulary, model)
+        others = [graph_word, *(word for word in known_words if word not in lexicon)]
+        known, _ = runtime.part_of_lexicon(opened, list(dict.fromkeys(others)), NoGuesses())
+        lexicon = lexicon.extend(entry for entry in known.entries if entry.word not in lexicon)
         return cls(H, lexicon, tuple(opened.meta["columns"])), guesses
+
+    @staticmethod
+    def words_of(folder: str | Path) -> frozenset[str]:
+        """The words of a compiled graph."""
+        return frozenset(symbols.names(GraphFolder(Path(folder)).words)[1:])
 
     def align(self, id: str, posteriors: Posteriors, text: str) -> Alignment:
         """Find the best path of a transcript, with the times of its words and phones.
@@ -207,11 +218,15 @@ class Aligner:
             raise AsrHlgError(self._too_short(text.split(), num_frames))
         return torch.from_numpy(labels)
 
-    def _graph(self, words: Sequence[str]) -> DecodingGraph:
-        """Compile H∘L∘G for one sentence."""
+    def check_words(self, words: Sequence[str]) -> None:
+        """Raise a `LexiconError` that names the words without a pronunciation, if there are any."""
         missing = [word for word in dict.fromkeys(words) if word not in self.lexicon]
         if missing:
             raise LexiconError(f"no pronunciation for {', '.join(missing)}")
+
+    def _graph(self, words: Sequence[str]) -> DecodingGraph:
+        """Compile H∘L∘G for one sentence."""
+        self.check_words(words)
         lexicon = self.lexicon.restrict(words)
         sentence = Arcs.linear([lexicon.words[word] for word in words])
         return compile_hlg(self.H, lexicon, sentence, columns=self.columns)

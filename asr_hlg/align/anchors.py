@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from asr_hlg import lm
 from asr_hlg.acoustic.posteriors import Posteriors

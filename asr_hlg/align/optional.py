@@ -1,4 +1,4 @@
-"""Viterbi alignment of words with CTC posteriors, of which both may have parts that the other lacks.
+"""Viterbi alignment of words with CTC posteriors, either of which may have parts of its own.
 
 Between the words 0 … n-1 are nodes 0 … n. A path goes from node 0 to node n, and a frame is either
 
@@ -108,9 +108,11 @@ def align(
     frames = log_probs - best[:, None]
     pause = np.ascontiguousarray(frames[:, list(pauses)].max(axis=1))
     sounding = 1.0 - np.exp(log_probs[:, list(pauses)]).sum(axis=1)
-    garbage = -costs.unmatched_frame * np.maximum(sounding, 0.0) if np.isfinite(
-        costs.unmatched_frame
-    ) else np.full(len(frames), -np.inf)
+    garbage = (
+        -costs.unmatched_frame * np.maximum(sounding, 0.0)
+        if np.isfinite(costs.unmatched_frame)
+        else np.full(len(frames), -np.inf)
+    )
     garbage = np.minimum(garbage, -1e-4).astype(np.float32)  # a pause is no unmatched sound
     hmms = [phones for pronunciations in words for phones in pronunciations]
     labels = np.array([label for phones in hmms for label in phones], dtype=np.int32)
@@ -296,7 +298,7 @@ def _viterbi(  # type: ignore[no-untyped-def]  # noqa: C901 - one pass over fram
             state[t], at[t] = _SELF, label
             kind = from_phone[t, label]
             t -= 1
-            if kind == _BLANK or kind == _BEFORE:
+            if kind in (_BLANK, _BEFORE):
                 label -= 1
                 kind = _BLANK if kind == _BLANK else _SELF
     return state, at, score

@@ -7,6 +7,7 @@ its square. Text and sound may differ, within windows and by whole chapters.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -82,6 +83,11 @@ def align_all(
     windows = [whole]
     if cuts is not None and num_cells(known, num_frames) > DIRECT_CELLS:
         windows = list(divide(whole, cuts(), inputs.frame_shift))
+    return align_parts(inputs, windows, costs)
+
+
+def align_parts(inputs: Inputs, windows: Sequence[Window], costs: Costs) -> OptionalPath:
+    """The path of all words, from the paths of given windows, whose frames may overlap."""
     parts = [part for window in windows for part in _borders(window, inputs)]
     path = _joined(inputs, [(part, _align(inputs, part, costs)) for part in parts])
     if costs.skip == np.inf:
@@ -107,9 +113,7 @@ def divide(whole: Window, cuts: Sequence[Cut], frame_shift: float) -> Iterator[W
     yield replace(whole, first=first, begin=begin)
 
 
-def matching_cuts(
-    firsts: Sequence[int], words: Sequence[str], heard: Sequence[Heard]
-) -> list[Cut]:
+def matching_cuts(firsts: Sequence[int], words: Sequence[str], heard: Sequence[Heard]) -> list[Cut]:
     """Cuts before units, of which unit n begins with word ``firsts[n]``."""
     unit_of = {word: unit for unit, word in enumerate(firsts)}
     found = anchors.find(words, heard)
@@ -123,14 +127,17 @@ def _borders(window: Window, inputs: Inputs) -> Iterator[Window]:
     if num_cells(units, num_frames) <= MAX_CELLS:
         yield window
         return
-    words = min(_BORDER_WORDS, num_words // 2)
-    frames = min(int(_BORDER_SECONDS / inputs.frame_shift), num_frames // 2)
-    yield Window(window.first, window.first + words, window.begin, window.begin + frames)
-    middle = Window(
-        window.first + words, window.last - words, window.begin + frames, window.end - frames
-    )
-    yield replace(middle, last=middle.first)
-    yield Window(window.last - words, window.last, window.end - frames, window.end)
+    # At the ends of the recording only one side has a neighbour.
+    is_first, is_last = window.begin == 0, window.end == len(inputs.log_probs)
+    shares = {(True, False): (0, 1), (False, True): (1, 0)}.get((is_first, is_last), (0.5, 0.5))
+    longest = int(_BORDER_SECONDS / inputs.frame_shift)
+    words = [min(_BORDER_WORDS, int(share * num_words)) for share in shares]
+    frames = [min(longest, int(share * num_frames)) for share in shares]
+    head = Window(window.first, window.first + words[0], window.begin, window.begin + frames[0])
+    tail = Window(window.last - words[1], window.last, window.end - frames[1], window.end)
+    yield head
+    yield Window(head.last, head.last, head.end, tail.begin)  # sound alone
+    yield tail
 
 
 def _align(inputs: Inputs, window: Window, costs: Costs) -> OptionalPath:
@@ -158,7 +165,9 @@ def _joined(inputs: Inputs, parts: Sequence[tuple[Window, OptionalPath]]) -> Opt
         for number, span in enumerate(path.spans, start=window.first):
             spans[number] = span + window.begin
         unmatched += [(begin + window.begin, end + window.begin) for begin, end in path.unmatched]
-    gap = np.concatenate([path.gap for _, path in parts])
+    gap = np.zeros(len(inputs.log_probs), np.float32)
+    for window, path in parts:
+        gap[window.begin : window.end] = path.gap
     score = float(sum(path.score for _, path in parts))
     return OptionalPath(choice, spans, _merged(unmatched, inputs.frame_shift), gap, score)
 
@@ -208,4 +217,4 @@ def _runs(values: npt.NDArray[np.bool_]) -> list[tuple[bool, int, int]]:
     if not len(values):
         return []
     bounds = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
-    return [(bool(values[b]), b, e) for b, e in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [(bool(values[b]), b, e) for b, e in itertools.pairwise(bounds)]

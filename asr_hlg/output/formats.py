@@ -6,7 +6,7 @@ import html
 import json
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -101,17 +101,17 @@ def _json(transcript: Transcript) -> str:
     for name in ("alternatives", "notes", "recording", "channel", "written"):
         if not record[name]:
             del record[name]
-    return json.dumps(_rounded(record), ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(rounded(record), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Copy with floats of four decimals; infinities and NaN, which JSON lacks, become null."""
     if isinstance(value, float):
         return round(value, 4) if abs(value) < float("inf") else None
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return value
 
 
@@ -127,7 +127,7 @@ def srt_cues(transcript: Transcript, first: int = 1) -> list[str]:
     blocks = []
     for number, cue in enumerate(cues(_shown_words(transcript), transcript.duration), first):
         lines = "\n".join(" ".join(word.text for word in line) for line in cue.lines)
-        start, end = _clock(cue.start, ","), _clock(cue.end, ",")
+        start, end = clock(cue.start, ","), clock(cue.end, ",")
         blocks.append(f"{number}\n{start} --> {end}\n{lines}\n\n")
     return blocks
 
@@ -145,7 +145,7 @@ def _vtt(transcript: Transcript) -> str:
         lines = "\n".join(
             " ".join(_vtt_word(word, cue.start) for word in line) for line in cue.lines
         )
-        blocks.append(f"{_clock(cue.start)} --> {_clock(cue.end)}\n{lines}\n\n")
+        blocks.append(f"{clock(cue.start)} --> {clock(cue.end)}\n{lines}\n\n")
     return "".join(blocks)
 
 
@@ -154,10 +154,10 @@ def _vtt_word(word: Word, cue_start: float) -> str:
     text = html.escape(word.text, quote=False)
     if word.confidence < 0.5:
         text = f"<c.unsure>{text}</c>"
-    return text if word.start <= cue_start else f"<{_clock(word.start)}>{text}"
+    return text if word.start <= cue_start else f"<{clock(word.start)}>{text}"
 
 
-def _clock(seconds: float, decimal_mark: str = ".") -> str:
+def clock(seconds: float, decimal_mark: str = ".") -> str:
     """Time as ``hh:mm:ss.mmm``."""
     milliseconds = round(seconds * 1000)
     minutes, milliseconds = divmod(milliseconds, 60_000)
@@ -167,7 +167,13 @@ def _clock(seconds: float, decimal_mark: str = ".") -> str:
 
 
 def _textgrid(transcript: Transcript) -> str:
-    """Praat's long TextGrid, which ELAN imports too: an interval tier of words, one of phones.
+    """Praat's long TextGrid, which ELAN imports too: an interval tier of words, one of phones."""
+    tiers = {"words": _timed_words(transcript), **_phones(transcript)}
+    return textgrid(tiers, transcript.duration)
+
+
+def textgrid(tiers: Mapping[str, list[Word]], duration: float, layout: str = "long") -> str:
+    """TextGrid with an interval tier for every list of words, ``long`` or ``short``.
 
     Praat allows neither empty nor overlapping intervals, nor a grid of no length: an interval
     that would be one lasts a millisecond, or begins at the end of the one before.
@@ -175,19 +181,18 @@ def _textgrid(transcript: Transcript) -> str:
     praatio = optional(
         "praatio", "praatio.textgrid", purpose="writing TextGrids", extra="textgrid"
     ).textgrid
-    tiers = {
-        name: _intervals(tier)
-        for name, tier in {"words": _timed_words(transcript), **_phones(transcript)}.items()
-    }
+    intervals = {name: _intervals(tier) for name, tier in tiers.items()}
     # The last frame may reach a little past the last sample.
-    ends = [end for intervals in tiers.values() for _, end, _ in intervals]
-    length = max([transcript.duration, _SHORTEST_INTERVAL, *ends])
+    ends = [end for tier in intervals.values() for _, end, _ in tier]
+    length = max([duration, _SHORTEST_INTERVAL, *ends])
     grid = praatio.Textgrid(0.0, length)
-    for name, intervals in tiers.items():
-        grid.addTier(praatio.IntervalTier(name, intervals, 0.0, length))
+    for name, tier in intervals.items():
+        grid.addTier(praatio.IntervalTier(name, tier, 0.0, length))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "grid"  # praatio writes to files only
-        grid.save(str(path), "long_textgrid", includeBlankSpaces=True, minimumIntervalLength=None)
+        grid.save(
+            str(path), f"{layout}_textgrid", includeBlankSpaces=True, minimumIntervalLength=None
+        )
         return path.read_text(encoding="utf-8")
 
 
@@ -221,7 +226,7 @@ def _lhotse(transcript: Transcript) -> str:
         text=transcript.text,
         alignment=alignment,
     )
-    return json.dumps(_rounded(segment.to_dict()), ensure_ascii=False) + "\n"
+    return json.dumps(rounded(segment.to_dict()), ensure_ascii=False) + "\n"
 
 
 def _timed_words(transcript: Transcript) -> list[Word]:

@@ -46,13 +46,13 @@ _ORDINAL = "th"
 _MANY_DIGITS = 3  # after so many, a last `oh` is a zero and not an exclamation
 
 
-def _ordinal(word: str) -> str:
+def ordinal_of(word: str) -> str:
     """Ordinal of a cardinal's last word: `twelfth` of `twelve`."""
     regular = word[:-1] + "ieth" if word.endswith("y") else word + "th"
     return _IRREGULAR.get(word, regular)
 
 
-_ORDINALS = {_ordinal(word): word for word in (*_SMALL, *_ZEROS)}
+_ORDINALS = {ordinal_of(word): word for word in (*_SMALL, *_ZEROS)}
 # Parts of a whole, as in `two thirds`; `seconds` are a time.
 _ORDINALS |= {word + "s": base for word, base in list(_ORDINALS.items()) if word != "second"}
 _DECADES = {word[:-1] + "ies": word for word in TENS}

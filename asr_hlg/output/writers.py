@@ -16,7 +16,7 @@ format, is in :mod:`asr_hlg.output.parquet`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -42,7 +42,11 @@ class Writer(Protocol):
 
 @contextmanager
 def writer(
-    format: str, target: str | Path | TextIO, count: int | None = None, whole: bool = False
+    format: str,
+    target: str | Path | TextIO,
+    count: int | None = None,
+    whole: bool = False,
+    formats: Mapping[str, Format] = FORMATS,
 ) -> Iterator[Writer]:
     """Open a writer of transcripts.
 
@@ -58,6 +62,8 @@ def writer(
         before the first is decoded.
     whole : bool
         Create the file at the end, and only if there was no error.
+    formats : mapping
+        The text formats by name; by default those of transcripts.
 
     Raises
     ------
@@ -65,32 +71,38 @@ def writer(
         For an unknown format, a target that cannot be written, or more than one recording for a
         file that can hold one.
     """
-    check(format, target, count)
+    check(format, target, count, formats)
     if format == "parquet":
         with parquet.writer(str(target)) as table:
             yield table
         return
-    text_format = FORMATS[format]
+    text_format = formats[format]
     if not isinstance(target, str | Path):
         yield _StreamWriter(text_format, target)
-    elif is_folder(format, target):
+    elif is_folder(format, target, formats):
         yield _FolderWriter(text_format, Path(target))
     else:
         with _new_file(Path(target), whole) as stream:
             yield _StreamWriter(text_format, stream)
 
 
-def check(format: str, target: str | Path | TextIO, count: int | None) -> None:
+def check(
+    format: str,
+    target: str | Path | TextIO,
+    count: int | None,
+    formats: Mapping[str, Format] = FORMATS,
+) -> None:
     """Refuse a format or a target that :func:`writer` would refuse."""
-    if format not in NAMES:
-        raise OptionError(f"unknown format {format!r}", remedy=f"choose from {', '.join(NAMES)}")
+    names = NAMES if formats is FORMATS else tuple(formats)
+    if format not in names:
+        raise OptionError(f"unknown format {format!r}", remedy=f"choose from {', '.join(names)}")
     if format == "parquet":
         if not isinstance(target, str | Path) or is_folder(format, target):
             raise OptionError(
                 "Parquet puts all recordings into one file", remedy="name that file with --output"
             )
-    elif not (isinstance(target, str | Path) and is_folder(format, target)):
-        _check_count(FORMATS[format], count)
+    elif not (isinstance(target, str | Path) and is_folder(format, target, formats)):
+        _check_count(formats[format], count)
 
 
 def format_of(target: str | None) -> str:
@@ -100,14 +112,14 @@ def format_of(target: str | None) -> str:
     return named.get(suffix, "text")
 
 
-def is_folder(format: str, target: str | Path) -> bool:
+def is_folder(format: str, target: str | Path, formats: Mapping[str, Format] = FORMATS) -> bool:
     """Whether a target is a folder, which gets one file per recording.
 
     A folder is a path that exists as one, ends in ``/``, or has no suffix while a file of the
     format can hold only one recording.
     """
     path = Path(target)
-    single = format in FORMATS and FORMATS[format].single and not path.suffix
+    single = format in formats and formats[format].single and not path.suffix
     return path.is_dir() or str(target).endswith("/") or single
 
 

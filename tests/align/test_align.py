@@ -258,6 +258,7 @@ class ByLength:
     """Acoustic model with fixed posteriors for each length of a recording."""
 
     sample_rate = 16000
+    frame_shift = 0.5
 
     def __init__(self, tokens):
         self.tokens = tokens
@@ -315,12 +316,14 @@ def test_command_line(folder, sounds, monkeypatch, capsys):
     assert status == 1
     lines = (sounds / "out.ctm").read_text().splitlines()
     assert [line.split()[:5] for line in lines] == [
+        ["odd", "1", "0.500", "1.500", "cat"],
         ["two", "1", "0.500", "1.500", "cat"],
         ["two", "1", "3.000", "1.500", "cat"],
     ]
     errors = capsys.readouterr().err
-    assert "left out 7  a number" in errors
-    for name in ("short", "stray", "odd"):
+    assert "left out seven  the acoustic model has no 's'" in errors
+    assert "odd: 1 of 2 words aligned; not spoken: 1; " in errors
+    for name in ("short", "stray"):
         assert f"asr-hlg: {name}: " in errors
 
     one = ["align", str(sounds / "two.wav"), *given[2:], "--normalise"]
@@ -330,11 +333,11 @@ def test_command_line(folder, sounds, monkeypatch, capsys):
     record = json.loads(capsys.readouterr().out)
     assert [word["word"] for word in record["words"]] == ["cat", "cat"]
     assert len(record["phones"]) == 4
-    assert cli.main([*one, "--format", "json", "--phones"]) == 1
-    assert cli.main([*one[:2], *given[2:], "--no-g2p"]) == 1  # "Cat" is not in the lexicon
+    assert cli.main([*one, "--format", "srt", "--phones"]) == 1
+    assert cli.main(["align", str(sounds / "odd.wav"), *given[2:], "--verbatim"]) == 1
     errors = capsys.readouterr().err
-    assert "--phones is for CTM" in errors
-    assert "no pronunciation for Cat" in errors
+    assert "srt has no phones" in errors
+    assert "no pronunciation for 7" in errors
 
 
 @pytest.mark.real
