@@ -47,11 +47,14 @@ class Line:
     tokens : tuple of Token
     speaker : str
         Empty if the text names none.
+    number : int
+        Of the line in its file, from 1.
     """
 
     text: str
     tokens: tuple[Token, ...]
     speaker: str = ""
+    number: int = 1
 
     @property
     def words(self) -> list[Word]:
@@ -76,13 +79,14 @@ class Alignment(Transcript):
 
     ``text`` has all words, and ``words`` those that are spoken, with their times. ``lines`` are the
     lines of the text, with words that are spoken and words that are not; ``unmatched`` is sound
-    that the text lacks, as (start, end) in seconds.
+    that the text lacks, as (start, end) in seconds. ``sound`` is the name of the sound file.
     """
 
     phones: list[Word] = field(default_factory=list)
     states: list[Word] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     unmatched: list[tuple[float, float]] = field(default_factory=list)
+    sound: str = ""
 
     def phone_transcript(self) -> Transcript:
         """The phones as the words of a transcript, for formats that have words only."""

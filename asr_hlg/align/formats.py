@@ -183,11 +183,12 @@ def _sync_map(transcript: Transcript) -> str:
 
 def _smil(transcript: Transcript) -> str:
     """Media overlay of EPUB 3: SMIL whose texts are the elements ``f000001`` … of ID.xhtml."""
-    id = html.escape(transcript.id)
+    alignment = _checked(transcript)
+    id, sound = html.escape(alignment.id), html.escape(alignment.sound or alignment.id)
     pars = "".join(
         f'  <par id="p{number}"><text src="{id}.xhtml#{number}"/>'
-        f'<audio src="{id}.mp3" clipBegin="{clock(begin)}" clipEnd="{clock(end)}"/></par>\n'
-        for number, _, begin, end in _fragments(_checked(transcript))
+        f'<audio src="{sound}" clipBegin="{clock(begin)}" clipEnd="{clock(end)}"/></par>\n'
+        for number, _, begin, end in _fragments(alignment)
         if end > begin
     )
     return (

@@ -29,6 +29,9 @@ from asr_hlg.search import SearchOptions
 MIN_SHARE = 0.15
 """Of the words, or of the sound: below it in both, text and recording do not belong together."""
 
+MIN_RUN = 5
+"""Words that follow each other in text and sound; of a shorter text half of the words."""
+
 
 def match(
     aligner: Aligner, id: str, posteriors: Posteriors, script: Script, costs: Costs | None = None
@@ -137,7 +140,7 @@ def _alignment(
             said = " ".join(readings[0] if way is None else way.words)
             tokens.append(Token(text, said, tuple(words), tuple(its_phones)))
             number += 1
-        lines.append(Line(line.text, tuple(tokens), line.speaker))
+        lines.append(Line(line.text, tuple(tokens), line.speaker, line.number))
     unmatched = [(begin * shift, end * shift) for begin, end in path.unmatched]
     return assembled(Alignment(id, "", unmatched=unmatched, lines=lines))
 
@@ -191,6 +194,24 @@ def _segments(
     return segments, of_words
 
 
+def _longest_run(alignment: Alignment) -> int:
+    """Largest number of words that are spoken one after the other, with nothing between them."""
+    starts = np.array([start for start, end in alignment.unmatched if end - start >= 1.0])
+    longest = run = 0
+    last: Word | None = None
+    for line in alignment.lines:
+        for token in line.tokens:
+            if not token.words:
+                run, last = 0, None
+                continue
+            if last is not None:
+                between = np.searchsorted(starts, [last.start, token.words[0].start])
+                run = 0 if between[1] > between[0] else run
+            run, last = run + 1, token.words[-1]
+            longest = max(longest, run)
+    return longest
+
+
 def _without_skips(aligner: Aligner, id: str, posteriors: Posteriors, script: Script) -> Alignment:
     """Alignment for topologies other than CTC: every word is spoken, in its first reading."""
     if script.is_timed:
@@ -205,7 +226,7 @@ def _without_skips(aligner: Aligner, id: str, posteriors: Posteriors, script: Sc
         for text, ways in line.tokens:
             of_token = tuple(next(words) for _ in ways[0])
             tokens.append(Token(text, " ".join(ways[0]), of_token))
-        lines.append(Line(line.text, tuple(tokens), line.speaker))
+        lines.append(Line(line.text, tuple(tokens), line.speaker, line.number))
     done = assembled(replace(found, lines=lines))
     return replace(done, phones=found.phones)
 
@@ -216,7 +237,8 @@ def _check(alignment: Alignment, units: Units, num_frames: int) -> None:
     spoken = sum(bool(token.words) for token in tokens)
     sound = sum(word.end - word.start for word in alignment.words)
     unmatched = sum(end - start for start, end in alignment.unmatched)
-    if spoken and (spoken >= MIN_SHARE * len(tokens) or sound >= MIN_SHARE * (sound + unmatched)):
+    is_enough = spoken >= MIN_SHARE * len(tokens) or sound >= MIN_SHARE * (sound + unmatched)
+    if spoken and is_enough and _longest_run(alignment) >= min(MIN_RUN, (len(tokens) + 1) // 2):
         return
     shortest = sum(
         min(sum(map(len, way.phones)) for way in ways) for ways in units.pronounced if ways

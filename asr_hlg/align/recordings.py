@@ -70,7 +70,7 @@ def align_recordings(
             if times is not None:
                 spellings = aligner.lexicon.spellings
                 alignment = refine(alignment, recording, channel, times, spellings, states)
-            yield replace(alignment, duration=duration)
+            yield replace(alignment, duration=duration, sound=recording.path.name)
         except AsrHlgError as error:
             if on_error is None:
                 raise

@@ -30,12 +30,15 @@ class ScriptLine:
         Empty if the text names none.
     span : tuple of (float, float), optional
         Seconds from which, and until which, the line is spoken.
+    number : int
+        Of the line in its file, from 1.
     """
 
     text: str
     tokens: tuple[tuple[str, tuple[Reading, ...]], ...]
     speaker: str = ""
     span: tuple[float, float] | None = None
+    number: int = 1
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,10 @@ class Script:
         is_word : callable
             Whether a lexicon contains a word just as it is written, and it is said so.
         """
-        lines = (make_line(line, is_word) for line in text.splitlines())
+        lines = (
+            make_line(line, is_word, number=number)
+            for number, line in enumerate(text.splitlines(), start=1)
+        )
         return cls(tuple(line for line in lines if line.tokens))
 
     @property
@@ -93,13 +99,14 @@ def make_line(
     is_word: Callable[[str], bool] = lambda _: False,
     speaker: str = "",
     span: tuple[float, float] | None = None,
+    number: int = 1,
 ) -> ScriptLine:
     """A line of written text; see `Script.of_text`."""
     text = " ".join(text.split())
     tokens = tuple(
         (token, ((token,),) if is_word(token) else tuple(ways)) for token, ways in readings(text)
     )
-    return ScriptLine(text, tokens, speaker, span)
+    return ScriptLine(text, tokens, speaker, span, number)
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,10 @@ def summary(alignment: Alignment) -> Iterator[str]:
         f"not spoken: {missing:,}; sound that the text lacks: {sound:.1f} of "
         f"{alignment.duration:.1f} s"
     )
-    whole = [(n, line) for n, line in enumerate(alignment.lines, start=1) if line.span is None]
-    shown = [f"line {number} ({_beginning(line)})" for number, line in whole]
+    whole = [line for line in alignment.lines if line.span is None]
+    shown = [f"line {line.number} ({_beginning(line)})" for line in whole]
     yield from _some("  not spoken", shown)
-    longest = sorted(alignment.unmatched, key=lambda span: span[0] - span[1])
-    spans = sorted(span for span in longest if span[1] - span[0] >= 1.0)
+    spans = [span for span in alignment.unmatched if span[1] - span[0] >= 1.0]
     yield from _some("  sound without text", [f"{_time(s)} to {_time(e)}" for s, e in spans])
 
 
@@ -40,7 +39,9 @@ def _some(title: str, items: list[str]) -> Iterator[str]:
 
 
 def _beginning(line: Line, length: int = 30) -> str:
-    return line.text if len(line.text) <= length else line.text[:length].rstrip() + " …"
+    if len(line.text) <= length:
+        return line.text
+    return (line.text[:length].rpartition(" ")[0] or line.text[:length]) + " …"
 
 
 def _time(seconds: float) -> str:

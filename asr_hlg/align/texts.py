@@ -124,7 +124,9 @@ def _whole(path: Path, clean: Clean, is_word: IsWord) -> Script:
     """Text of one recording, in a file of its own."""
     if path.suffix.lower() == ".textgrid":
         return _textgrid(path, clean, is_word)
-    script = Script.of_text("\n".join(clean(line) for _, line in text_lines(path)), is_word)
+    lines = dict(text_lines(path))
+    numbers = range(1, max(lines, default=0) + 1)
+    script = Script.of_text("\n".join(clean(lines.get(n, "")) for n in numbers), is_word)
     if not script.lines:
         raise AsrHlgError("the text has no words", path=path, remedy=f"expected {_FORMATS}")
     return script
@@ -138,8 +140,8 @@ def _textgrid(path: Path, clean: Clean, is_word: IsWord) -> Script:
     lines = sorted(_intervals(path), key=lambda interval: interval[:2])
     speakers = {speaker for *_, speaker in lines}
     made = [
-        make_line(clean(text), is_word, speaker if len(speakers) > 1 else "", (start, end))
-        for start, end, text, speaker in lines
+        make_line(clean(text), is_word, speaker if len(speakers) > 1 else "", (start, end), number)
+        for number, (start, end, text, speaker) in enumerate(lines, start=1)
     ]
     script = Script(tuple(line for line in made if line.tokens))
     if not script.lines:
@@ -157,7 +159,9 @@ def _intervals(path: Path) -> Iterator[tuple[float, float, str, str]]:
         "praatio", "praatio.textgrid", purpose="reading TextGrids", extra="textgrid"
     ).textgrid
     try:
-        grid = praatio.openTextgrid(str(path), includeEmptyIntervals=False)
+        grid = praatio.openTextgrid(
+            str(path), includeEmptyIntervals=False, duplicateNamesMode="rename"
+        )
     except FileNotFoundError as error:
         raise AsrHlgError("there is no such file", path=path) from error
     except Exception as error:  # praatio passes on whatever its parser meets

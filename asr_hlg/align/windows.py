@@ -7,12 +7,11 @@ its square. Text and sound may differ, within windows and by whole chapters.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from asr_hlg.align import anchors
 from asr_hlg.align.anchors import Cut, Heard
@@ -30,6 +29,7 @@ DIRECT_CELLS = 20_000_000
 _WINDOW = (10.0, 30.0)  # seconds from one cut to the next, where there are anchors
 _BORDER_WORDS, _BORDER_SECONDS = 300, 90.0  # of a window that does not match, at each end
 _ISLAND_PHONES = 10  # fewer, between words that are not spoken, are a coincidence
+_LONG_UNMATCHED = 1.0  # seconds of sound between words that are perhaps a coincidence
 _MIN_UNMATCHED = 0.1  # seconds
 
 
@@ -188,33 +188,39 @@ def _merged(
 def _without_islands(inputs: Inputs, path: OptionalPath) -> OptionalPath:
     """Path without words that agree with the sound by coincidence.
 
-    These are short runs of spoken words between longer runs of words that are not spoken.
+    These are short runs of spoken words, with longer runs of words that are not spoken, or longer
+    stretches of unmatched sound, on both sides. The ends of text and recording count as neither.
     """
-    spoken = path.choice >= 0
-    known = np.array([bool(unit) for unit in inputs.units], dtype=bool)
-    numbers = np.flatnonzero(known)
+    numbers = np.array([n for n, unit in enumerate(inputs.units) if unit], dtype=np.int64)
+    spoken = numbers[path.choice[numbers] >= 0]
+    if not len(spoken):
+        return path
+    begins = np.array([path.spans[n][0, 0] for n in spoken])
+    ends = np.array([path.spans[n][-1, 1] for n in spoken])
+    # Between two spoken words, before the first and after the last: words, and unmatched frames.
+    places = np.searchsorted(numbers, spoken)
+    words = np.diff([-1, *places, len(numbers)]) - 1
+    frames = np.zeros(len(spoken) + 1, dtype=np.int64)
+    for begin, end in path.unmatched:
+        frames[np.searchsorted(begins, begin, side="right")] += end - begin
+    long = frames * inputs.frame_shift >= _LONG_UNMATCHED
     choice, spans, unmatched = path.choice.copy(), list(path.spans), list(path.unmatched)
-    runs = _runs(spoken[numbers])
-    for k, (is_spoken, begin, end) in enumerate(runs):
-        words = numbers[begin:end]
-        num_phones = sum(len(path.spans[word]) for word in words)
-        if not is_spoken or num_phones >= _ISLAND_PHONES:
+    breaks = np.flatnonzero((words > 0) | long).tolist()
+    for first, last in pairwise([0, *(b for b in breaks if 0 < b < len(spoken)), len(spoken)]):
+        run = spoken[first:last]
+        length = ends[last - 1] - begins[first]
+        far = [
+            words[k] >= 2 * len(run) or (long[k] and frames[k] >= 2 * length)
+            for k in (first, last)
+            if words[k] or long[k]
+        ]
+        num_phones = sum(len(path.spans[n]) for n in run)
+        if num_phones >= _ISLAND_PHONES or not far or not all(far):
             continue
-        around = [last - first for _, first, last in runs[max(0, k - 1) : k + 2 : 2]]
-        if k == 0:
-            around = [last - first for _, first, last in runs[1:2]]
-        if not around or min(around) < 2 * len(words):
+        if len(far) == 1 and first > 0 and last < len(spoken):
             continue
-        for word in words:
-            unmatched.append((int(path.spans[word][0, 0]), int(path.spans[word][-1, 1])))
-            choice[word], spans[word] = -1, np.zeros((0, 2), np.int32)
+        for n, begin, end in zip(run, begins[first:last], ends[first:last], strict=True):
+            unmatched.append((int(begin), int(end)))
+            choice[n], spans[n] = -1, np.zeros((0, 2), np.int32)
     merged = _merged(unmatched, inputs.frame_shift)
     return replace(path, choice=choice, spans=spans, unmatched=merged)
-
-
-def _runs(values: npt.NDArray[np.bool_]) -> list[tuple[bool, int, int]]:
-    """Runs of equal values, with their begin and end."""
-    if not len(values):
-        return []
-    bounds = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
-    return [(bool(values[b]), b, e) for b, e in itertools.pairwise(bounds)]
