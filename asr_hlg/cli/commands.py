@@ -40,6 +40,8 @@ COMMANDS = {
     "completion": "print a script that completes commands and options in a shell",
 }
 
+ACTIONS = {("graph", "import"): "graph_import", ("graph", "export"): "graph_export"}
+"""Modules of actions of commands that also work without an action."""
 
 _format_warning = warnings.formatwarning
 
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Ctrl-C, 143 and 129 after SIGTERM and SIGHUP.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if tuple(given[:2]) in ACTIONS:
+        given = [" ".join(given[:2]), *given[2:]]
     write_utf8()
     with stopped_by_signals(), lost_messages_dropped():
         return _run(given)
@@ -137,6 +141,12 @@ def make_parser(given: Container[str]) -> Parser:
         # Only the module of this command is imported: --help need not wait for torch.
         if name in given:
             module = importlib.import_module(f"asr_hlg.cli.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    for action, module_name in ACTIONS.items():
+        if " ".join(action) in given:
+            module = importlib.import_module(f"asr_hlg.cli.{module_name}")
+            command = add_command(commands, " ".join(action), module.SUMMARY)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser

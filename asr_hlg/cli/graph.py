@@ -29,6 +29,10 @@ examples:
                                                    write the recipe of a graph for the tokens of
                                                    another toolkit's model (docs/models.md), and
                                                    compile it
+
+Graphs of other toolkits, and ours for them:
+  asr-hlg graph import --help
+  asr-hlg graph export --help
 """
 
 

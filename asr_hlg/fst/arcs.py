@@ -170,10 +170,12 @@ class Arcs:
         result = Arcs(
             src, arcs["next"], arcs["ilabel"], arcs["olabel"], -arcs["weight"], -states["final"]
         )
-        return result if start <= 0 else result._start_at(start)
+        return result if start <= 0 else result.starting_at(start)
 
-    def _start_at(self, start: int) -> Arcs:
+    def starting_at(self, start: int) -> Arcs:
         """Renumber ``start`` to 0, and 0 to ``start``."""
+        if start == 0:
+            return self
         number = np.arange(self.num_states, dtype=np.int32)
         number[[0, start]] = number[[start, 0]]
         return replace(

@@ -164,6 +164,11 @@ def names(symbols: SymbolTable) -> list[str]:
     return [symbols[index] for index in range(len(symbols))]  # a table of k2
 
 
+def pdf_names(num_pdfs: int) -> tuple[str, ...]:
+    """Names of the posterior columns of a Kaldi model: ``pdf_0``, ``pdf_1``, and so on."""
+    return tuple(f"pdf_{pdf}" for pdf in range(num_pdfs))
+
+
 def is_disambig(symbol: str) -> bool:
     """Whether a symbol is a disambiguation symbol, ``#0``, ``#1``, and so on."""
     return _DISAMBIG.fullmatch(symbol) is not None

@@ -128,6 +128,26 @@ class DecodingGraph:
         return symbols.names(self.tokens)
 
     @property
+    def is_imported(self) -> bool:
+        """Whether another toolkit has compiled the graph, so that it has no L∘G."""
+        return "imported" in self.meta
+
+    @property
+    def has_lexicon(self) -> bool:
+        """Whether the pronunciations of words are known; without, times of words are not exact."""
+        has: bool = self.meta.get("imported", {}).get("has_lexicon", True)
+        return has
+
+    @cached_property
+    def word_positions(self) -> dict[str, str] | None:
+        """Where in a word each token stands, for a graph whose tokens say so (Kaldi's phones).
+
+        By token ``nonword``, ``begin``, ``end``, ``internal`` or ``singleton``.
+        """
+        positions: dict[str, str] | None = self.meta.get("imported", {}).get("word_positions")
+        return positions
+
+    @property
     def fillers(self) -> frozenset[str]:
         """Tokens that belong to no word: optional silence."""
         return frozenset() if self.silence is None else frozenset([self.silence])
@@ -211,6 +231,10 @@ class DecodingGraph:
         longest ε-path; ``hlg`` the states, arcs and megabytes of H∘L∘G if it has been composed.
         """
         packed = self.packed
+        if self.is_imported:
+            size = self.packed_fst.num_bytes / 1e6
+            sizes = {"words": len(self.words) - 1, "tokens": len(self.columns)}
+            return {**sizes, "packed_fst_mb": size, **self.meta}
         return {
             "words": len(self.words) - 2,
             "tokens": len(self.columns),

@@ -45,7 +45,7 @@ FORMAT = 4
 REVISION = 3  # raised when the same sources compile to another graph than before
 LEXICON_OPTIONS = ("silence", "silence_prob", "position_dependent")
 PRETRAINED_MODELS = ("hama", "hama-whisper")  # names of acoustic models that are no paths
-_ARRAYS = ("lg", "h", "packed", "hlg")
+_ARRAYS = ("lg", "h", "packed", "packed_fst", "hlg")
 _TABLES = ("words.txt", "tokens.txt", "lexiconp.txt")
 _FORMAT_3 = ("packed-*.npy", "arcs.npy", "phones.npy", "words.npy", "word_splits.npy", "slot.npz")
 _OWN_HASH = "sha256"
@@ -59,11 +59,11 @@ Meta = dict[str, Any]
 def write(
     folder: Path,
     meta: Mapping[str, Any],
-    lg: Arcs,
-    H: Arcs,
+    lg: Arcs | None,
+    H: Arcs | None,
     words: SymbolTable,
     tokens: SymbolTable,
-    lexicon: Lexicon,
+    lexicon: Lexicon | None,
     views: Mapping[str, Arrays],
 ) -> None:
     """Write a graph folder; ``graph.json`` comes last, so that a folder with it is complete.
@@ -74,8 +74,12 @@ def write(
         Old files of a graph that are there are removed.
     meta : mapping
         Entries of ``graph.json``; ``topology`` is None if H has to be stored as arrays.
+    lg, H : Arcs or None
+        None for an imported graph, which consists of a view alone.
+    lexicon : Lexicon or None
+        None if pronunciations are unknown.
     views : mapping
-        The arrays of ``packed`` and ``hlg``, as far as they have been derived.
+        The arrays of the views, as far as they have been derived.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "graph.json").unlink(missing_ok=True)
@@ -84,13 +88,17 @@ def write(
             path.unlink()
     symbols.write(words, folder / "words.txt")
     symbols.write(tokens, folder / "tokens.txt")
-    lexicon.write(folder / "lexiconp.txt")
-    _save_arrays(folder / "lg", _columns(lg))
-    if meta["topology"] is None:
+    if lexicon is None:
+        (folder / "lexiconp.txt").write_bytes(b"")
+    else:
+        lexicon.write(folder / "lexiconp.txt")
+    if lg is not None:
+        _save_arrays(folder / "lg", _columns(lg))
+    if H is not None and meta["topology"] is None:
         _save_arrays(folder / "h", _columns(H))
     for name, arrays in views.items():
         _save_arrays(folder / name, arrays)
-    options = {name: getattr(lexicon, name) for name in LEXICON_OPTIONS}
+    options = {name: getattr(lexicon, name, None) for name in LEXICON_OPTIONS}
     content = {**meta, "format": FORMAT, "lexicon": options, "files": _hashes(folder)}
     write_meta(folder, {**content, "views": dict.fromkeys(views, _source_hash(content))})
 
@@ -165,6 +173,14 @@ class GraphFolder:
         return _Lines((self.path / "lexiconp.txt").read_bytes())
 
     def _arcs(self, name: str, num_inputs: int, num_outputs: int) -> Arcs:
+        if self.meta.get("imported") is not None and not (self.path / name).is_dir():
+            raise GraphError(
+                "was imported, and has no L∘G: hotwords, new words, grammars, k2 and explanations "
+                "need one",
+                path=self.path,
+                remedy="compile a graph for the model from a recipe, asr-hlg graph NAME; "
+                "or import LG.fst",
+            )
         with checks.damage_named(self.path / name):
             columns = [field.name for field in fields(Arcs)]
             arcs = Arcs(**_map_arrays(self.path, self.meta, name, columns))
@@ -232,8 +248,9 @@ class ViewCache:
 def content_hash(meta: Mapping[str, Any]) -> str:
     """Hash of what a graph is: its L∘G, H, tables and recipe, but not the views of it."""
     files = meta["files"].items()
-    kept = {n: entry["sha256"] for n, entry in files if not n.startswith(("packed/", "hlg/"))}
-    named = ("columns", "topology", "lexicon", "recipe", "takes_new_words")
+    views = ("packed/", "packed_fst/", "hlg/")
+    kept = {n: entry["sha256"] for n, entry in files if not n.startswith(views)}
+    named = ("columns", "topology", "lexicon", "recipe", "takes_new_words", "imported")
     return _json_hash({"files": kept, **{name: meta.get(name) for name in named}})
 
 

@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import LatticeError
+from asr_hlg.fst.symbols import BLANK, EPS
 from asr_hlg.graph import DecodingGraph
+from asr_hlg.lattice import spans as imported_spans
 from asr_hlg.lattice.arrays import FrameArcs, arc_counts
 from asr_hlg.lattice.mbr import ConfusionNetwork, confusion_network, minimum_bayes_risk
 from asr_hlg.lattice.path import NO_PATH, Path, Segment, word_spans
@@ -201,12 +203,19 @@ class Lattice:
         ids = [word for begin, end in spans for word in arcs.words[begin:end].tolist()]
         score = float(arcs.score[indices].sum())
         graph_score = float(arcs.graph_score[indices].sum())
+        segments = self._segments(arcs, indices)
+        words = tuple(self.graph.word_names[i] for i in ids)
+        word_frames = None
+        if self.graph.is_imported:
+            frames = np.repeat(arcs.frame[indices], ends - begins).tolist()
+            word_frames = imported_spans.word_spans(words, segments, frames, self.graph)
         return Path(
-            tuple(self.graph.word_names[i] for i in ids),
+            words,
             score,
             graph_score,
             score - graph_score,
-            tuple(self._segments(arcs, indices)),
+            tuple(segments),
+            word_frames,
         )
 
     def _segments(self, arcs: FrameArcs, indices: npt.NDArray[np.int64]) -> list[Segment]:
@@ -214,7 +223,8 @@ class Lattice:
         indices = indices[arcs.label[indices] >= 0]
         phones = arcs.phone[indices]
         onsets = np.flatnonzero(phones)
-        not_blank = np.flatnonzero(arcs.label[indices] > 0)
+        has_blank = self.graph.columns[0] in (BLANK, EPS)
+        not_blank = np.flatnonzero(arcs.label[indices] >= has_blank)
         next_onsets = np.append(onsets[1:], len(indices))
         ends = onsets
         if len(onsets):

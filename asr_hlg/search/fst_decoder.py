@@ -10,6 +10,7 @@ import numpy as np
 
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import DecodingGraph
+from asr_hlg.lattice import FrameArcs
 from asr_hlg.search import fst_kernels, fst_lattices
 from asr_hlg.search.decoder import UtteranceDecoder
 from asr_hlg.search.fst_records import (
@@ -65,13 +66,22 @@ class FstTokenPassing(UtteranceDecoder):
 
     def start(self, workspace: FstWorkspace, limits: Limits) -> FstSearch:
         """Begin the search of an utterance in a workspace, with some beams."""
-        return FstSearch(self._arcs, self._outputs, workspace, limits, self.graph.folder)
+        search = FstSearch(self._arcs, self._outputs, workspace, limits, self.graph.folder)
+        search.ends_anywhere = self.graph.is_imported
+        return search
 
 
 class FstSearch(UtteranceSearch):
-    """Token passing along H∘L∘G for one utterance."""
+    """Token passing along H∘L∘G for one utterance.
+
+    Attributes
+    ----------
+    ends_anywhere : bool
+        Where no path reaches a final state, let paths end in every state, as Kaldi's decoders do.
+    """
 
     workspace: FstWorkspace
+    ends_anywhere = False
 
     def __init__(
         self,
@@ -83,6 +93,13 @@ class FstSearch(UtteranceSearch):
     ):
         self._graph, self._outputs, self._folder = graph, outputs, folder
         super().__init__(workspace, limits, FRAME)
+
+    def lattice(self, everywhere: bool = False, output_beam: float | None = None) -> FrameArcs:
+        """As :meth:`UtteranceSearch.lattice` describes it, and see ``ends_anywhere``."""
+        arcs = super().lattice(everywhere, output_beam)
+        if arcs.num_arcs or everywhere or not self.ends_anywhere or not self.num_frames:
+            return arcs
+        return super().lattice(True, output_beam)
 
     def best_scores(self) -> tuple[float, float]:
         """The best score of a token of the last frame, and with the score of its final state."""
