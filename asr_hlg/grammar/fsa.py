@@ -62,10 +62,10 @@ def to_arcs(grammar: Rules, word_ids: Callable[[str], int]) -> Arcs:
     Raises
     ------
     GrammarError
-        For undefined and recursive rules, and for a grammar that accepts no word or is too large.
+        For undefined rules, recursion that is not at the end, and a grammar that accepts no word or is too large.
     """
-    rules = _simplified(grammar)
-    builder = _Builder(word_ids, rules)
+    rules, component = _simplified(grammar)
+    builder = _Builder(word_ids, rules, component)
     builder.add(rules[""], 0, 1, 1.0)
     builder.remove_epsilons()
     limit = 10 * len(builder.words) + 1000
@@ -94,17 +94,20 @@ def _leaves(node: Node) -> Iterator[Word | Reference]:
             pending.extend(option for _, option in reversed(node.options))
 
 
-def _simplified(grammar: Rules) -> dict[str, Node]:
+def _simplified(grammar: Rules) -> tuple[dict[str, Node], dict[str, int]]:
     """The rules and, under the empty name, the root, without expressions that accept nothing.
 
-    The weights of every choice add up to one afterwards.
+    The weights of every choice add up to one afterwards. The second value has the number of the
+    component of each recursive rule: rules that contain each other have the same one.
     """
     named: dict[str, Node] = {**grammar.rules, "": grammar.root}
+    components = _components(named)
+    productive = _productive(named)
     result: dict[str, Node] = {}
     size: dict[str, tuple[int, int]] = {}
-    for name in _topological_order(named):
+    for name in (name for names in components for name in names):
         shown = f"rule <{name}>" if name else "the grammar"
-        node = _normalised(named[name], result)
+        node = _normalised(named[name], productive)
         if node is None:
             continue
         result[name] = node
@@ -115,35 +118,56 @@ def _simplified(grammar: Rules) -> dict[str, Node]:
             raise GrammarError(f"{shown} nests rules and brackets more than {_MAX_DEPTH} deep")
     if not size.get("", (0, 0))[0]:
         raise GrammarError("the grammar accepts no words")
-    return result
-
-
-def _topological_order(named: dict[str, Node]) -> list[str]:
-    """Names of the rules, each after the rules that it refers to."""
-    references = {
-        name: [leaf for leaf in _leaves(node) if isinstance(leaf, Reference)]
-        for name, node in named.items()
+    recursive = {
+        name: number
+        for number, names in enumerate(components)
+        for name in names
+        if len(names) > 1 or any(r.name == name for r in _references(named[name]))
     }
+    return result, recursive
+
+
+def _references(node: Node) -> list[Reference]:
+    return [leaf for leaf in _leaves(node) if isinstance(leaf, Reference)]
+
+
+def _components(named: dict[str, Node]) -> list[list[str]]:
+    """Names of the rules, each after the rules that it refers to.
+
+    Rules that contain each other are together (a strongly connected component).
+    """
+    references = {name: _references(node) for name, node in named.items()}
     undefined = [r for row in references.values() for r in row if r.name not in named]
     if undefined:
         names = ", ".join(f"<{name}>" for name in dict.fromkeys(r.name for r in undefined))
         raise undefined[0].position.error(f"undefined rules: {names}")
-    graph = {name: {r.name for r in row} for name, row in references.items()}
-    try:
-        return list(TopologicalSorter(graph).static_order())
-    except CycleError as cycle:
-        loop = cycle.args[1][::-1]
-        position = next(r.position for r in references[loop[0]] if r.name == loop[1])
-        raise position.error(
-            f"rule <{loop[0]}> contains itself: {' → '.join(f'<{name}>' for name in loop)}",
-            "write repetitions with + or *, since a recursive rule has no finite graph",
-        ) from None
+    members = {name: [name] for name in named}  # the same list for all rules of a component
+    while True:
+        first = {name: names[0] for name, names in members.items()}
+        graph: dict[str, set[str]] = {name: set() for name in first.values()}
+        for name, row in references.items():
+            graph[first[name]] |= {first[r.name] for r in row} - {first[name]}
+        try:
+            return [members[name] for name in TopologicalSorter(graph).static_order()]
+        except CycleError as cycle:
+            merged = [name for key in dict.fromkeys(cycle.args[1]) for name in members[key]]
+            members |= dict.fromkeys(merged, merged)
 
 
-def _normalised(node: Node, rules: dict[str, Node]) -> Node | None:
+def _productive(named: dict[str, Node]) -> set[str]:
+    """Rules that accept a sentence; a recursive rule needs an alternative that ends."""
+    found: set[str] = set()
+    while True:
+        more = {name for name in named.keys() - found if _normalised(named[name], found) is not None}
+        if not more:
+            return found
+        found |= more
+
+
+def _normalised(node: Node, rules: Collection[str]) -> Node | None:
     """An expression whose weights add up to one, without options that accept nothing.
 
-    None if the whole expression accepts nothing.
+    ``rules`` are those that accept a sentence. None if the whole expression accepts nothing.
     """
     if isinstance(node, Word):
         return node
@@ -169,7 +193,7 @@ def _size(node: Node, rules: dict[str, tuple[int, int]]) -> tuple[int, int]:
     if isinstance(node, Word):
         return 1, 1
     if isinstance(node, Reference):
-        num_words, depth = rules[node.name]
+        num_words, depth = rules.get(node.name, (0, 0))  # of a recursive rule: expanded elsewhere
         return num_words, depth + 1
     if isinstance(node, Repeat):
         sizes = [_size(node.body, rules)]
@@ -185,11 +209,23 @@ class _Builder:
 
     ``words[p][label, q]`` and ``epsilons[p][q]`` are the probabilities of the arcs from state p
     to state q. Those of a state add up to one; epsilon removal and determinization preserve that.
+
+    Parameters
+    ----------
+    word_ids : callable
+    rules : dict of str to Node
+    component : dict of str to int
+        Of the recursive rules; see `_simplified`.
     """
 
-    def __init__(self, word_ids: Callable[[str], int], rules: dict[str, Node]):
+    def __init__(
+        self, word_ids: Callable[[str], int], rules: dict[str, Node], component: dict[str, int]
+    ):
         self.word_ids = word_ids
         self.rules = rules
+        self.component = component
+        self._begins: dict[tuple[str, int], int] = {}  # of recursive rules, by name and target
+        self._targets: dict[int, int] = {}  # of the components that are being expanded
         self.words: list[dict[tuple[int, int], float]] = [defaultdict(float) for _ in range(2)]
         self.epsilons: list[dict[int, float]] = [defaultdict(float) for _ in range(2)]
 
@@ -206,6 +242,8 @@ class _Builder:
         """
         if isinstance(node, Word):
             self.words[source][self.word_ids(node.text), target] += weight
+        elif isinstance(node, Reference) and node.name in self.component:
+            self.epsilons[source][self._begin(node, target)] += weight
         elif isinstance(node, Reference):
             self.add(self.rules[node.name], source, target, weight)
         elif isinstance(node, Choice):
@@ -228,6 +266,27 @@ class _Builder:
             if node.at_least:
                 self.epsilons[end][begin] += _CONTINUE
             self.epsilons[end][target] += 1 - _CONTINUE
+
+    def _begin(self, reference: Reference, target: int) -> int:
+        """State from which a recursive rule leads to a target.
+
+        Right recursion is regular: a rule that ends in itself has the same target again, so that
+        an ε-arc back to its first state is enough.
+        """
+        name, component = reference.name, self.component[reference.name]
+        expanded = self._targets.get(component)
+        if expanded not in (None, target):
+            raise reference.position.error(
+                f"rule <{name}> contains itself before the end of an alternative",
+                "write repetitions with + or *; only recursion at the end has a finite graph",
+            )
+        if (name, target) not in self._begins:
+            begin = self._begins[name, target] = self.add_state()
+            self._targets[component] = target
+            self.add(self.rules[name], begin, target, 1.0)
+            if expanded is None:
+                del self._targets[component]
+        return self._begins[name, target]
 
     def remove_epsilons(self) -> None:
         """Remove ε-arcs, the arcs into one state after the other, as in Gaussian elimination.

@@ -1,11 +1,13 @@
-"""Parser for grammars in either notation: text to rules, with line and column in every error.
+"""Parser for grammars in all notations: text to rules, with line and column in every error.
 
-Both notations have the same expressions. JSGF (Java Speech Grammar Format, version 1.0) is
-recognised by its first line ``#JSGF``; see :mod:`asr_hlg.grammar` for the compact notation.
+JSGF (Java Speech Grammar Format, version 1.0) is recognised by its first line ``#JSGF``, and has
+the same expressions as the compact notation of :mod:`asr_hlg.grammar`. A JSON list of strings, as
+programs give to Vosk, is a list of phrases.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,6 +67,8 @@ def parse(text: str) -> Rules:
         With line and column.
     """
     text = text.removeprefix("\ufeff")
+    if re.match(r'\s*\[\s*("|\])', text):
+        return _phrase_list(text)
     if not text.lstrip().startswith("#JSGF"):
         return _Parser(list(_tokens(text, newlines=True))).compact()
     header = _HEADER.match(text)
@@ -73,6 +77,27 @@ def parse(text: str) -> Rules:
     # spaces in place of the header keep lines and columns as they are
     text = re.sub(r"[^\n]", " ", header.group()) + text[header.end() :]
     return _Parser(list(_tokens(text, newlines=False))).jsgf()
+
+
+def _phrase_list(text: str) -> Rules:
+    """Grammar of a JSON list of phrases, whose words are taken as they are."""
+    try:
+        phrases = json.loads(text)
+    except json.JSONDecodeError as error:
+        position = Position(error.lineno, error.colno)
+        raise position.error(
+            f"a JSON list of phrases is expected: {error.msg}", 'as in ["turn on", "turn off"]'
+        ) from None
+    start = Position(1, 1)
+    options = []
+    for phrase in phrases:
+        words = phrase.split() if isinstance(phrase, str) else []
+        if not words:
+            raise start.error(f"{json.dumps(phrase)} is not a phrase", "write strings of words")
+        options.append((1.0, Sequence(tuple(Word(word, start) for word in words))))
+    if not options:
+        raise start.error("the grammar accepts no sentence", "write a phrase into the list")
+    return Rules({}, Choice(tuple(options)))
 
 
 def _tokens(text: str, newlines: bool) -> Iterator[_Token]:
@@ -121,6 +146,7 @@ class _Parser:
         self.nesting = 0
         self.rules: dict[str, Node] = {}
         self.roots: list[tuple[float, Node]] = []
+        self.name = ""  # of a JSGF grammar, with its package
 
     @property
     def token(self) -> _Token:
@@ -142,16 +168,37 @@ class _Parser:
         if self.token.text != "grammar":
             raise self.token.position.error("expected 'grammar NAME;' after the #JSGF line")
         self.take()
-        self.expect("word", "the grammar's name")
+        self.name = self.expect("word", "the grammar's name").text
         self.expect(";", "';'")
         while self.token.type != "end":
             if self.token.text == "import":
-                raise self.token.position.error(
-                    "imports are not supported", "copy the imported rules into this grammar"
-                )
-            self.rule()
+                self.own_import()
+            else:
+                self.rule()
             self.expect(";", "';'")
         return self.result("mark a rule as public")
+
+    def own_import(self) -> None:
+        """Parse ``import <grammar.rule>``, which changes nothing if the grammar is this one."""
+        self.take()
+        token = self.expect("rule", "a rule <grammar.rule>")
+        if self.is_qualified(token.text[1:-1]):
+            return
+        raise token.position.error(
+            f"{token.text} is a rule of another grammar, which is not read",
+            "copy the imported rules into this grammar",
+        )
+
+    def is_qualified(self, name: str) -> bool:
+        """Whether a rule's name begins with the name of this grammar."""
+        grammar = name.rpartition(".")[0]
+        return bool(grammar) and grammar in (self.name, self.name.rpartition(".")[2])
+
+    def reference(self, token: _Token) -> Reference:
+        """Rule that a token names, with or without the name of this grammar."""
+        name = token.text[1:-1]
+        short = name.rpartition(".")[2] if self.is_qualified(name) else name
+        return Reference(short, token.position)
 
     def compact(self) -> Rules:
         """Parse the compact notation: a statement ends with its line or with a semicolon."""
@@ -177,7 +224,7 @@ class _Parser:
         if is_public:
             self.take()
         token = self.expect("rule", "a rule <name>")
-        rule = Reference(token.text[1:-1], token.position)
+        rule = self.reference(token)
         if rule.name in self.rules or token.text in _SPECIAL:
             raise token.position.error(f"rule <{rule.name}> is defined twice")
         self.expect("=", "'='")
@@ -228,7 +275,7 @@ class _Parser:
             words = re.sub(r"\\(.)", r"\1", token.text[1:-1]).split()
             return Sequence(tuple(Word(word, token.position) for word in words))
         if token.type == "rule":
-            return _SPECIAL.get(token.text) or Reference(token.text[1:-1], token.position)
+            return _SPECIAL.get(token.text) or self.reference(token)
         self.nesting += 1
         if self.nesting > _MAX_NESTING:
             raise token.position.error(f"brackets are nested more than {_MAX_NESTING} deep")

@@ -206,6 +206,10 @@ def test_commands_by_hand():
         ("\ufeffa\r\nb\r\n", {"a": 0.5, "b": 0.5}),
         ("#JSGF V1.0 UTF-8 en;\ngrammar my.g;\npublic <x> = a {t} | b;", {"a": 0.5, "b": 0.5}),
         ("#JSGF V1.0;grammar g;public<x>=<y>;<y>=[a]b;", {"a b": 0.5, "b": 0.5}),
+        ("#JSGF V1.0; grammar g; public <x> = <g.y>; <y> = a | /3/ b;", {"a": 0.25, "b": 0.75}),
+        ("#JSGF V1.0; grammar p.g; import <p.g.*>; <g.y> = a; public <x> = <p.g.y>;", {"a": 1.0}),
+        ('["a b", "c"]', {"a b": 0.5, "c": 0.5}),
+        (' [\n"a  b", "a b"]\n', {"a b": 1.0}),
         ("#JSGF V1.0; grammar g; /** doc */ public <x> = a; public <y> = b;", {"a": 0.5, "b": 0.5}),
     ],
 )
@@ -213,6 +217,28 @@ def test_notation(text, expected):
     assert_same(
         sentences_of(text), {tuple(sentence.split()): p for sentence, p in expected.items()}
     )
+
+
+@pytest.mark.parametrize(
+    ("recursive", "repeated"),
+    [
+        ("<x> = b <x> | a\n<x>", "b* a"),
+        ("<x> = [<x>] | a\n<x>", "/2/ a | /1/ <NULL>"),
+        ("<y> = a <z>\n<z> = [b <y>]\n<y>", "a (b a)*"),
+        ("<x> = a | b <x>\nc <x> now", "c b* a now"),
+        ("<x> = a | b <x>\n<x> c <x>", "b* a c b* a"),
+        ("<x> = <d> | <d> now <x>\n<d> = a | b\n<x>", "((a | b) now)* (a | b)"),
+        ("<x> = a <y>\n<y> = b <z> | c\n<z> = <x> | now <y>\n<x>", "a (b (a | now))* c"),
+    ],
+)
+def test_rules_that_end_in_themselves(recursive, repeated):
+    assert_same(sentences_of(recursive), sentences_of(repeated))
+
+
+def test_a_rule_that_never_ends():
+    with pytest.raises(GrammarError, match="accepts no words"):
+        grammar.compile("<x> = a <x>\n<x>", WORDS)
+    assert_same(sentences_of("<x> = a <x>\n<x> | b"), {("b",): 1.0})
 
 
 @pytest.mark.parametrize(
@@ -242,14 +268,20 @@ def test_notation(text, expected):
         ("<NULL> = a\nb", 1, 1, "defined twice"),
         ("<x> = a", 1, 8, "accepts no sentence"),
         ("", 1, 1, "accepts no sentence"),
-        ("<x> = a\n<y> = <x> <z>\n<z> = [<y>]\n<y>", 2, 11, "rule <y> contains itself: <y> → <z>"),
-        ("<x> = b <x> | a\n<x>", 1, 9, "rule <x> contains itself: <x> → <x>"),
+        ("<x> = a\n<y> = <x> <z>\n<z> = [<y>] b\n<y>", 3, 8, "rule <y> contains itself before"),
+        ("<x> = <x> b | a\n<x>", 1, 7, "rule <x> contains itself before"),
+        ("<x> = a | (b <x>)+\n<x>", 1, 14, "rule <x> contains itself before"),
+        ('["a", "b"', 1, 10, "JSON list of phrases"),
+        ('["a", 1]', 1, 1, "1 is not a phrase"),
+        ('["a", " "]', 1, 1, '" " is not a phrase'),
+        ("[]", 1, 1, "accepts no sentence"),
         ("call dave\nand eve now\n dave", 1, 6, "not in the vocabulary: dave, and, eve"),
         ("a #0", 1, 3, "not in the vocabulary: #0"),
         ("a\n" + "(" * 60 + "a" + ")" * 60, 2, 51, "nested more than"),
         ("#JSGF V1.0\ngrammar g", 1, 1, "must end with ';'"),
         ("#JSGF V1.0;\npublic <x> = a;", 2, 1, "expected 'grammar NAME;'"),
-        ("#JSGF V1.0;\ngrammar g;\nimport <h.*>;", 3, 1, "imports are not supported"),
+        ("#JSGF V1.0;\ngrammar g;\nimport <h.*>;", 3, 8, "<h.*> is a rule of another grammar"),
+        ("#JSGF V1.0;\ngrammar g;\npublic <x> = <h.x>;", 3, 14, "undefined rules: <h.x>"),
         ("#JSGF V1.0;\ngrammar g;\npublic <x> = a", 3, 15, "expected ';'"),
         ("#JSGF V1.0;\ngrammar g;\n<x> = a;", 3, 9, "accepts no sentence"),
         ("#JSGF V1.0;\ngrammar g;\nx = a;", 3, 1, "expected a rule <name>"),
