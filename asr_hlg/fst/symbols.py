@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EPS = "<eps>"
 BLANK = "<blk>"
+UNKNOWN = "[unk]"
+"""Word of a grammar that stands for any other speech."""
 
 _DISAMBIG = re.compile(r"#\d+")
 _ID = re.compile(r"[0-9]{1,10}")

@@ -62,7 +62,8 @@ def to_arcs(grammar: Rules, word_ids: Callable[[str], int]) -> Arcs:
     Raises
     ------
     GrammarError
-        For undefined rules, recursion that is not at the end, and a grammar that accepts no word or is too large.
+        For undefined rules, recursion that is not at the end of an alternative, and a grammar that
+        accepts no word or is too large.
     """
     rules, component = _simplified(grammar)
     builder = _Builder(word_ids, rules, component)
@@ -158,7 +159,9 @@ def _productive(named: dict[str, Node]) -> set[str]:
     """Rules that accept a sentence; a recursive rule needs an alternative that ends."""
     found: set[str] = set()
     while True:
-        more = {name for name in named.keys() - found if _normalised(named[name], found) is not None}
+        more = {
+            name for name in named.keys() - found if _normalised(named[name], found) is not None
+        }
         if not more:
             return found
         found |= more

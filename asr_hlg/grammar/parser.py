@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from asr_hlg.fst.symbols import UNKNOWN
 from asr_hlg.grammar.nodes import (
     EMPTY,
     Choice,
@@ -94,10 +95,16 @@ def _phrase_list(text: str) -> Rules:
         words = phrase.split() if isinstance(phrase, str) else []
         if not words:
             raise start.error(f"{json.dumps(phrase)} is not a phrase", "write strings of words")
-        options.append((1.0, Sequence(tuple(Word(word, start) for word in words))))
+        options.append((1.0, Sequence(tuple(_word(word, start) for word in words))))
     if not options:
         raise start.error("the grammar accepts no sentence", "write a phrase into the list")
     return Rules({}, Choice(tuple(options)))
+
+
+def _word(text: str, position: Position) -> Node:
+    """A word; UNKNOWN is pronounced as one phone of any kind, and so it is repeated."""
+    word = Word(text, position)
+    return Repeat(word, at_least=1) if text == UNKNOWN else word
 
 
 def _tokens(text: str, newlines: bool) -> Iterator[_Token]:
@@ -276,6 +283,12 @@ class _Parser:
             return Sequence(tuple(Word(word, token.position) for word in words))
         if token.type == "rule":
             return _SPECIAL.get(token.text) or self.reference(token)
+        if token.type == "[" and [each.text for each in self.tokens[self.index :][:2]] == [
+            "unk",
+            "]",
+        ]:
+            self.index += 2
+            return _word(UNKNOWN, token.position)
         self.nesting += 1
         if self.nesting > _MAX_NESTING:
             raise token.position.error(f"brackets are nested more than {_MAX_NESTING} deep")

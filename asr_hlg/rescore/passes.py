@@ -15,6 +15,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from asr_hlg.errors import GraphError, OptionError
+from asr_hlg.fst.symbols import UNKNOWN
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.rescore import whisper_files
 from asr_hlg.rescore.hypotheses import Hypotheses
@@ -136,6 +137,11 @@ def second_passes(
         How many alternatives a ranked list must hold at least.
     forward : bool
         Rank word sequences by the sum over their alignments, not by the best alignment.
+
+    Returns
+    -------
+    list of SecondPass
+        Without Whisper for a grammar with ``[unk]``, to which it can give no score.
     """
     passes: list[SecondPass] = []
     if options.lm is not None:
@@ -149,7 +155,7 @@ def second_passes(
         folder = options.lm_graph or graph_folder
         rescorer = NgramRescorer.of_graph(folder, options.lm, scales, graph.words, graph_scale)
         passes.append(partial(_rescore_lattice, rescorer))
-    if options.whisper is not None:
+    if options.whisper is not None and UNKNOWN not in graph.words:
         from asr_hlg.rescore.pronunciations import Pronouncer
         from asr_hlg.rescore.whisper import WhisperModel
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from asr_hlg.align.times import TimeModel
+from asr_hlg.fst.symbols import UNKNOWN
 from asr_hlg.lattice import Lattice, Path
 from asr_hlg.output.transcript import Alternative, Transcript, Word
 from asr_hlg.rescore.hypotheses import Hypotheses
@@ -39,24 +41,51 @@ def read(decoded: DecodedPiece, options: TranscribeOptions, sample_rate: int) ->
         sum_alignments = options.search == "forward"
         alternatives = ranked or lattice.nbest(options.nbest, forward=sum_alignments)[0]
     timed = [
-        replace(word, start=word.start + piece.start, end=word.end + piece.start) for word in words
+        replace(word, start=word.start + piece.start, end=word.end + piece.start)
+        for word in _without_repeats(words)
     ]
     is_written = options.written == "always" or (
         options.written == "second-pass" and hypotheses.written != ""
     )
     return Transcript(
         "",
-        answer.text,
+        _text(answer),
         timed,
         answer.score,
         piece.duration(sample_rate),
         [
-            Alternative(path.text, path.score, path.acoustic_score, path.graph_score)
-            for path in alternatives[: options.nbest]
+            Alternative(text, path.score, path.acoustic_score, path.graph_score)
+            for text, path in _distinct(alternatives[: options.nbest])
         ],
         list(decoded.notes),
         written=_written(timed, hypotheses.written) if is_written else [],
     )
+
+
+def _without_repeats(words: Sequence[Word]) -> list[Word]:
+    """Words in which ``[unk]``, which the graph has for every phone, is one word per stretch."""
+    kept: list[Word] = []
+    for text, group in groupby(words, key=lambda word: word.text):
+        same = list(group)
+        if text == UNKNOWN:
+            mean = sum(word.confidence for word in same) / len(same)
+            same = [Word(text, same[0].start, same[-1].end, mean)]
+        kept += same
+    return kept
+
+
+def _text(path: Path) -> str:
+    """Words of a path, ``[unk]`` once per stretch."""
+    pairs = zip(("", *path.words), path.words, strict=False)
+    return " ".join(word for before, word in pairs if not before == word == UNKNOWN)
+
+
+def _distinct(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Paths with their texts; of those with the same text, the first."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        found.setdefault(_text(path), path)
+    return list(found.items())
 
 
 def _by_hmm(words: Sequence[Word], found: Hypotheses, sample_rate: int) -> Sequence[Word]:

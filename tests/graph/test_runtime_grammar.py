@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import GrammarError, GraphError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.adapt.runtime import open_graph, with_grammar
 from asr_hlg.graph.build import build
 from asr_hlg.graph.recipe import Recipe
-from asr_hlg.search import SearchOptions
+from asr_hlg.rescore.hypotheses import Hypotheses
+from asr_hlg.search import SearchOptions, decode
+from asr_hlg.transcribe.lattices import DecodedPiece
+from asr_hlg.transcribe.options import TranscribeOptions
+from asr_hlg.transcribe.pieces import Piece
+from asr_hlg.transcribe.transcript import read as read_transcript
 from tests.graph.test_hotwords import DATA, Spelling, best_path
 from tests.graph.test_new_words import ARPA, compile_toy
 from tests.lattice.test_lattice import all_paths, random_posteriors
@@ -70,6 +79,34 @@ def test_the_grammar_is_as_if_the_recipe_had_it(tmp_path, kind, silence):
     assert len(expected) > 2
     for text, one in expected.items():
         assert found[text] == pytest.approx(one, abs=1e-4)
+
+
+@pytest.mark.parametrize("text", ["cat a\n[unk]", '["cat a", "[unk]"]'])
+@pytest.mark.parametrize(
+    ("spoken", "expected"),
+    [("k ae t ae", "cat a"), ("d d ae", "[unk]"), ("t d k d", "[unk]")],
+)
+def test_unknown_speech_is_an_answer(tmp_path, text, spoken, expected):
+    graph, guesses = with_grammar(make(tmp_path / "model", "ctc", True), text)
+    assert dict(guesses.pronunciations) == {}
+    assert sorted(graph.spellings("[unk]")) == [("ae",), ("d",), ("k",), ("t",)]
+    # every phone in two frames, then a blank, each far more probable than any other token
+    columns = [graph.columns.index(phone) for phone in spoken.split()]
+    frames = [column for phone in columns for column in (phone, phone, 0)]
+    log_probs = torch.full((1, len(frames), len(graph.columns)), math.log(0.001))
+    log_probs[0, range(len(frames)), frames] = math.log(0.99)
+    posteriors = Posteriors(log_probs, torch.tensor([len(frames)]), 0.02, graph.columns)
+    nothing = np.zeros(0, np.float32)
+    decoded = DecodedPiece(
+        Piece(1, 0, nothing, posteriors, is_last=True),
+        Hypotheses(decode(graph, posteriors), nothing, posteriors),
+    )
+    transcript = read_transcript(decoded, TranscribeOptions(nbest=20, times="ctc"), 16000)
+    assert transcript.text == expected
+    assert " ".join(word.text for word in transcript.words) == expected
+    assert transcript.words[-1].end <= 0.02 * len(frames)
+    texts = [alternative.text for alternative in transcript.alternatives]
+    assert len(set(texts)) == len(texts)
 
 
 def test_words_come_from_the_lexicon_then_its_sources_then_a_guess(tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from asr_hlg import grammar
 from asr_hlg.errors import GrammarError, OnItemError, stop
+from asr_hlg.fst import symbols
 from asr_hlg.graph.adapt import hotwords
 from asr_hlg.graph.adapt.pronounce import pronounce
 from asr_hlg.graph.compile import assemble, compile_lg
@@ -23,7 +24,7 @@ from asr_hlg.graph.lexica import read_text
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.recipe import TopologySection
 from asr_hlg.graph.store import GraphFolder
-from asr_hlg.lexicon import Lexicon, Pronunciation
+from asr_hlg.lexicon import Lexicon, Pronunciation, unknown
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, Guesses, OnProgress
 
 
@@ -122,6 +123,7 @@ def with_grammar(
     opened = GraphFolder(Path(folder))
     meta, H = opened.meta, opened.recipe_topology()
     lines = grammar.vocabulary(text, path)
+    accepts_unknown = lines.pop(symbols.UNKNOWN, None) is not None
     entries, guesses = _look_up(opened, lines, model, on_progress)
     for word, reason in guesses.left_out.items():
         on_error(
@@ -134,6 +136,9 @@ def with_grammar(
         )
     if lines and not entries:
         raise GrammarError("none of its words can be pronounced", path=path)
+    if accepts_unknown:
+        silence, marked = (meta["lexicon"][name] for name in ("silence", "position_dependent"))
+        entries += unknown.pronunciations(opened.token_names, silence, marked)
     lexicon = Lexicon(entries, tokens=opened.token_names, **meta["lexicon"])
     G = grammar.to_arcs(text, lexicon.words, path, guesses.left_out)
     meter = Meter()
