@@ -56,7 +56,7 @@ $(VENV)/.installed: requirements.lock requirements-k2.lock requirements-base.loc
 ifdef FULL
 	@echo 'Installing into $(VENV): torch, k2 and the other packages of requirements.lock (4 GB; a few minutes the first time)'
 else
-	@echo 'Installing into $(VENV): the packages of requirements-base.lock (0.5 GB), to transcribe, align and score on the CPU'
+	@echo 'Installing into $(VENV): the packages of requirements-base.lock (0.7 GB), to transcribe, align and score on the CPU'
 	@echo 'Left out: torch, k2 and lhotse, and so training, the search with k2, CUDA and Lhotse manifests, since the k2 wheel on the index is built for Python 3.11 on x86-64 Linux; this is $(WANTED)'
 endif
 	@$(PYTHON) -m venv $(VENV)
