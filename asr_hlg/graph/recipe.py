@@ -189,7 +189,8 @@ class Recipe:
             return name
         from asr_hlg.lexicon import token_files
 
-        file = token_files.tokens_file(self.path.parent / name)
+        names = token_files.FILES if self.lexicon.tokens else token_files.LANG_FILES
+        file = token_files.tokens_file(self.path.parent / name, names)
         if file is not None:
             return self._name(file)
         if self.lexicon.tokens is None:

@@ -27,8 +27,11 @@ from asr_hlg.errors import AsrHlgError, ModelError
 from asr_hlg.files import text_lines
 from asr_hlg.fst.symbols import BLANK, EPS, is_disambig
 
-FILES = ("tokens.txt", "vocab.txt", "vocab.json", "phones.txt")
-"""Names of the files, in the order in which a folder is searched for them."""
+FILES = ("tokens.txt", "vocab.txt", "vocab.json")
+"""Names of the files, in the order in which a model's folder is searched for them."""
+
+LANG_FILES = ("tokens.txt", "phones.txt")
+"""The same for lang folders of icefall and Kaldi."""
 
 SPACE = "▁"
 """What sentencepiece puts in the place of a space."""
@@ -65,10 +68,10 @@ def is_special(token: str) -> bool:
     return len(token) > 2 and (token[0], token[-1]) in (("<", ">"), ("[", "]"))
 
 
-def tokens_file(folder: Path) -> Path | None:
+def tokens_file(folder: Path, names: Sequence[str] = FILES) -> Path | None:
     """The file of a folder, or of the folder around it, that lists the tokens; None without one."""
     for place in (folder, folder.parent):
-        for name in FILES:
+        for name in names:
             if (place / name).is_file():
                 return place / name
     return None
