@@ -200,9 +200,15 @@ def _without_spaces(name: str) -> str:
 
 
 def _without_disambiguation(names: list[str], num_outputs: int | None) -> list[str]:
-    """Names without the disambiguation symbols at their end, unless the network outputs them."""
+    """Names without the disambiguation symbols at their end, unless the network outputs them.
+
+    Marks at the end are left out, too, if there are more names than outputs: Hugging Face's
+    tokenizers add ``<s>`` and ``</s>`` after the network is made.
+    """
     end = len(names)
     while end and is_disambig(names[end - 1]) and end != num_outputs:
+        end -= 1
+    while num_outputs is not None and end > num_outputs and is_special(names[end - 1]):
         end -= 1
     return names[:end]
 

@@ -317,6 +317,15 @@ def test_a_file_without_tokens_is_refused(tmp_path):
         acoustic.load(made.network)
 
 
+def test_a_network_whose_file_leaves_its_outputs_open(tmp_path):
+    made = made_by.icefall(tmp_path)
+    network = onnx.load(made.network)
+    network.graph.output[0].type.tensor_type.shape.dim[2].dim_param = "V"
+    onnx.save(network, made.network)
+    model = acoustic.load(made.folder)
+    assert of_project(model, made.say("cat"))[0] == ["▁c", "a", "t"]
+
+
 def test_damaged_networks_are_refused(tmp_path):
     made = made_by.icefall(tmp_path)
     made.network.write_bytes(made.network.read_bytes()[:500])

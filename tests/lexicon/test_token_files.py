@@ -51,6 +51,8 @@ def test_vocabularies_of_hugging_face(tmp_path):
     (tmp_path / "added_tokens.json").write_text(json.dumps({"<s>": 3}))
     tokens = read_tokens(tmp_path / "vocab.json", num_outputs=4)
     assert (tokens.names, tokens.columns) == (("<blk>", "|", "a", "<s>"), (2, 0, 1, 3))
+    tokens = read_tokens(tmp_path / "vocab.json", num_outputs=3)
+    assert (tokens.names, tokens.columns) == (("<blk>", "|", "a"), (2, 0, 1))
 
 
 @pytest.mark.parametrize(

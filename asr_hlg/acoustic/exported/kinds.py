@@ -111,8 +111,7 @@ def sense_voice(network: OnnxNetwork, tokens: Path) -> Exported:
     def run(features: Floats) -> Any:
         return network.run([features[None], [len(features)], [language], [form]])[0][0][4:]
 
-    outputs = network.num_outputs or network.integer("vocab_size")
-    table = read_tokens(tokens, outputs, blank=network.integer("blank_id", 0))
+    table = read_tokens(tokens, _num_outputs(network), blank=network.integer("blank_id", 0))
     return Exported("sense_voice", network.path, table, front_end, run, shift * _SHIFT)
 
 
@@ -136,8 +135,7 @@ def omnilingual(network: OnnxNetwork, tokens: Path) -> Exported:
     def run(samples: Floats) -> Any:
         return network.run([samples[None]])[0][0]
 
-    outputs = network.num_outputs or network.integer("vocab_size")
-    table = read_tokens(tokens, outputs, blank=0)
+    table = read_tokens(tokens, _num_outputs(network), blank=0)
     return Exported("omnilingual", network.path, table, front_end, run, 0.02)
 
 
@@ -190,9 +188,13 @@ def _time_first(
         scores, *lengths = network.run([features[None], [len(features)]])
         return scores[0][: int(lengths[0][0])] if lengths else scores[0]
 
-    outputs = network.num_outputs or network.integer("vocab_size")
-    table = read_tokens(tokens, outputs)
+    table = read_tokens(tokens, _num_outputs(network))
     return Exported(kind, network.path, table, front_end, run, factor * _SHIFT)
+
+
+def _num_outputs(network: OnnxNetwork) -> int | None:
+    """Outputs of a network, by its shape or its metadata; None where neither says it."""
+    return network.num_outputs or network.integer("vocab_size", 0) or None
 
 
 def _measured(run: Callable[[Floats], Any], front_end: FrontEnd) -> int:
