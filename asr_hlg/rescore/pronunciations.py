@@ -8,9 +8,9 @@ from functools import cached_property
 
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import LexiconError
-from asr_hlg.fst.symbols import BLANK
+from asr_hlg.fst.symbols import BLANK, is_disambig
 from asr_hlg.graph import DecodingGraph
-from asr_hlg.graph.adapt.pronounce import from_sources
+from asr_hlg.graph.adapt.pronounce import from_sources, speller_of_graph
 from asr_hlg.lexicon.g2p import GraphemeToPhoneme, HamaG2P
 from asr_hlg.lexicon.phones import SILENCE
 from asr_hlg.lm.sphinx import index_dict
@@ -35,7 +35,7 @@ class Pronouncer:
     Attributes
     ----------
     silence : int
-        Column of the silence token, -1 if there is none.
+        Column of the silence token, or of the token between words; -1 if there is none.
     """
 
     def __init__(
@@ -48,7 +48,10 @@ class Pronouncer:
         self._model = model or HamaG2P()
         self._column = {name: index for index, name in enumerate(columns)}
         self._kept: dict[str, Pronunciations] = {}
-        self.silence = self._column.get(SILENCE, -1)
+        tokens = [name for name in graph.token_names if not is_disambig(name)]
+        self._speller = speller_of_graph(graph.meta, tokens)
+        silence = graph.meta["lexicon"]["silence"] if self._speller is not None else SILENCE
+        self.silence = self._column.get(silence, -1)
 
     @staticmethod
     def fits(posteriors: Posteriors) -> bool:
@@ -68,6 +71,8 @@ class Pronouncer:
     def _spellings(self, word: str) -> Sequence[tuple[str, ...]]:
         if word in self._graph.words:
             return self._graph.spellings(word)
+        if self._speller is not None:
+            return self._speller.spellings(word)
         found = [tuple(phones.split()) for phones in self._dictionary.get(word, ())]
         if found or word in self._sources:
             return found + self._sources.get(word, [])

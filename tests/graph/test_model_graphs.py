@@ -10,8 +10,10 @@ import soundfile
 from asr_hlg import Transcriber
 from asr_hlg.cli import main
 from asr_hlg.errors import GraphError, LexiconError
+from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.build import Report, build
 from asr_hlg.graph.recipe import Recipe
+from asr_hlg.rescore.pronunciations import Pronouncer
 from tests.acoustic.test_exported import KINDS
 from tests.support import exported_models as made_by
 from tests.support.tone_networks import WORDS
@@ -148,6 +150,11 @@ def test_new_words_are_spelled_in_the_tokens(here, capsys):
     output = capsys.readouterr()
     assert output.out == "a tan hat\n"
     assert "tan  T A N" in output.err
+    graph = DecodingGraph.load(here / "graphs/g")
+    pronouncer = Pronouncer(graph, graph.columns)  # for the words of a second pass
+    assert pronouncer.of("dan") == [tuple(graph.columns.index(letter) for letter in "DAN")]
+    assert pronouncer.of("zen") == []
+    assert graph.columns[pronouncer.silence] == "|"
 
 
 def test_words_are_needed(here):

@@ -52,7 +52,7 @@ def pronounce(
     entries = from_sources(meta, folder, set(words))
     known = {entry.word for entry in entries}
 
-    if (speller := _speller(meta, tokens)) is not None:
+    if (speller := speller_of_graph(meta, tokens)) is not None:
         return _spelled(words, known, entries, speller)
 
     def missing_tokens(phones: tuple[str, ...]) -> list[str]:
@@ -65,8 +65,11 @@ def pronounce(
     return entries + [Pronunciation(*guess) for guess in guesses.pronunciations.items()], guesses
 
 
-def _speller(meta: Mapping[str, Any], tokens: Sequence[str]) -> Speller | None:
-    """What spells new words of a graph whose words are spelled in the tokens of a model."""
+def speller_of_graph(meta: Mapping[str, Any], tokens: Sequence[str]) -> Speller | None:
+    """What spells new words of a graph whose words are spelled in the tokens of a model.
+
+    None for graphs whose lexicon was read.
+    """
     section = LexiconSection(**meta.get("recipe", {}).get("lexicon", {}))
     if section.tokens is None or section.files or section.lang:
         return None
