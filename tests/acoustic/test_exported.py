@@ -224,6 +224,17 @@ def test_a_network_in_the_folder_onnx_is_found(tmp_path):
     assert model.boundary == "|"
 
 
+def test_tokens_in_text_instead_of_json(tmp_path):
+    made = made_by.hugging_face(tmp_path)
+    lines = [f"{name} {k}\n" for k, name in enumerate(made.symbols)]
+    (tmp_path / "tokens.txt").write_text("".join(lines))
+    for name in ("vocab.json", "preprocessor_config.json"):
+        (tmp_path / name).unlink()
+    model = acoustic.load(tmp_path)
+    assert (model.kind, model.boundary) == ("wav2vec2", "|")
+    assert of_project(model, made.say("hat cat"))[0] == list("HAT|CAT")
+
+
 def test_weights_of_torch_need_transformers(tmp_path):
     made = made_by.hugging_face(tmp_path / "hub")
     made.network.unlink()

@@ -129,14 +129,12 @@ def telespeech(network: OnnxNetwork, tokens: Path) -> Exported:
 
 def omnilingual(network: OnnxNetwork, tokens: Path) -> Exported:
     """Omnilingual ASR, a wav2vec 2.0: normalised samples ``(1, n)`` to ``logits``; blank is 0."""
-    rate = network.integer("sample_rate", 16000)
-    front_end = FrontEnd(None, (normalised_waveform(1e-5),), rate)
+    return _of_waveforms("omnilingual", network, tokens, 1e-5, blank=0)
 
-    def run(samples: Floats) -> Any:
-        return network.run([samples[None]])[0][0]
 
-    table = read_tokens(tokens, _num_outputs(network), blank=0)
-    return Exported("omnilingual", network.path, table, front_end, run, 0.02)
+def wav2vec2(network: OnnxNetwork, tokens: Path) -> Exported:
+    """wav2vec 2.0 with tokens.txt: ``input_values`` ``(1, n)``, normalised, to ``logits``."""
+    return _of_waveforms("wav2vec2", network, tokens, 1e-7)
 
 
 def streaming_zipformer(network: OnnxNetwork, tokens: Path) -> Exported:
@@ -177,6 +175,23 @@ def _streaming_nemo(network: OnnxNetwork, tokens: Path, front_end: FrontEnd) -> 
     )
     table = read_tokens(tokens, network.num_outputs)
     return Exported("nemo", network.path, table, front_end, streaming, factor * _SHIFT)
+
+
+def _of_waveforms(
+    kind: str, network: OnnxNetwork, tokens: Path, epsilon: float, blank: int | None = None
+) -> Exported:
+    """Model that takes samples ``(1, n)``, and gives a frame every 20 ms."""
+    rate = network.integer("sample_rate", 16000)
+
+    def run(samples: Floats) -> Any:
+        arrays: dict[str, Any] = {network.inputs[0]: samples[None]}
+        if "attention_mask" in network.inputs:
+            arrays["attention_mask"] = [[1] * len(samples)]
+        return network.run(arrays)[0][0]
+
+    table = read_tokens(tokens, _num_outputs(network), blank)
+    front_end = FrontEnd(None, (normalised_waveform(epsilon),), rate)
+    return Exported(kind, network.path, table, front_end, run, 0.02)
 
 
 def _time_first(
@@ -253,6 +268,8 @@ def kind_of(network: OnnxNetwork) -> Kind:
         raise _refused(network, REFUSED[model_type])
     if inputs[:2] == ["audio_signal", "length"]:
         return nemo
+    if inputs[:1] == ["input_values"]:
+        return wav2vec2
     if inputs[:2] == ["x", "x_lens"] and outputs[:1] == ["log_probs"]:
         return icefall
     kind = f"model_type {model_type!r}" if model_type else "no model_type in its metadata"
