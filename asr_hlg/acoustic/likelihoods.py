@@ -20,6 +20,8 @@ from asr_hlg.errors import ModelError, OptionError
 from asr_hlg.fst.symbols import BLANK, EPS
 from asr_hlg.lexicon.phones import SILENCE
 
+_MAX_SHOWN = 8  # tokens in a message
+
 
 def scale(
     posteriors: Posteriors,
@@ -97,9 +99,11 @@ def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
     position = {name: index for index, name in enumerate(posteriors.tokens)}
     missing = [name for name in tokens if name not in position and name != EPS]
     if missing:
+        shown = ", ".join(missing[:_MAX_SHOWN]) + (", …" if len(missing) > _MAX_SHOWN else "")
         raise ModelError(
-            f"the acoustic model lacks tokens of the graph: {', '.join(missing)}",
-            remedy="compile the graph from a lexicon in the model's own tokens",
+            f"the acoustic model lacks tokens of the graph: {shown}",
+            remedy="`asr-hlg graph NAME --model MODEL --lm FILE` compiles one for the tokens of "
+            "another toolkit's model; else write the lexicon in the model's tokens",
         )
     columns = [position.get(name, 0) for name in tokens]
     scores: Any = posteriors.scores
