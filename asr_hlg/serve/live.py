@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -154,7 +155,10 @@ class _Connection:
             self._service.graphs.name(self._config.model)  # an unknown name is refused at once
             return False
         self._authenticate(None)
-        last = Transcript("", "") if self._session is None else await self._session.final()
+        last = Transcript("", "")
+        if self._session is not None:
+            last = await self._session.final()
+            self._session.open_stream = self._opening()  # what was configured since counts now
         await self._send(vosk.result([last], self._config))
         return bool(command.get("eof"))
 
@@ -165,9 +169,9 @@ class _Connection:
             raise Refused("a message of sound must hold whole samples of 16 bits")
         began = time.monotonic()
         if self._session is None:
-            # Fixed from here on: rate, graph, phrases and hotwords.
-            opening = partial(_open_stream, self._service, self._config)
-            self._session = Session(self._service, opening, self._config.sample_rate)
+            # Graph, phrases and hotwords are fixed until a reset, and the rate for good.
+            rate = self._config.sample_rate
+            self._session = Session(self._service, self._opening(), rate)
         heard = await self._session.accept(sound)
         answer = (
             vosk.result(heard.finished, self._config)
@@ -176,6 +180,16 @@ class _Connection:
         )
         self._service.metrics.reply.observe(time.monotonic() - began)
         await self._send(answer)
+
+    def _opening(self) -> Callable[[], Stream]:
+        """Function that opens a stream with what the client has configured."""
+        config, rate = self._config, self.rate
+        return partial(_open_stream, self._service, replace(config, sample_rate=rate))
+
+    @property
+    def rate(self) -> int:
+        """Sample rate of the sound."""
+        return self._session.sample_rate if self._session else self._config.sample_rate
 
     async def _send(self, answer: dict[str, Any]) -> None:
         """Send an answer; a client that does not read it in time is cut off."""

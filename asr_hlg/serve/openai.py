@@ -223,7 +223,7 @@ async def _events(
                     duration=round(max(done, expected), 3),
                 )
     except AsrHlgError as error:
-        yield _event("error", **error_body(error)["error"])
+        yield _event("error", **error_body(error))
         return
     usage = {"type": "duration", "seconds": math.ceil(done)}
     yield _event("transcript.text.done", text=" ".join(texts), usage=usage)

@@ -108,6 +108,14 @@ def test_events_of_a_stream(client, talk):
     assert "".join(event.delta for event in events[:-1]) == events[-1].text == WORDS
 
 
+def test_an_error_in_a_stream_of_events(client):
+    events = client.audio.transcriptions.create(
+        model="en", file=("a.wav", b"no sound"), stream=True
+    )
+    with pytest.raises(openai.APIError, match="not a sound file"):
+        list(events)
+
+
 def test_the_prompt_has_hotwords(client, talk, graphs):
     found = client.audio.transcriptions.create(model="en", file=talk, prompt="second lite, rhyme")
     assert found.text == WORDS.replace("light", "lite")

@@ -131,6 +131,17 @@ def test_a_reset_ends_a_segment_and_times_go_on(client):
     assert last["result"] == [{"conf": 0.875, "end": 0.3, "start": 0.2, "word": "three"}]
 
 
+def test_what_is_configured_later_counts_after_a_reset(client, server):
+    configure(client)
+    ask(client, spoken("one"))
+    configure(client, sample_rate=16000, hotwords=["two"], model="other")
+    ask(client, spoken("two"))
+    assert server.graphs.asked[-1] == ("toy", (), (), 1)
+    assert ask(client, '{"reset": 1}')["text"] == "one two"
+    assert ask(client, spoken("three")) == {"partial": "three"}
+    assert server.graphs.asked[-1] == ("other", ("two",), (), 1)
+
+
 @pytest.mark.parametrize(
     ("message", "code", "reason"),
     [
