@@ -43,11 +43,10 @@ async def lines(request: Request) -> Response:
         words = upload.text("text").split()
         hotwords = phrases_of(upload.text("hotwords"))
 
-        def examine() -> dict[str, Any]:
-            transcriber = service.graphs.live(name, hotwords)
-            return details(transcriber, service.graphs.folder(name), upload.recording, words)
-
-        return JSONResponse(await service.recording(examine))
+        transcriber = await service.prepare(lambda: service.graphs.live(name, hotwords))
+        folder, recording = service.graphs.folder(name), upload.recording
+        found = await service.recording(lambda: details(transcriber, folder, recording, words))
+        return JSONResponse(found)
 
 
 def details(

@@ -117,7 +117,7 @@ async def _transcriber(service: Service, upload: Upload) -> Transcriber:
     """Transcriber for the graph and the prompt of a form."""
     name = service.graphs.name(upload.text("model") or None)
     hotwords = phrases_of(upload.text("prompt"))
-    return await service.recording(lambda: service.graphs.recordings(name, hotwords))
+    return await service.prepare(lambda: service.graphs.recordings(name, hotwords))
 
 
 def phrases_of(prompt: str) -> Phrases:

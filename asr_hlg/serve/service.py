@@ -46,6 +46,10 @@ class Service:
         self._live = ThreadPoolExecutor(number, thread_name_prefix="live")
         # Recordings have threads of their own, so that live speech need not wait for them.
         self._recordings = ThreadPoolExecutor(max(1, number // 2), thread_name_prefix="recording")
+        # Changing a graph takes seconds, one at a time: whoever waits holds none of those threads.
+        self._changes = ThreadPoolExecutor(
+            options.max_streams + options.max_uploads, thread_name_prefix="change"
+        )
 
     def admit(self) -> None:
         """Refuse a new client while the server stops."""
@@ -60,6 +64,10 @@ class Service:
         """Result of work for a recording, done in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._recordings, work)
 
+    async def prepare(self, work: Callable[[], T]) -> T:
+        """Result of work that may have to change a graph first, done in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._changes, work)
+
     @property
     def in_flight(self) -> int:
         """Number of streams and recordings that are not finished."""
@@ -67,5 +75,5 @@ class Service:
 
     def close(self) -> None:
         """End the threads, after the work that they do now."""
-        for pool in (self._live, self._recordings):
+        for pool in (self._live, self._recordings, self._changes):
             pool.shutdown(wait=False, cancel_futures=True)

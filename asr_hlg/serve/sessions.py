@@ -45,7 +45,7 @@ class Session:
     ----------
     service : Service
     open_stream : callable
-        Makes a :class:`Stream`; called in a thread, since it may change a graph first.
+        Makes a :class:`Stream`; called in a thread, since it may have to change a graph first.
     sample_rate : int
         Of the sound, in Hz.
     seconds : float
@@ -64,9 +64,12 @@ class Session:
         samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16, copy=False)
         block = int(self.sample_rate * _BLOCK_SECONDS)
         finished: list[Transcript] = []
-        for begin in range(0, max(1, len(samples)), block):
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = await self.service.prepare(self.open_stream)
+        for begin in range(0, len(samples), block):
             part = samples[begin : begin + block]
-            finished += await self.service.live(partial(self._accept, part))
+            finished += await self.service.live(partial(stream.accept, part))
         self.seconds += len(samples) / self.sample_rate
         self.service.metrics.sound.labels("live").inc(len(samples) / self.sample_rate)
         unfinished = await self.service.live(self._partial)
@@ -78,11 +81,6 @@ class Session:
         last = _shifted(last, self._offset)
         self._offset = self.seconds
         return last
-
-    def _accept(self, samples: npt.NDArray[np.int16]) -> list[Transcript]:
-        if self._stream is None:
-            self._stream = self.open_stream()
-        return self._stream.accept(samples) if len(samples) else []
 
     def _partial(self) -> Transcript:
         if self._stream is None:

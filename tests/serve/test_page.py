@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.real]
 
 RATE = 16000
 WORDS = "the train leaves at seven so we need to hurry"
-SECONDS = 30_000  # milliseconds that playwright waits for the page
+SECONDS = 60_000  # milliseconds that playwright waits for the page
 
 
 @pytest.fixture(scope="module")
@@ -176,10 +176,10 @@ def test_a_phone_shows_all_without_scrolling_sideways(browser, server, talk, tmp
 def test_hotwords_and_the_choice_of_graph(browser, server, talk, graphs):
     with opened(browser, server.http) as page:
         page.get_by_text("Hotwords").click()
-        page.locator("#hotwords").fill("leaves at sevin\nSiobhan")
+        page.locator("#hotwords").fill("so wee need to hurry\nthe front")
         page.locator("#files").set_input_files(talk)
         page.get_by_text("02-rms.wav is done").wait_for()
-        assert "leaves at sevin" in text_of_lines(page)
+        assert "so wee need" in text_of_lines(page)
         if len(graphs.names) > 1:
             page.locator("#graph").select_option("cat_hat")
             page.get_by_role("button", name="Clear").click()
