@@ -115,9 +115,10 @@ async def read_nothing(address: str, pcm: bytes, seconds: float) -> None:
         async with connect(address, max_queue=1, close_timeout=0.1) as socket:
             config = {"sample_rate": RATE, "partial_words": True}
             await socket.send(json.dumps({"config": config}))
-            end = time.monotonic() + seconds
+            end, at = time.monotonic() + seconds, 0
             while time.monotonic() < end:
-                await asyncio.wait_for(socket.send(pcm[: 2 * BLOCK]), 1.0)
+                await asyncio.wait_for(socket.send(pcm[at : at + 2 * BLOCK]), 1.0)
+                at = (at + 2 * BLOCK) % len(pcm)
 
 
 async def misbehave(address: str, pcm: bytes, disconnects: int) -> tuple[Measured, str]:

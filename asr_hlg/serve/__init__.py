@@ -8,10 +8,12 @@
 ``service``          what all connections share: graphs, limits, metrics, threads
 ``limits``           numbers of streams and uploads, API keys, who may connect, sizes
 ``sessions``         one live stream: frames in, transcripts out, computed in a thread
-``vosk``             Vosk's WebSocket protocol
+``vosk``             Vosk's WebSocket protocol: configuration and answers
+``live``             a WebSocket with live speech: its messages, limits and end
 ``openai``           OpenAI's HTTP API for transcriptions; ``uploads``: recordings that are sent
 ``lines``            alternatives, phones and the lattice of one line, for the page
 ``metrics``          counters for Prometheus; ``logs``: one JSON object a line
+``memory``           memory of finished streams, given back to the system
 ``app``              the routes; ``server``: start, signals, a stop that finishes streams
 ``page/``            the page with the microphone: HTML, CSS and JavaScript modules
 ===================  ===============================================================================

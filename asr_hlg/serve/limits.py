@@ -47,10 +47,16 @@ class Slots:
     number : int
     what : str
         What takes a place, for the message: "streams".
+
+    Attributes
+    ----------
+    taken, ended : int
+        Places that are taken now, and that have been given back so far.
     """
 
     def __init__(self, number: int, what: str):
-        self.number, self.what, self.taken = number, what, 0
+        self.number, self.what = number, what
+        self.taken = self.ended = 0
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -66,6 +72,7 @@ class Slots:
             yield
         finally:
             self.taken -= 1
+            self.ended += 1
 
 
 class Keys:

@@ -19,6 +19,7 @@ from asr_hlg.errors import OptionError
 from asr_hlg.serve import logs
 from asr_hlg.serve.app import make_app
 from asr_hlg.serve.graphs import Graphs
+from asr_hlg.serve.memory import keep_small
 from asr_hlg.serve.options import MAX_MESSAGE, ServeOptions
 from asr_hlg.serve.service import Service
 
@@ -140,6 +141,7 @@ class _Server(uvicorn.Server):
         """Listen, and say so."""
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
+        self._tidying = self._loop.create_task(keep_small(self._service))
         logs.event("started", graphs=self._service.graphs.names)
         self.on_start()
 
