@@ -55,11 +55,14 @@ def paths_of_inputs(options: argparse.Namespace) -> Iterator[list[str]]:
         yield [str(path) if name == "-" else name for name in inputs]
 
 
+DEFAULT_GRAPH = "en"
+
+
 def add_graph(parser: argparse.ArgumentParser) -> None:
     """Argument ``--graph`` of commands that decode."""
     parser.add_argument(
         "--graph",
-        default="en",
+        default=DEFAULT_GRAPH,
         help="compiled graph: its folder, or a NAME of `asr-hlg graph --list`, which is compiled "
         "when first used (default: en)",
     )

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from asr_hlg.audio import recordings
-from asr_hlg.cli.arguments import paths_of_inputs
+from asr_hlg.cli.arguments import DEFAULT_GRAPH, paths_of_inputs
 from asr_hlg.cli.normalising import normaliser
 from asr_hlg.cli.progress import Progress
 from asr_hlg.cli.streaming import refuse_stream_arguments
 from asr_hlg.cli.streaming import run as run_stream
 from asr_hlg.errors import ItemErrors, OptionError
-from asr_hlg.graph.lookup import graph_folder, print_line
+from asr_hlg.graph.lookup import print_line
 from asr_hlg.graph.store import read_meta
 from asr_hlg.output import text
 from asr_hlg.output.live import check_live_format
@@ -26,6 +26,7 @@ from asr_hlg.output.writers import format_of
 from asr_hlg.rescore.passes import PassOptions, default_whisper
 from asr_hlg.transcribe import Job, TranscribeOptions
 from asr_hlg.transcribe.defaults import GPU_BATCH
+from asr_hlg.transcribe.kaldi_graphs import folder_of, has_graph
 from asr_hlg.transcribe.options import Written
 from asr_hlg.transcribe.run import RunOptions, transcribe_all
 
@@ -93,7 +94,7 @@ def _show_error(text: str) -> None:
 
 
 def _job(options: argparse.Namespace, search: Iterable[str], report: Callable[[str], None]) -> Job:
-    folder = str(graph_folder(options.graph, (lambda line: None) if options.quiet else print_line))
+    folder = str(_graph(options))
     passes = _passes(options, folder, report)
     changes = {n: getattr(options, n) for n in search if getattr(options, n) is not None}
     if options.search_engine:
@@ -112,6 +113,14 @@ def _job(options: argparse.Namespace, search: Iterable[str], report: Callable[[s
         options.device,
         default_batch if options.batch is None else options.batch,
     )
+
+
+def _graph(options: argparse.Namespace) -> Path:
+    """Folder of the graph: --graph, or the one in the folder of a Kaldi model."""
+    name, model = options.graph, options.model
+    if name == DEFAULT_GRAPH and model is not None and has_graph(Path(model)):
+        name = model
+    return folder_of(name, (lambda line: None) if options.quiet else print_line)
 
 
 def _passes(options: argparse.Namespace, folder: str, report: Callable[[str], None]) -> PassOptions:

@@ -172,7 +172,7 @@ def compile_cached(
     graphs = cache_folder() / "graphs"
     graphs.mkdir(mode=0o700, exist_ok=True)
     shown, report = report, report or _report(say)
-    with _locked(graphs / f"{name}.lock", lambda: say(f"another process compiles {name}; waiting")):
+    with locked(graphs / f"{name}.lock", lambda: say(f"another process compiles {name}; waiting")):
         parent = graphs / identity(content)[:16]
         if force or not (parent / name / "graph.json").is_file():
             say(f"compiling the graph {name} once, into {parent / name}")
@@ -203,7 +203,7 @@ def _report(say: Say) -> Report:
 
 
 @contextmanager
-def _locked(path: Path, waits: Callable[[], None]) -> Iterator[None]:
+def locked(path: Path, waits: Callable[[], None]) -> Iterator[None]:
     """Exclusive lock on a file, which ends with the process at the latest."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

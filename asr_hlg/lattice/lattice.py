@@ -16,12 +16,18 @@ from asr_hlg.fst.symbols import BLANK, EPS
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import spans as imported_spans
 from asr_hlg.lattice.arrays import FrameArcs, arc_counts
+from asr_hlg.lattice.determinize import determinize
 from asr_hlg.lattice.mbr import ConfusionNetwork, confusion_network, minimum_bayes_risk
 from asr_hlg.lattice.path import NO_PATH, Path, Segment, word_spans
+from asr_hlg.lattice.timed_words import timed_words
+from asr_hlg.lattice.word_alignment import align_words
 from asr_hlg.output.transcript import Word
 
 if TYPE_CHECKING:
     import k2
+
+CONFIDENCE_GRAPH_SCALE = 0.9
+"""Weight of the graph's scores in the confidences of Kaldi's words, as Vosk has it."""
 
 
 class Lattice:
@@ -42,9 +48,13 @@ class Lattice:
     ----------
     is_partial : bool
         Whether paths may end within a word, since the utterance goes on.
+    output_beam : float
+        Word sequences worse than the best by more than this are left out where words are those of
+        Kaldi.
     """
 
     is_partial = False
+    output_beam = float("inf")
 
     def __init__(
         self, fsas: k2.Fsa | None, rows: list[int], scores: Posteriors, graph: DecodingGraph
@@ -167,7 +177,12 @@ class Lattice:
         It need not be the word sequence of any path. Scores, tokens and times are those of the
         path with the smallest edit distance; a word that this path lacks gets an empty span
         between its neighbours.
+
+        Where the graph's tokens say where in a word they stand (Kaldi's phones), words, times and
+        confidences are those of Kaldi and Vosk: see :mod:`asr_hlg.lattice.timed_words`.
         """
+        if self.graph.word_positions is not None:
+            return [NO_PATH if arcs is None else self._timed(arcs) for arcs in self.utterances]
         networks = self.confusion_networks()
         return [
             NO_PATH if arcs is None or network is None else self._closest(arcs, network)
@@ -183,12 +198,26 @@ class Lattice:
             paths.append(path)
         return paths
 
+    def _timed(self, arcs: FrameArcs) -> Path:
+        """Words of minimum Bayes risk among word sequences with their best alignments."""
+        names = self.graph.word_positions or {}
+        positions = {self.graph.tokens[name]: position for name, position in names.items()}
+        compact = determinize(arcs, CONFIDENCE_GRAPH_SCALE, self.output_beam)
+        words = timed_words(align_words(compact, positions))
+        ids = np.array([word.word for word in words], dtype=np.int32)
+        return replace(
+            self._path(arcs, arcs.closest(ids)[0]),
+            words=tuple(self.graph.word_names[i] for i in ids.tolist()),
+            spans=tuple((word.begin, word.end) for word in words),
+            confidences=tuple(word.confidence for word in words),
+        )
+
     def _closest(self, arcs: FrameArcs, network: ConfusionNetwork) -> Path:
         ids = np.array([word for word in network.reference if word], dtype=np.int32)
         indices, aligned = arcs.closest(ids)
         path = self._path(arcs, indices)
         spans = self._spans(path)
-        times: list[tuple[int, int]] = []
+        times: list[tuple[float, float]] = []
         for index in aligned.tolist():
             before = times[-1][1] if times else 0
             times.append(spans[index] if index >= 0 else (before, before))
@@ -240,7 +269,9 @@ class Lattice:
             raise LatticeError(
                 f"utterance {row} has no lattice, but a path of {len(path.words)} words"
             )
-        confidences = confusion_network(arcs.word_lattice, self._ids(path.words)).confidences()
+        confidences: Sequence[float] | None = path.confidences
+        if confidences is None:
+            confidences = confusion_network(arcs.word_lattice, self._ids(path.words)).confidences()
         return [
             Word(word, begin * self.frame_shift, end * self.frame_shift, confidence)
             for word, (begin, end), confidence in zip(
@@ -248,7 +279,7 @@ class Lattice:
             )
         ]
 
-    def _spans(self, path: Path) -> Sequence[tuple[int, int]]:
+    def _spans(self, path: Path) -> Sequence[tuple[float, float]]:
         """Frames [start, end) of a path's words."""
         if path.spans is not None:
             return path.spans

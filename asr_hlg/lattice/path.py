@@ -30,8 +30,11 @@ class Path:
         Shares of the best alignment: transitions, lexicon and language model; scaled acoustics.
     tokens : tuple of (str, int, int)
         Phones (or subwords) with the frames [start, end) that each spans.
-    spans : tuple of (int, int), optional
-        Frames [start, end) of every word, if they do not follow from ``tokens``.
+    spans : tuple of (float, float), optional
+        Frames [start, end) of every word, if they do not follow from ``tokens``; averages over
+        several alignments may lie between frames.
+    confidences : tuple of float, optional
+        Posterior of every word, where it has been computed.
     """
 
     words: tuple[str, ...]
@@ -39,7 +42,8 @@ class Path:
     graph_score: float
     acoustic_score: float
     tokens: tuple[Segment, ...] = ()
-    spans: tuple[tuple[int, int], ...] | None = None
+    spans: tuple[tuple[float, float], ...] | None = None
+    confidences: tuple[float, ...] | None = None
 
     @property
     def text(self) -> str:

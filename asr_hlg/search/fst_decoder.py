@@ -24,7 +24,7 @@ from asr_hlg.search.fst_records import (
     allocate,
 )
 from asr_hlg.search.fst_release import release
-from asr_hlg.search.fst_traceback import last_phones
+from asr_hlg.search.fst_traceback import last_frames
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.records import Ints, Limits
 from asr_hlg.search.utterance import Acoustics, UtteranceSearch, no_final_scores
@@ -108,10 +108,10 @@ class FstSearch(UtteranceSearch):
         best = float(tokens.tokens["score"][begin:end].max(initial=-np.inf))
         return best, fst_lattices.final_scores(self._outputs.final, tokens)[1]
 
-    def last_phones(self, count: int) -> Ints:
-        """Phones in the last ``count`` frames of the best path so far, int32 ``(count,)``."""
+    def last_frames(self, count: int) -> tuple[Ints, Ints]:
+        """The last ``count`` frames of the best path so far: phones, and the states before them."""
         phones = self._outputs.phones
-        return last_phones(self._graph, phones, self.acoustics, self._tokens(), count)
+        return last_frames(self._graph, phones, self.acoustics, self._tokens(), count)
 
     def _start(self) -> Structs:
         return np.zeros(1, POSITION)

@@ -1,4 +1,4 @@
-"""Phones of the last frames of the best path while an utterance is searched, with numba."""
+"""The last frames of the best path while an utterance is searched, with numba."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from asr_hlg.search.records import Ints, Scores
 
 
 @njit(nogil=True, cache=True)
-def last_phones(
+def last_frames(
     graph: FstArrays, phones: Ints, acoustics: Scores, tokens: FstTokens, count: int
-) -> Ints:
-    """Phone in each of the last ``count`` frames of the best path so far, int32 ``(count,)``.
+) -> tuple[Ints, Ints]:
+    """Phone in each of the last ``count`` frames of the best path so far, and the state before it.
 
-    A phone lasts from the arc that begins it to the next; 0 before the first. The path may end in
-    any state.
+    Both are int32 ``(count,)``. A phone lasts from the arc that begins it to the next; 0 before the
+    first. The path may end in any state.
     """
     num_frames = len(acoustics)
-    result = np.zeros(count, dtype=np.int32)
+    result, states = np.zeros(count, dtype=np.int32), np.full(count, -1, dtype=np.int32)
     token = _best_token(tokens, num_frames)
     end, frame = num_frames, num_frames
     while frame > 0 and end > num_frames - count:
@@ -27,11 +27,13 @@ def last_phones(
         if token < 0:
             break
         frame -= 1
+        if frame >= num_frames - count:
+            states[frame - num_frames + count] = tokens.tokens[token].state
         if phones[arc] != 0:
             for t in range(max(frame, num_frames - count), end):
                 result[t - num_frames + count] = phones[arc]
             end = frame
-    return result
+    return result, states
 
 
 @njit(nogil=True, cache=True)

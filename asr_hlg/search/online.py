@@ -2,7 +2,7 @@
 
 >>> search = OnlineSearch(decoder)
 >>> search.accept(log_likelihoods)
->>> search.last_phones(100)            # which of the last frames are silence, for instance
+>>> search.last_frames(100)            # which of the last frames are silence, for instance
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class OnlineSearch:
         scaled = self._decoder.scaled(posteriors).array[0]
         self._search.accept(np.ascontiguousarray(scaled))
 
-    def last_phones(self, count: int) -> npt.NDArray[np.int32]:
-        """Phones in the last ``count`` frames of the best path so far, int32 ``(count,)``."""
-        return self._search.last_phones(count)
+    def last_frames(self, count: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """The last ``count`` frames of the best path so far: phones, and the states before them.
+
+        Both are int32 ``(count,)``.
+        """
+        return self._search.last_frames(count)

@@ -15,10 +15,10 @@ from asr_hlg.acoustic import AcousticModel, load
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.graph import DecodingGraph, store
-from asr_hlg.graph.lookup import graph_folder
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.rescore.passes import SecondPass, second_passes
 from asr_hlg.search import Decoder, warm_up
+from asr_hlg.transcribe.kaldi_graphs import attach_search, folder_of
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
 from asr_hlg.transcribe.pipeline import Pipeline
 from asr_hlg.transcribe.posteriors import posterior_source
@@ -35,7 +35,7 @@ def load_network(
 
     ``model`` and ``device`` are as for :meth:`Transcriber.from_graph`.
     """
-    path = graph_folder(folder)
+    path = folder_of(folder)
     spec = model or store.acoustic_model(path, store.read_meta(path))
     return load(spec, device, transducer=_load_transducer)
 
@@ -71,6 +71,7 @@ class Transcriber:
         self.graph = graph
         self.model = model
         self.decoder = decoder or decoder_for(model, graph)
+        attach_search(model, self.decoder)
         self.options = options or TranscribeOptions()
         self.pipeline = Pipeline(
             posterior_source(model, self.options),
@@ -97,7 +98,8 @@ class Transcriber:
         ----------
         path : str or Path
             A graph folder, or a name such as ``en``, whose graph is compiled when it is first
-            used: see :mod:`asr_hlg.graph.lookup`.
+            used: see :mod:`asr_hlg.graph.lookup`; or a Kaldi model's folder, whose graph is
+            imported when it is first used.
         device : str
             ``cpu``, ``cuda`` or ``cuda:N``: where model and search run.
         model : str, Path or AcousticModel, optional
@@ -117,7 +119,7 @@ class Transcriber:
             If one of graph and model is for transducers and the other is not.
         """
         options = options or TranscribeOptions()
-        path = graph_folder(path)
+        path = folder_of(path)
         graph = graph or DecodingGraph.load(path, device)
         if model is None or isinstance(model, (str, Path)):
             model = load_network(path, device, model)

@@ -74,7 +74,7 @@ def test_frames_ahead_count_for_one_result_only(engine, number, seed, cuts):
 
 @settings(max_examples=100, deadline=None)
 @given(st.booleans(), GRAPHS, SEEDS, CUTS, st.integers(1, 60))
-def test_the_last_phones_are_those_of_the_best_path_so_far(ctc, number, seed, cuts, count):
+def test_the_last_frames_are_those_of_the_best_path_so_far(ctc, number, seed, cuts, count):
     decoder = decoder_of("fst", ctc, number)
     posteriors = random_posteriors(decoder.graph, [60], seed)
     search = OnlineSearch(decoder, posteriors.tokens, posteriors.frame_shift)
@@ -88,7 +88,7 @@ def test_the_last_phones_are_those_of_the_best_path_so_far(ctc, number, seed, cu
         begun = np.maximum.accumulate(np.where(arcs.phone[path], np.arange(len(path)), -1))
         expected = np.where(begun < 0, 0, arcs.phone[path][begun])
         last = min(count, len(path))
-        assert search.last_phones(last).tolist() == expected[len(path) - last :].tolist()
+        assert search.last_frames(last)[0].tolist() == expected[len(path) - last :].tolist()
 
 
 @settings(max_examples=60, deadline=None)

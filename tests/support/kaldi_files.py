@@ -265,3 +265,23 @@ def write_kaldi_folder(folder, silence_phones="2"):
     )
     write_ivector_folder(folder / "ivector", 3)
     return folder
+
+
+def write_hclg(folder) -> None:
+    """A loop over two words, one and two, and silence, for the model of `write_kaldi_folder`."""
+    import kaldifst
+
+    fst = kaldifst.StdVectorFst()
+    for state in range(4):
+        fst.add_state()
+        fst.set_final(state, 0.0)
+    fst.start = 0
+    for target, (first, loop, word) in enumerate([(6, 5, 0), (2, 1, 1), (4, 3, 2)], 1):
+        fst.add_arc(0, kaldifst.StdArc(first, word, 0.7, target))
+        fst.add_arc(target, kaldifst.StdArc(loop, 0, 0.7, target))
+        fst.add_arc(target, kaldifst.StdArc(0, 0, 0.1, 0))
+    (folder / "graph" / "phones").mkdir(parents=True)
+    fst.write(str(folder / "graph" / "HCLG.fst"))
+    (folder / "graph" / "words.txt").write_text("<eps> 0\none 1\ntwo 2\n")
+    (folder / "graph" / "phones.txt").write_text("<eps> 0\nA_S 1\nsil 2\n")
+    (folder / "graph" / "phones" / "word_boundary.int").write_text("1 singleton\n2 nonword\n")

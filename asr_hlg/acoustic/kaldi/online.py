@@ -56,8 +56,11 @@ class BestPath(Protocol):
     def accept(self, scores: Floats) -> None:
         """Search more frames, with log-likelihoods ``(frames, num_pdfs)``."""
 
-    def last_phones(self, count: int) -> npt.NDArray[np.int32]:
-        """Phones of the last ``count`` frames of the best path so far, in order."""
+    def last_frames(self, count: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Phones of the last ``count`` frames of the best path so far, and the states before them.
+
+        Both are in order; states are numbers by which the search knows its tokens in a frame.
+        """
 
 
 class KaldiStream:
@@ -156,10 +159,9 @@ class KaldiStream:
         if self._search is None or speaker is None or not speaker.ready:
             return
         count = speaker.weights.needed(self.decoded)
-        silent = np.zeros(0, np.bool_)
-        if count:
-            silent = np.isin(self._search.last_phones(count), self._model.silence_phones)
-        speaker.weigh(self.decoded, silent)
+        phones, states = self._search.last_frames(count)
+        silent = np.isin(phones, self._model.silence_phones)
+        speaker.weigh(self.decoded, silent, states)
 
     def _extend_ivectors(self, count: int) -> None:
         """Give frames up to ``count`` that have no i-vector yet the present one."""
@@ -202,10 +204,12 @@ class _Speaker:
         self._plain.append(self._extractor.spliced(rows[first:last])[part])
         self._normalised.append(self._extractor.spliced(normalised)[part])
 
-    def weigh(self, decoded: int, silent: npt.NDArray[np.bool_]) -> None:
+    def weigh(
+        self, decoded: int, silent: npt.NDArray[np.bool_], states: npt.NDArray[np.int32]
+    ) -> None:
         """Take note of changed weights."""
         self._is_weighted = True
-        self._waiting.append(self.weights.update(self.ready, decoded, silent))
+        self._waiting.append(self.weights.update(self.ready, decoded, silent, states))
 
     def ivector(self) -> Floats:
         """i-vector of the frames so far."""

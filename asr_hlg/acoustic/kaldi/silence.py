@@ -33,13 +33,18 @@ class SilenceWeights:
         self._silence_weight = np.float32(silence_weight)
         self._weights = np.zeros(0, np.float32)
         self._silent = np.zeros(0, np.int8)
+        self._states = np.zeros(0, np.int32)  # before each frame of the path
 
     def needed(self, decoded: int) -> int:
         """Number of the last of ``decoded`` output frames that :meth:`update` has to know."""
         return min(decoded, decoded - max(0, max(len(self._weights), decoded) - _REVISED))
 
     def update(
-        self, frames_ready: int, decoded: int, silent: npt.NDArray[np.bool_]
+        self,
+        frames_ready: int,
+        decoded: int,
+        silent: npt.NDArray[np.bool_],
+        states: npt.NDArray[np.int32],
     ) -> tuple[npt.NDArray[np.int64], Floats]:
         """Changes of weights after more frames.
 
@@ -52,6 +57,10 @@ class SilenceWeights:
         silent : np.ndarray
             bool: whether the best path takes the last ones of them for silence; at least
             :meth:`needed` of them.
+        states : np.ndarray
+            int32: the state before each of them. From the last frame back, frames are updated up
+            to the first whose state is that of the path before. Its own phone may have changed,
+            which Kaldi does not notice.
 
         Returns
         -------
@@ -61,27 +70,31 @@ class SilenceWeights:
             float32: what is added to their weights.
         """
         self._grow(decoded)
-        first = max(0, decoded - len(silent))
-        self._silent[first:decoded] = silent[len(silent) - (decoded - first) :]
+        first = decoded - len(silent)
+        same = np.flatnonzero(self._states[first:decoded] == states)
+        changed = int(same[-1]) + 1 if len(same) else 0
+        self._silent[first + changed : decoded] = silent[changed:]
+        self._states[first + changed : decoded] = states[changed:]
         begin = max(0, len(self._weights) - _REVISED)
         self._grow(-(-frames_ready // self._subsampling))
-        states = self._silent[begin:]
-        if not len(states):
+        known = self._silent[begin:]
+        if not len(known):
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        if states[0] == _UNKNOWN:
+        if known[0] == _UNKNOWN:
             value = self._weights[begin - 1] if begin else self._silence_weight
-            new = np.full(len(states), value, np.float32)
+            new = np.full(len(known), value, np.float32)
         else:  # frames without a path have the weight of the last one with a path
-            known = np.maximum.accumulate(np.where(states == _UNKNOWN, 0, np.arange(len(states))))
-            new = np.where(states[known] == 1, self._silence_weight, np.float32(1))
+            last = np.maximum.accumulate(np.where(known == _UNKNOWN, 0, np.arange(len(known))))
+            new = np.where(known[last] == 1, self._silence_weight, np.float32(1))
         changes = new - self._weights[begin:]
         self._weights[begin:] = new
-        changed = np.flatnonzero(changes)
-        frames = (begin + changed)[:, None] * self._subsampling + np.arange(self._subsampling)
-        return frames.reshape(-1), np.repeat(changes[changed], self._subsampling)
+        moved = np.flatnonzero(changes)
+        frames = (begin + moved)[:, None] * self._subsampling + np.arange(self._subsampling)
+        return frames.reshape(-1), np.repeat(changes[moved], self._subsampling)
 
     def _grow(self, size: int) -> None:
         missing = size - len(self._weights)
         if missing > 0:
             self._weights = np.append(self._weights, np.zeros(missing, np.float32))
             self._silent = np.append(self._silent, np.full(missing, _UNKNOWN, np.int8))
+            self._states = np.append(self._states, np.full(missing, _UNKNOWN, np.int32))

@@ -124,8 +124,11 @@ def test_files_of_another_model_are_refused(tmp_path):
         IvectorExtractor(tmp_path, WIDTH)
 
 
-def step(weights, ready, decoded, silent):
-    frames, changes = weights.update(ready, decoded, np.array(silent, bool))
+def step(weights, ready, decoded, silent, states=None):
+    """Changes of weights by frame; without ``states`` the whole path is a new one."""
+    step.states = getattr(step, "states", 0) + 1000
+    states = step.states + np.arange(len(silent)) if states is None else states
+    frames, changes = weights.update(ready, decoded, np.array(silent, bool), np.array(states, "i4"))
     return dict(zip(frames.tolist(), changes.tolist(), strict=True))
 
 
@@ -142,6 +145,14 @@ def test_silence_has_a_small_weight_and_frames_without_path_that_of_the_last_one
         **dict.fromkeys((3, 4, 5, 6, 7, 8), 0.75),
         **dict.fromkeys((9, 10, 11), 1.0),
     }
+
+
+def test_a_path_is_followed_back_to_the_first_state_of_the_path_before():
+    weights = SilenceWeights(1, 0.25)
+    step(weights, 4, 4, [True, True, True, True], [10, 11, 12, 13])
+    # Frame 1 comes from state 11 as before, so that its own change is not noticed, as in Kaldi.
+    changes = step(weights, 5, 5, [False, False, False, False, False], [10, 11, 22, 23, 24])
+    assert changes == {2: 0.75, 3: 0.75, 4: 1.0}
 
 
 def test_frames_long_past_keep_their_weight():

@@ -37,9 +37,10 @@ class Search:
     def accept(self, scores):
         self.rows.extend(scores)
 
-    def last_phones(self, count):
-        rows = np.array(self.rows[len(self.rows) - count :])
-        return np.where(rows.argmax(1) == 0, SILENCE, 1).astype(np.int32)
+    def last_frames(self, count):
+        rows = np.array(self.rows[len(self.rows) - count :]).reshape(count, 5)
+        phones = np.where(rows.argmax(1) == 0, SILENCE, 1) if count else np.zeros(0)
+        return phones.astype(np.int32), np.arange(len(self.rows) - count, len(self.rows))
 
 
 def simulated(model, samples, search):
@@ -57,8 +58,9 @@ def simulated(model, samples, search):
         ready = len(found) if is_last else max(0, len(found) - 1)  # the splice's right context
         if search is not None and ready:
             count = weights.needed(len(rows))
-            silent = search.last_phones(count) == SILENCE if count else np.zeros(0, bool)
-            for frame, change in zip(*weights.update(ready, len(rows), silent), strict=True):
+            phones, states = search.last_frames(count)
+            changes = weights.update(ready, len(rows), phones == SILENCE, states)
+            for frame, change in zip(*changes, strict=True):
                 waiting[frame] = waiting.get(frame, 0) + change
         total = -(-len(found) // sub)
         decodable = total if is_last else max(0, len(found) - right) // chunk * chunk // sub

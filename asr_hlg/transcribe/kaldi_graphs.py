@@ -1,0 +1,113 @@
+"""Graphs of Kaldi's model folders, imported once into the cache.
+
+``asr-hlg transcribe --model FOLDER`` decodes with the graph in the folder. The cache has its
+imported form, by the names, sizes and times of the files that it is made of::
+
+    graphs/kaldi-0123456789abcdef/NAME/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from asr_hlg.acoustic import AcousticModel
+from asr_hlg.acoustic.kaldi.model import KaldiModel, model_file
+from asr_hlg.acoustic.kaldi.transition_model import read_transition_model
+from asr_hlg.errors import GraphError
+from asr_hlg.files import cache_folder
+from asr_hlg.graph.kaldi_graph import KaldiFiles, Transitions, import_kaldi
+from asr_hlg.graph.lookup import graph_folder, locked, print_line
+from asr_hlg.graph.meter import Meter
+from asr_hlg.search import Decoder
+from asr_hlg.search.fst_decoder import FstTokenPassing
+from asr_hlg.search.online import OnlineSearch
+
+_REVISION = 1  # raised when the same files give another graph than before
+
+Say = Callable[[str], None]
+
+
+def has_graph(folder: Path) -> bool:
+    """Whether a folder is a Kaldi model with a graph."""
+    if not folder.is_dir() or model_file(folder) is None:
+        return False
+    try:
+        KaldiFiles.find(folder)
+    except GraphError:
+        return False
+    return True
+
+
+def folder_of(name: str | Path, say: Say = print_line) -> Path:
+    """Folder of a graph: as `graph_folder` finds it, or imported from a Kaldi model's folder."""
+    path = Path(name)
+    if not (path / "graph.json").is_file() and has_graph(path):
+        return graph_of_model(path, say)
+    return graph_folder(name, say)
+
+
+def attach_search(model: AcousticModel, decoder: Decoder) -> None:
+    """Let the i-vectors of a Kaldi model follow the search: they count silence little."""
+    if isinstance(model, KaldiModel) and isinstance(decoder, FstTokenPassing):
+        model.searches = partial(OnlineSearch, decoder, model.tokens, model.frame_shift)
+
+
+def graph_of_model(folder: Path, say: Say = print_line, max_memory: float | None = None) -> Path:
+    """Graph folder of a Kaldi model, imported unless the cache has it.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the model.
+    say : callable
+        Receives messages while the graph is imported, which takes minutes.
+    max_memory : float, optional
+        GB at which to stop.
+
+    Raises
+    ------
+    GraphError
+        If the folder has no graph, it is damaged, or memory does not suffice.
+    ModelError
+        If ``final.mdl`` is damaged.
+    """
+    folder = folder.absolute()
+    path = model_file(folder)
+    if path is None:
+        raise GraphError("has no am/final.mdl", path=folder, remedy="name a Kaldi model's folder")
+    files = KaldiFiles.find(folder)
+    graphs = cache_folder() / "graphs"
+    graphs.mkdir(mode=0o700, exist_ok=True)
+    parent = graphs / f"kaldi-{_identity((path, *files.sources))}"
+    graph = parent / (folder.name or "kaldi")
+    if (graph / "graph.json").is_file():
+        return graph
+    with locked(parent.with_suffix(".lock"), lambda: say("another process imports it; waiting")):
+        if not (graph / "graph.json").is_file():
+            say(f"importing the graph of {folder} once, into {graph}")
+            model = read_transition_model(path)
+            begins = (model.state_of == 0) & ~model.is_self_loop
+            transitions = Transitions(model.pdf_of, model.phone_of, begins)
+            part = parent.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+            meter = Meter(max_memory, lambda stage: say(str(stage)))
+            try:
+                import_kaldi(folder, part / graph.name, transitions, str(folder), meter, say)
+                shutil.rmtree(parent, ignore_errors=True)
+                part.rename(parent)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    return graph
+
+
+def _identity(paths: tuple[Path, ...]) -> str:
+    """Hash of names, sizes and times of files."""
+    digest = hashlib.sha256(str(_REVISION).encode())
+    for path in paths:
+        status = path.stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()[:16]
