@@ -74,8 +74,8 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     print(f"{alone.duration:,.0f} s in single sentences; {len(sentences)} sentences joined")
     print(
         "| text | lines | words spoken | within 100 ms | unspoken lines marked | "
-        "changed words marked | seconds | × real time | peak MB |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+        "changed words marked | seconds | CPU seconds | × real time | peak MB |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     )
     for variant in options.variant:
         rows = VARIANTS[variant](sentences, texts, random.Random(options.seed))
@@ -187,6 +187,7 @@ class Run:
 
     records: list[dict]
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
     @property
@@ -211,7 +212,8 @@ def run(arguments: list[str], output: Path, options: argparse.Namespace) -> Run:
     if process.returncode:
         sys.exit(f"asr-hlg align failed: {messages}")
     records = [json.loads(line) for line in output.read_text().splitlines()]
-    return Run(records, seconds, usage.ru_maxrss * 1024)
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return Run(records, seconds, cpu_seconds, usage.ru_maxrss * 1024)
 
 
 def report(
@@ -255,6 +257,7 @@ def report(
         f"| {name} | {len(rows):,} | {len(spoken):,} | {len(close) / len(spoken):.2%} | "
         f"{f'{marked} of {lines}' if lines else '–'} | "
         f"{f'{marked_changes} of {changes}' if changes else '–'} | {done.seconds:.1f} | "
+        f"{done.cpu_seconds:.1f} | "
         f"{done.duration / done.seconds:.0f} | {done.peak_bytes / 1e6:.0f} |"
     )
 

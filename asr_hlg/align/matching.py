@@ -27,7 +27,9 @@ from asr_hlg.output.transcript import Word
 from asr_hlg.search import SearchOptions
 
 MIN_SHARE = 0.15
-"""Of the words, or of the sound: below it in both, text and recording do not belong together."""
+"""Of the words, or of the recording: below it in both, they do not belong together."""
+
+_LATE = 0.1  # seconds by which CTC may have the end of an utterance too late
 
 MIN_RUN = 5
 """Words that follow each other in text and sound; of a shorter text half of the words."""
@@ -69,11 +71,11 @@ def match(
         raise LexiconError(f"no pronunciation for {', '.join(dict.fromkeys(unknown))}")
     mapped = likelihoods.map_tokens(posteriors, aligner.columns)
     path = _path(aligner, mapped, script, units, costs)
-    alignment = _alignment(id, path, script, units, shift)
+    alignment = replace(_alignment(id, path, script, units, shift), duration=num_frames * shift)
     _check(alignment, units, num_frames)
     best = mapped.array[0, :num_frames].max(axis=1).sum(dtype=np.float64)
     score = path.score + float(best)
-    return replace(alignment, score=score, duration=num_frames * shift)
+    return replace(alignment, score=score)
 
 
 def _path(
@@ -93,7 +95,7 @@ def _path(
     for number, line in enumerate(script.lines):
         first, last = np.searchsorted(lines, [number, number + 1]).tolist()
         start, end = line.span or (0.0, num_frames * shift)
-        begin, stop = round(start / shift), min(num_frames, round(end / shift))
+        begin, stop = round(start / shift), min(num_frames, round((end + _LATE) / shift))
         parts.append(windows.Window(first, last, min(begin, stop), stop))
     return windows.align_parts(inputs, parts, costs)
 
@@ -236,8 +238,7 @@ def _check(alignment: Alignment, units: Units, num_frames: int) -> None:
     tokens = [token for line in alignment.lines for token in line.tokens]
     spoken = sum(bool(token.words) for token in tokens)
     sound = sum(word.end - word.start for word in alignment.words)
-    unmatched = sum(end - start for start, end in alignment.unmatched)
-    is_enough = spoken >= MIN_SHARE * len(tokens) or sound >= MIN_SHARE * (sound + unmatched)
+    is_enough = spoken >= MIN_SHARE * len(tokens) or sound >= MIN_SHARE * alignment.duration
     if spoken and is_enough and _longest_run(alignment) >= min(MIN_RUN, (len(tokens) + 1) // 2):
         return
     shortest = sum(

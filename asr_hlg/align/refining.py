@@ -113,6 +113,7 @@ def refine(
             ):
                 at = [_shifted(phone, group.start) for phone in of_word]
                 refined[places[n]] = (_shifted(word, group.start), at)
+    all_states.sort(key=lambda state: state.start)
     lines = [_with_times(line, a, refined) for a, line in enumerate(alignment.lines)]
     return assembled(replace(alignment, lines=lines, states=all_states))
 

@@ -71,13 +71,19 @@ def read_scripts(
     return scripts
 
 
-def where(recording: Recording, source: Path | None) -> str:
-    """Where the text of a recording was looked for, for the error that it is not there."""
+def missing(recording: Recording, source: Path | None) -> AsrHlgError:
+    """The error that a recording has no text, or is not there itself."""
+    if recording.error is not None:
+        return recording.error
+    if not recording.path.exists():
+        return AsrHlgError("there is no such file", path=recording.path)
     if source is not None and not source.is_dir():
-        return f"there is no transcript with this id in {source}"
+        return AsrHlgError("there is no transcript with this id", path=source)
     folder = recording.path.parent if source is None else source
     names = ", ".join(recording.path.stem + suffix for suffix in SUFFIXES[:3])
-    return f"there is no text: looked for {names} in {folder}"
+    return AsrHlgError(
+        f"there is no text: looked for {names}", path=folder, remedy="name the text with --text"
+    )
 
 
 def _beside(recording: Recording, folder: Path | None) -> Path | None:

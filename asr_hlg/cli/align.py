@@ -165,11 +165,11 @@ def _align(options: argparse.Namespace, inputs: list[Recording]) -> int:
     model = acoustic.load(options.model or store.acoustic_model(folder, meta), options.device)
     failures = 0
 
-    def report(recording: Recording, error: AsrHlgError | str) -> None:
+    def report(recording: Recording, error: AsrHlgError) -> None:
         nonlocal failures
         failures += 1
         if recording.id not in scripts:
-            error = texts.where(recording, options.text)
+            error = texts.missing(recording, options.text)
         tqdm.write(f"asr-hlg: {recording.id}: {error}", file=sys.stderr)
 
     hidden = options.quiet or not sys.stderr.isatty()

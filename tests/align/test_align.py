@@ -13,7 +13,8 @@ import torch
 
 from asr_hlg import cli
 from asr_hlg.acoustic.posteriors import Posteriors
-from asr_hlg.align import Aligner, NoGuesses, align_recordings
+from asr_hlg.align import Aligner, NoGuesses, Script, align_recordings
+from asr_hlg.align.matching import match
 from asr_hlg.audio import recordings
 from asr_hlg.errors import AsrHlgError, GraphError, LexiconError
 from asr_hlg.graph import DecodingGraph, compile_hlg, topology
@@ -252,6 +253,26 @@ def test_a_graph_without_a_recipe_has_no_known_topology(tmp_path):
     compile_hlg(topology.ctc(lexicon.num_tokens), lexicon, None).save(tmp_path)
     with pytest.raises(GraphError, match="topology is unknown"):
         Aligner.from_graph(tmp_path, ["cat"])
+
+
+def test_with_another_topology_all_of_a_script_is_spoken():
+    lexicon = make_lexicon(None)
+    H = topology.hmm(lexicon.num_tokens - 1, 2)
+    columns = topology.column_names(H, [lexicon.tokens[i] for i in range(lexicon.num_tokens)])
+    posteriors = random_posteriors(columns, 12, 3)
+    aligner = Aligner(H, lexicon)
+    expected = aligner.align("x", posteriors, "cat kit")
+    found = match(aligner, "x", posteriors, Script.of_text("Cat,\nkit."))
+    assert (found.words, found.phones, found.score) == (
+        expected.words,
+        expected.phones,
+        expected.score,
+    )
+    assert [(line.text, line.words) for line in found.lines] == [
+        ("Cat,", expected.words[:1]),
+        ("kit.", expected.words[1:]),
+    ]
+    assert [word.text for word in found.written] == ["Cat,", "kit."]
 
 
 class ByLength:

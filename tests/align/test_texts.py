@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from asr_hlg.align.script import Script
-from asr_hlg.align.texts import read_scripts
+from asr_hlg.align.texts import missing, read_scripts
 from asr_hlg.audio import recordings
 from asr_hlg.errors import AsrHlgError
 
@@ -107,3 +107,13 @@ def test_tiers_of_a_textgrid_are_speakers(sounds):
 def test_words_of_the_lexicon_are_said_as_they_are_written():
     script = Script.of_text("Mr. k_m 7 Cat", {"k_m", "7"}.__contains__)
     assert script.words() == ["mister", "k_m", "7", "cat"]
+
+
+def test_errors_of_recordings_without_a_text(sounds, tmp_path):
+    one, gone = next(recordings(sounds / "one.wav")), next(recordings(sounds / "gone.wav"))
+    said = str(missing(one, None))
+    assert said.startswith(f"{sounds}: there is no text: looked for one.txt, one.lab, one.TextGrid")
+    assert str(missing(one, tmp_path / "text")) == (
+        f"{tmp_path / 'text'}: there is no transcript with this id"
+    )
+    assert str(missing(gone, None)) == f"{sounds / 'gone.wav'}: there is no such file"
