@@ -3,13 +3,14 @@
     for id, script in read_scripts(recordings, Path("talk.txt")).items():
         ...
 
-Plain text has a line for every fragment. The other formats are Kaldi text, trn, CTM and JSON,
-with a transcript for every id, and Praat's TextGrid, whose tiers are speakers and whose intervals
-are utterances with their times.
+Plain text has a line for every fragment, as have subtitles, whose times are not read. The others
+are Kaldi text, trn, CTM and JSON, with a transcript for every id, and Praat's TextGrid, whose tiers
+are speakers and whose intervals are utterances with their times.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -26,8 +27,10 @@ SUFFIXES = (".txt", ".lab", ".TextGrid", ".textgrid")
 KINDS = ("auto", "plain", "kaldi")
 """How a text file without a telling suffix is read."""
 
+_SUBTITLES = (".srt", ".vtt")
+_MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
 _BY_ID = (".trn", ".ctm", ".json", ".jsonl")
-_FORMATS = "plain text, Kaldi text, trn, CTM, JSON lines or a TextGrid"
+_FORMATS = "plain text, subtitles, Kaldi text, trn, CTM, JSON lines or a TextGrid"
 
 Clean = Callable[[str], str]
 """Changes a line of text before it is read."""
@@ -119,7 +122,7 @@ def _of_file(
 
 def _is_kaldi(path: Path, ids: Sequence[str]) -> bool:
     """Whether the lines of a file begin with different names, those of recordings among them."""
-    if path.suffix.lower() == ".textgrid":
+    if path.suffix.lower() in (".textgrid", *_SUBTITLES):
         return False
     names = [line.split(maxsplit=1)[0] for _, line in text_lines(path)]
     known = set(ids) & set(names)
@@ -130,12 +133,29 @@ def _whole(path: Path, clean: Clean, is_word: IsWord) -> Script:
     """Text of one recording, in a file of its own."""
     if path.suffix.lower() == ".textgrid":
         return _textgrid(path, clean, is_word)
-    lines = dict(text_lines(path))
-    numbers = range(1, max(lines, default=0) + 1)
-    script = Script.of_text("\n".join(clean(lines.get(n, "")) for n in numbers), is_word)
+    numbered = dict(text_lines(path))
+    lines = [numbered.get(n, "") for n in range(1, max(numbered, default=0) + 1)]
+    if path.suffix.lower() in _SUBTITLES:
+        lines = cue_texts(lines)
+    script = Script.of_text("\n".join(map(clean, lines)), is_word)
     if not script.lines:
         raise AsrHlgError("the text has no words", path=path, remedy=f"expected {_FORMATS}")
     return script
+
+
+def cue_texts(lines: Sequence[str]) -> list[str]:
+    """The texts of subtitles, one a line, without numbers, times, markup and comments."""
+    texts: list[str] = []
+    is_inside = False
+    for line in lines:
+        if "-->" in line:
+            texts.append("")
+            is_inside = True
+        elif not line.strip():
+            is_inside = False
+        elif is_inside:
+            texts[-1] = f"{texts[-1]} {_MARKUP.sub('', line)}".strip()
+    return texts
 
 
 def _textgrid(path: Path, clean: Clean, is_word: IsWord) -> Script:

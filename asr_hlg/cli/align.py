@@ -23,10 +23,10 @@ from asr_hlg.output import writers as output
 
 EPILOG = """\
 inputs: as for `asr-hlg transcribe`, of any length. The text of a recording is a file of plain text,
-a line for each fragment, or a Praat TextGrid whose intervals are utterances and whose tiers are
-speakers. Texts of several recordings are a file of Kaldi text (id word word …), trn, CTM or JSON
-lines, where an id is a file's name without its ending or the id in the list of recordings; or a
-folder. Without --text, talk.txt, talk.lab or talk.TextGrid is looked for beside talk.wav.
+a line for each fragment, subtitles, or a Praat TextGrid whose intervals are utterances and whose
+tiers are speakers. Texts of several recordings are a file of Kaldi text (id word word …), trn, CTM
+or JSON lines, where an id is a file's name without its ending or the id in the list of recordings;
+or a folder. Without --text, talk.txt, talk.lab or talk.TextGrid is looked for beside talk.wav.
 
 Numbers, abbreviations and punctuation need no preparation: $25 is aligned as twenty five dollars,
 and stays $25 in subtitles, lines and sync maps; CTM and the tier of words have what is said.

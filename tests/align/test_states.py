@@ -19,9 +19,7 @@ def test_the_cuts_are_the_best(seed):
 
     def total(cuts):
         bounds = [0, *cuts, len(scores)]
-        return sum(
-            scores[b:e, s].sum() for s, (b, e) in enumerate(pairwise(bounds))
-        )
+        return sum(scores[b:e, s].sum() for s, (b, e) in enumerate(pairwise(bounds)))
 
     best = max(combinations(range(1, len(scores)), 2), key=total)
     assert best_cuts(scores) == list(best)

@@ -117,3 +117,19 @@ def test_errors_of_recordings_without_a_text(sounds, tmp_path):
         f"{tmp_path / 'text'}: there is no transcript with this id"
     )
     assert str(missing(gone, None)) == f"{sounds / 'gone.wav'}: there is no such file"
+
+
+def test_subtitles_are_texts_without_their_times(sounds, tmp_path):
+    one = list(recordings(sounds / "one.wav"))
+    cues = "00:00:01{0}000 --> 00:00:02{0}000\n<i>One cat,</i>\nor 2\n\n"
+    (tmp_path / "a.srt").write_text(
+        "1\n" + cues.format(",") + "2\n00:00:02,000 --> 00:00:03,500\nand a hat.\n"
+    )
+    (tmp_path / "a.vtt").write_text(
+        "WEBVTT\n\nNOTE of nobody\n\nfirst\n"
+        + cues.format(".")
+        + "00:02.000 --> 00:03.500 align:start\n<v Ann>and a <00:02.500>hat.\n"
+    )
+    for name in ("a.srt", "a.vtt"):
+        script = read_scripts(one, tmp_path / name)["one"]
+        assert lines(script) == ["One cat, or 2", "and a hat."]
