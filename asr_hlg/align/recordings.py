@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from asr_hlg.align.refining import refine
 from asr_hlg.align.script import Script
 from asr_hlg.align.times import TimeModel
 from asr_hlg.audio import Recording
+from asr_hlg.audio.resampling import Samples
 from asr_hlg.audio.stretches import Stretch, StretchSplitter
 from asr_hlg.errors import AsrHlgError
 
@@ -65,39 +68,71 @@ def align_recordings(
             if isinstance(text, str):
                 aligner.check_words(text.split())
             script = Script.of_words(text) if isinstance(text, str) else text
-            posteriors, duration = read_posteriors(model, recording, channel)
+            posteriors, sound = read_posteriors(model, recording, channel)
             alignment = match(aligner, recording.id, posteriors, script, costs)
             if times is not None:
-                spellings = aligner.lexicon.spellings
-                alignment = refine(alignment, recording, channel, times, spellings, states)
-            yield replace(alignment, duration=duration, sound=recording.path.name)
+                blocks = partial(sound.blocks, times.network.sample_rate)
+                alignment = refine(alignment, blocks, times, aligner.lexicon.spellings, states)
+            yield replace(alignment, duration=sound.duration, sound=recording.path.name)
         except AsrHlgError as error:
             if on_error is None:
                 raise
             on_error(recording, error)
 
 
+@dataclass(frozen=True)
+class ReadSound:
+    """A recording that has been read once, and whose samples are kept if they are few.
+
+    Attributes
+    ----------
+    recording : Recording
+    channel : int or None
+    duration : float
+        Seconds.
+    sample_rate : int
+        Of the samples, in Hz.
+    samples : np.ndarray or None
+        float32 ``(num_samples,)``; None for a recording of more than one block.
+    """
+
+    recording: Recording
+    channel: int | None
+    duration: float
+    sample_rate: int
+    samples: Samples | None
+
+    def blocks(self, sample_rate: int) -> Iterator[Samples]:
+        """The recording in blocks, at any sample rate; it is read again if need be."""
+        if self.samples is not None and sample_rate == self.sample_rate:
+            return iter([self.samples])
+        return self.recording.blocks(sample_rate, self.channel)
+
+
 def read_posteriors(
     model: AcousticModel, recording: Recording, channel: int | None
-) -> tuple[Posteriors, float]:
-    """Posteriors of a recording, computed in stretches, and its length in seconds."""
-    splitter = StretchSplitter(model.sample_rate, model.frame_shift)
+) -> tuple[Posteriors, ReadSound]:
+    """Posteriors of a recording, those of a long one computed in stretches, and its sound."""
+    rate = model.sample_rate
+    blocks = recording.blocks(rate, channel)
+    first, second = next(blocks), next(blocks, None)
+    if second is None:
+        sound = ReadSound(recording, channel, len(first) / rate, rate, first)
+        return model.posteriors([first], rate), sound
+    splitter = StretchSplitter(rate, model.frame_shift)
     parts: list[Posteriors] = []
     num_samples = 0
 
     def compute(stretch: Stretch) -> None:
-        found = model.posteriors([stretch.samples], model.sample_rate)
+        found = model.posteriors([stretch.samples], rate)
         parts.append(found.frames(stretch.frame_span.start, stretch.frame_span.stop))
 
-    for block in recording.blocks(model.sample_rate, channel):
+    for block in chain([first, second], blocks):
         num_samples += len(block)
         for stretch in splitter.add(block):
             compute(stretch)
     compute(splitter.finish())
-    if len(parts) == 1:
-        return parts[0], num_samples / model.sample_rate
     scores = np.concatenate([part.array[0] for part in parts])[None]
-    whole = Posteriors(
-        scores, [scores.shape[1]], parts[0].frame_shift, parts[0].tokens, parts[0].priors
-    )
-    return whole, num_samples / model.sample_rate
+    shift, tokens, priors = parts[0].frame_shift, parts[0].tokens, parts[0].priors
+    whole = Posteriors(scores, [scores.shape[1]], shift, tokens, priors)
+    return whole, ReadSound(recording, channel, num_samples / rate, rate, None)

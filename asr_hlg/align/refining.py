@@ -6,7 +6,7 @@ sound around it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,6 @@ from asr_hlg.align import hmm_states
 from asr_hlg.align.alignment import Alignment, Line, Token
 from asr_hlg.align.matching import assembled
 from asr_hlg.align.times import Pronunciations, TimeModel
-from asr_hlg.audio import Recording
 from asr_hlg.audio.resampling import Samples
 from asr_hlg.output.transcript import Word
 
@@ -43,15 +42,14 @@ class SoundReader:
 
     Parameters
     ----------
-    recording : Recording
+    blocks : iterator of np.ndarray
+        The samples, float32 ``(n,)`` each.
     sample_rate : int
-        Of the parts, in Hz.
-    channel : int, optional
-        As for :meth:`Recording.load`.
+        Of the samples, in Hz.
     """
 
-    def __init__(self, recording: Recording, sample_rate: int, channel: int | None):
-        self._blocks = recording.blocks(sample_rate, channel)
+    def __init__(self, blocks: Iterator[Samples], sample_rate: int):
+        self._blocks = blocks
         self._rate = sample_rate
         self._buffer = np.zeros(0, np.float32)
         self._first = 0  # sample of the recording with which the buffer begins
@@ -71,15 +69,15 @@ class SoundReader:
 
 def refine(
     alignment: Alignment,
-    recording: Recording,
-    channel: int | None,
+    blocks: Callable[[], Iterator[Samples]],
     times: TimeModel,
     pronunciations: Pronunciations,
     states: bool = False,
 ) -> Alignment:
     """Alignment with the times of the hybrid HMM, and the states of its phones if requested.
 
-    Words that the HMM cannot align keep their times and phones.
+    ``blocks`` reads the recording, at the sample rate of the HMM, from its start, whenever it is
+    called. Words that the HMM cannot align keep their times and phones.
     """
     places = [
         (line_number, token_number, number)
@@ -92,12 +90,12 @@ def refine(
         return alignment
     words = [alignment.lines[a].tokens[b].words[c] for a, b, c in places]
     speakers = [alignment.lines[a].speaker for a, _, _ in places]
-    sound = SoundReader(recording, times.network.sample_rate, channel)
+    sound = SoundReader(blocks(), times.network.sample_rate)
     refined: dict[tuple[int, int, int], tuple[Word, list[Word]]] = {}
     all_states: list[Word] = []
     for speaker in dict.fromkeys(speakers):
         if speaker != speakers[0]:
-            sound = SoundReader(recording, times.network.sample_rate, channel)
+            sound = SoundReader(blocks(), times.network.sample_rate)
         numbers = [n for n, name in enumerate(speakers) if name == speaker]
         own = [words[n] for n in numbers]
         for group in groups(own, alignment.unmatched):
