@@ -324,8 +324,9 @@ def test_a_choice_of_networks_is_asked_for(tmp_path):
 def test_a_file_without_tokens_is_refused(tmp_path):
     made = made_by.icefall(tmp_path / "model")
     (made.folder / "tokens.txt").unlink()
-    with pytest.raises(ModelError, match=r"put tokens\.txt beside model\.onnx"):
-        acoustic.load(made.network)
+    for path in (made.network, made.folder):
+        with pytest.raises(ModelError, match=r"put tokens\.txt beside model\.onnx"):
+            acoustic.load(path)
 
 
 def test_a_network_whose_file_leaves_its_outputs_open(tmp_path):

@@ -19,14 +19,16 @@ from asr_hlg.lexicon.token_files import FILES, ModelTokens, tokens_file
 def find(path: Path) -> Path | None:
     """The network's file of an exported model; None if the path is none.
 
-    An ONNX file with a description of this project beside it is no exported model, and neither is
-    a folder without tokens.
+    An ONNX file with a description of this project beside it is no exported model.
     """
     if path.is_file():
         is_own = path.with_suffix(".json").is_file() and path.with_suffix(".json").name not in FILES
         return path if path.suffix == ".onnx" and not is_own else None
-    if not path.is_dir() or tokens_file(path) is None:
+    if not path.is_dir():
         return None
+    if tokens_file(path) is None:
+        files = list(path.glob("*.onnx"))
+        return find(files[0]) if len(files) == 1 else None
     for folder in (path, path / "onnx"):
         if file := _network_in(folder):
             return file if find(file) else None
