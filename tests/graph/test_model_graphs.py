@@ -195,3 +195,17 @@ def test_arguments_that_need_others(here, capsys):
     assert "--model" in capsys.readouterr().err
     assert main(["graph", "g", "--model", "absent", "--lm", "lm.arpa"]) == 1
     assert "there is no such model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["streaming zipformer", "icefall"])
+def test_words_of_a_stream(here, kind):
+    """By the chunks of a streaming model, and by windows for another."""
+    made = KINDS[kind](here / "model")
+    assert main(["graph", "g", "--model", "model", "--lm", "lm.arpa"]) == 0
+    stream = Transcriber.from_graph(here / "graphs/g").stream(16000)
+    samples = made.say("cat and hat", 2)
+    finished = []
+    for begin in range(0, len(samples), 1600):
+        finished += stream.accept(samples[begin : begin + 1600])
+    finished.append(stream.final())
+    assert " ".join(transcript.text for transcript in finished).split() == ["cat", "and", "hat"]
