@@ -13,6 +13,7 @@ from asr_hlg.graph.explain import explain
 from asr_hlg.graph.lookup import HERE, compile_cached, is_here, known, recipe_path
 from asr_hlg.graph.model_recipe import recipe_text
 from asr_hlg.graph.recipe import Recipe
+from asr_hlg.graph.store import PRETRAINED_MODELS
 
 EPILOG = """\
 A recipe, graphs/NAME.toml, names a topology, a lexicon and a language model or grammar. The
@@ -114,11 +115,28 @@ def _compiled(options: argparse.Namespace) -> Path:
             with_hlg=options.hlg,
             max_memory=options.max_memory,
             report=report,
+            model_tokens=_model_tokens(recipe),
         )
     folder = compile_cached(path, report=report, force=options.force, max_memory=options.max_memory)
     if options.hlg:
         DecodingGraph.load(folder).fsa  # noqa: B018 - the folder keeps it
     return folder
+
+
+def _model_tokens(recipe: Recipe) -> tuple[str, ...] | None:
+    """Tokens of a recipe's acoustic model; None where they are not to be had without torch."""
+    if not recipe.topology.kind.startswith("ctc"):
+        return None
+    if recipe.acoustic_model in PRETRAINED_MODELS:
+        from asr_hlg.acoustic import hama
+
+        return hama.config().tokens
+    path = recipe.resolve(recipe.acoustic_model)
+    if not path.exists() or path.suffix in (".npz", ".pt"):
+        return None
+    from asr_hlg import acoustic
+
+    return acoustic.load(path).tokens
 
 
 def _written(options: argparse.Namespace) -> Path:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from asr_hlg import grammar, lm
-from asr_hlg.errors import GraphError
+from asr_hlg.errors import GraphError, LexiconError
 from asr_hlg.files import file_hash
+from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import store
 from asr_hlg.graph.compile import assemble, compile_lg
@@ -22,7 +24,7 @@ from asr_hlg.graph.lexica import read_lexicon, read_text
 from asr_hlg.graph.meter import Meter, Stage
 from asr_hlg.graph.recipe import LexiconSection, Recipe
 from asr_hlg.graph.topology_arcs import of_section
-from asr_hlg.lexicon import Lexicon
+from asr_hlg.lexicon import Lexicon, unknown
 from asr_hlg.versions import installed
 
 _PACKAGES = ("asr-hlg", "k2", "torch", "numpy", "kaldifst")
@@ -44,6 +46,7 @@ def build(
     with_hlg: bool = False,
     max_memory: float | None = None,
     report: Report = Report(),
+    model_tokens: Collection[str] | None = None,
 ) -> Path:
     """Compile a recipe unless its folder is up to date.
 
@@ -63,16 +66,24 @@ def build(
         Gigabytes that a stage may reach before it stops with a :class:`GraphError`.
     report : Report
         Receives stages and remarks.
+    model_tokens : collection of str, optional
+        Of the acoustic model; the lexicon is checked against them.
 
     Returns
     -------
     Path
         The graph folder.
+
+    Raises
+    ------
+    LexiconError
+        If the acoustic model lacks some of the lexicon's tokens. If it lacks all of them, the graph
+        is for another model, and a remark says so.
     """
     folder = folder or recipe.path.with_suffix("")
     meter = Meter(max_memory, report.stage)
     with store.lock(recipe.path):
-        _update(recipe, folder, {} if force else _built(folder), meter, report)
+        _update(recipe, folder, {} if force else _built(folder), meter, report, model_tokens)
     if with_hlg:
         DecodingGraph.load(folder, meter=meter).fsa  # noqa: B018 - the folder keeps it
     return folder
@@ -86,7 +97,12 @@ def identity(recipe: Recipe) -> str:
 
 
 def _update(
-    recipe: Recipe, folder: Path, built: dict[str, Any], meter: Meter, report: Report
+    recipe: Recipe,
+    folder: Path,
+    built: dict[str, Any],
+    meter: Meter,
+    report: Report,
+    model_tokens: Collection[str] | None,
 ) -> None:
     """Compile what has changed since a folder was built."""
     sources = _sources(recipe)
@@ -97,6 +113,8 @@ def _update(
             lexicon, lg = graph.lexicon, graph.lg
         else:
             lexicon, G = read_parts(recipe, meter, report)
+            if model_tokens is not None:
+                _check_tokens(lexicon, recipe.acoustic_model, model_tokens, report)
             lg = compile_lg(lexicon, G, meter)
         H = of_section(recipe.topology, lexicon.num_tokens)
         graph = assemble(H, lexicon, lg, meter, description=recipe.topology)
@@ -118,6 +136,41 @@ def _update(
         report.note("up to date")
 
 
+def _check_tokens(
+    lexicon: Lexicon, model: str, model_tokens: Collection[str], report: Report
+) -> None:
+    """Check that the acoustic model has the lexicon's tokens."""
+    tokens = symbols.names(lexicon.tokens)[1 : symbols.first_disambig(lexicon.tokens)]
+    missing = [name for name in tokens if name not in model_tokens]
+    if not missing:
+        return
+    shown = ", ".join(missing[:20]) + (", …" if len(missing) > 20 else "")
+    if len(missing) == len(tokens):
+        report.note(f"the acoustic model {model} lacks all tokens of the lexicon: {shown}")
+        return
+    first = next(
+        (e for e in lexicon.entries if set(missing) & set(chain(*lexicon.spellings(e.word)))),
+        lexicon.entries[0],
+    )
+    stressed = all(name[-1].isdigit() and name[:-1] in model_tokens for name in missing)
+    raise LexiconError(
+        f"the acoustic model {model} lacks tokens of the lexicon: {shown}",
+        path=first.path,
+        line=first.line,
+        remedy="remove the marks of stress (AE1 is AE)"
+        if stressed
+        else "use the model's tokens, or name another acoustic_model in the recipe",
+    )
+
+
+def _with_unknown(lexicon: Lexicon) -> Lexicon:
+    """The lexicon and, as pronunciations of ``[unk]``, each of its tokens."""
+    tokens = symbols.names(lexicon.tokens)[: symbols.first_disambig(lexicon.tokens)]
+    return lexicon.extend(
+        unknown.pronunciations(tokens, lexicon.silence, lexicon.position_dependent)
+    )
+
+
 def read_parts(
     recipe: Recipe, meter: Meter | None = None, report: Report = Report()
 ) -> tuple[Lexicon, Arcs | None]:
@@ -131,7 +184,10 @@ def read_parts(
             return lexicon, None
         with meter.stage("G compile grammar") as size:
             path = recipe.resolve(recipe.grammar.file)
-            G = grammar.to_arcs(read_text(path), lexicon.words, path)
+            text = read_text(path)
+            if symbols.UNKNOWN in grammar.vocabulary(text, path):
+                lexicon = _with_unknown(lexicon)
+            G = grammar.to_arcs(text, lexicon.words, path)
             size.set(G.num_states, G.num_arcs)
         return lexicon, G
     model = read_language_model(recipe, meter)

@@ -13,6 +13,7 @@ from asr_hlg.errors import LexiconError
 from asr_hlg.files import text_lines
 from asr_hlg.fst import symbols
 
+_ALTERNATE = re.compile(r"(?<=.)\(\d+\)$")
 _DECIMAL = re.compile(r"\d*\.\d+(?:[eE][-+]?\d+)?|\d+\.\d*")
 _RESERVED_WORDS = frozenset([symbols.EPS, "<s>", "</s>"])
 _RESERVED_PHONES = frozenset([symbols.EPS, symbols.BLANK])
@@ -37,11 +38,15 @@ def parse(path: Path, probabilities: bool) -> Iterator[Pronunciation]:
     A number with a decimal point after the word is the probability under any name of the file. Of
     the four numbers after the word in dictionaries of MFA and in Kaldi's
     ``lexiconp_silprob.txt``, the first is the probability of the pronunciation; the others, of
-    silence before and after the word, are not used.
+    silence before and after the word, are not used. As in CMUdict, a line that begins with ``;;;``
+    is a comment, and ``and(2)`` another pronunciation of ``and``.
     """
     name = str(path)
     for number, line in text_lines(path, LexiconError):
+        if line.startswith(";;;"):
+            continue
         fields = line.split()
+        fields[0] = _ALTERNATE.sub("", fields[0])
         probability = 1.0
         decimals = sum(1 for _ in takewhile(_DECIMAL.fullmatch, fields[1:-1]))
         if decimals in (1, 4):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from asr_hlg import lm
-from asr_hlg.errors import AsrHlgError, GraphError
+from asr_hlg.errors import AsrHlgError, GraphError, LexiconError
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import DecodingGraph, compile_hlg, topology
 from asr_hlg.graph.build import Report, build
@@ -52,6 +52,52 @@ def stages_of(path) -> list[str]:
     names: list[str] = []
     build(Recipe.read(path), report=Report(stage=lambda stage: names.append(stage.name)))
     return names
+
+
+MODEL = ("<blk>", "SIL", "K", "AE", "T", "N", "D", "HH")
+
+
+@pytest.mark.parametrize(
+    ("lexicon", "line", "message", "remedy"),
+    [
+        ("cat K AE T\nand AE N QQ\nhat HH AE T\n", 2, "of the lexicon: QQ", "use the model's"),
+        ("cat K AE1 T\nand AE1 N D\nhat HH AE1 T\n", 1, "of the lexicon: AE1", "stress"),
+    ],
+)
+def test_phones_that_the_acoustic_model_lacks(recipe, lexicon, line, message, remedy):
+    path = recipe.with_name("lexicon.txt")
+    path.write_text(lexicon)
+    with pytest.raises(LexiconError, match=message) as error:
+        build(Recipe.read(recipe), model_tokens=MODEL)
+    assert remedy in (error.value.remedy or "")
+    assert (error.value.path, error.value.line) == (str(path), line)
+    assert not recipe.with_suffix("").exists()
+
+
+def test_a_lexicon_for_another_model_is_compiled_with_a_remark(recipe):
+    notes: list[str] = []
+    build(Recipe.read(recipe), report=Report(note=notes.append), model_tokens=MODEL)
+    assert notes == ["the acoustic model hama lacks all tokens of the lexicon: ae, d, h, k, n, t"]
+    recipe.with_name("lexicon.txt").write_text("cat K AE T\nand AE N D\nhat HH AE T\n")
+    build(Recipe.read(recipe), report=Report(note=notes.append), model_tokens=MODEL)
+    assert len(notes) == 1
+
+
+def test_the_notation_of_cmudict(recipe):
+    lines = ";;; a comment", "CAT  K AE T", "AND  AE N D", "AND(1)  AH N", "AND(2)  N", "(1) N"
+    recipe.with_name("lexicon.txt").write_text("\n".join(lines))
+    recipe.with_name("grammar.txt").write_text("(CAT | AND)+\n")
+    recipe.write_text(RECIPE.replace('check = ["cat and hat"]', ""))
+    graph = DecodingGraph.load(build(Recipe.read(recipe)))
+    assert {entry.word for entry in graph.lexicon.entries} == {"CAT", "AND", "(1)"}
+    assert graph.spellings("AND") == [("AE", "N", "D"), ("AH", "N"), ("N",)]
+
+
+def test_unknown_speech_in_the_grammar_of_a_recipe(recipe):
+    recipe.with_name("grammar.txt").write_text("cat and hat\n[unk]\n")
+    graph = DecodingGraph.load(build(Recipe.read(recipe)))
+    spellings = graph.spellings("[unk]")
+    assert sorted(spellings) == [(phone,) for phone in ("ae", "d", "h", "k", "n", "t")]
 
 
 def arrays(graph: DecodingGraph) -> list[np.ndarray]:
