@@ -72,6 +72,10 @@ class AudioError(AsrHlgError):
     """Recording that cannot be read, or is empty."""
 
 
+class SilenceError(AudioError):
+    """Recording whose samples are all equal."""
+
+
 class DataError(AsrHlgError):
     """Training corpus that is empty, unreadable, or without transcripts or alignments."""
 

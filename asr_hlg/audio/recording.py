@@ -15,7 +15,7 @@ from asr_hlg.audio.channels import Mixer
 from asr_hlg.audio.formats import CONVERT
 from asr_hlg.audio.resampling import Samples, resample_blocks
 from asr_hlg.audio.sound_file import Sound
-from asr_hlg.errors import AudioError
+from asr_hlg.errors import AudioError, SilenceError
 
 if TYPE_CHECKING:
     import lhotse
@@ -195,7 +195,8 @@ class Recording:
         if not num_samples:
             raise self._failure("the recording holds no samples")
         if silent:
-            raise self._failure("the recording is silent: all its samples are equal")
+            message = "the recording is silent: all its samples are equal"
+            raise SilenceError(message, path=self.path)
 
     def _span(self, sound: Sound) -> tuple[int, int | None]:
         """First sample of the recording in its file, and the sample after its last."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from asr_hlg.audio import Recording
-from asr_hlg.errors import AsrHlgError, WorkerError
+from asr_hlg.errors import AsrHlgError, SilenceError, WorkerError
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.rescore.passes import SecondPass
 from asr_hlg.search import Decoder
@@ -56,9 +56,12 @@ class Pipeline:
     sample_rate: int
 
     def transcribe(self, recording: Recording, report_progress: ReportProgress) -> Transcript:
-        """Transcribe one recording piece by piece."""
+        """Transcribe one recording piece by piece; one of silence has no words."""
         pieces = cut(self.source.frames(recording))
-        return self._join(recording, map(self.transcribe_piece, pieces), report_progress)
+        try:
+            return self._join(recording, map(self.transcribe_piece, pieces), report_progress)
+        except SilenceError as error:
+            return self._without_words(recording, error)
 
     def transcribe_piece(self, piece: Piece) -> tuple[DecodedPiece, Transcript]:
         """Decode a piece, with narrower beams where memory is short, and read its words."""
@@ -133,9 +136,20 @@ class Pipeline:
                 results.append(self._join(recording, parts, report_progress))
             elif item is None:
                 results.append(self._transcript_or_error(recording, report_progress))
+            elif isinstance(item, SilenceError):
+                results.append(self._without_words(recording, item))
             else:
                 results.append(item)
         return results
+
+    def _without_words(self, recording: Recording, reason: SilenceError) -> Transcript:
+        """Transcript of a silent recording."""
+        nothing = Transcript("", "", [], 0.0, recording.expected_duration())
+        return replace(
+            join(recording.id, [nothing], [reason.message]),
+            recording=recording.name,
+            channel=recording.channel_name,
+        )
 
     def _transcript_or_error(
         self, recording: Recording, report_progress: ReportProgress

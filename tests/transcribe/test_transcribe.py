@@ -108,15 +108,23 @@ def test_lattices_are_kept(transcriber, examples, tmp_path):
 def test_a_bad_recording_does_not_stop_the_others(transcriber, examples, tmp_path):
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF")
-    soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
-    paths = [bad, examples / "01-slt.wav", tmp_path / "silent.wav", tmp_path / "absent.wav"]
+    paths = [bad, examples / "01-slt.wav", tmp_path / "absent.wav"]
     failed: list[tuple[str, AsrHlgError]] = []
     found = list(transcriber.transcribe(paths, lambda r, error: failed.append((r.id, error))))
     assert [t.id for t in found] == ["01-slt"]
-    assert [name for name, _ in failed] == ["bad", "silent", "absent"]
+    assert [name for name, _ in failed] == ["bad", "absent"]
     assert all(isinstance(error, AudioError) for _, error in failed)
     with pytest.raises(AudioError):
         list(transcriber.transcribe([bad]))
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1])
+def test_a_recording_of_equal_samples_has_no_words(transcriber, tmp_path, level):
+    soundfile.write(tmp_path / "silent.wav", np.full(40_000, level), 16_000)
+    (transcript,) = transcriber.transcribe([tmp_path / "silent.wav"])
+    assert (transcript.id, transcript.text, transcript.words) == ("silent", "", [])
+    assert transcript.duration == 2.5
+    assert transcript.notes == ["the recording is silent: all its samples are equal"]
 
 
 def test_workers_give_the_same_in_the_same_order(transcriber, root, examples, tmp_path):
