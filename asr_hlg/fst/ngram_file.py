@@ -17,6 +17,7 @@ from numba import njit
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.file_bytes import FileBytes, Malformed
 
+_LONGEST = 30
 START = 1  # the first child of the root: the begin of a sentence
 
 Ints = npt.NDArray[np.integer[Any]]
@@ -28,9 +29,9 @@ def read_arcs(data: FileBytes) -> tuple[Arcs, int]:
     The ε-arc of a state to its shorter context comes first, then one arc a word, by label.
     """
     num_states, num_futures, num_final = data.unpack("<qqq")
-    for count in (num_states, num_futures, num_final):
-        if not 0 <= count <= data.remaining * 8:
-            raise Malformed(f"is cut off or damaged: an n-gram of {num_states} states")
+    counts = num_states, num_futures, num_final
+    if min(counts) < 0 or 4 * (2 * num_states + 2 * num_futures + num_final) > data.remaining:
+        raise Malformed(f"is cut off or damaged: an n-gram of {num_states} states")
     context = _bits(data, 2 * num_states + 1)
     future = _bits(data, num_futures + num_states + 1)
     is_final = _bits(data, num_states)
@@ -50,6 +51,8 @@ def read_arcs(data: FileBytes) -> tuple[Arcs, int]:
     parent[1:] = np.repeat(np.arange(num_states), children)
     if (parent[1:] >= np.arange(1, num_states)).any():
         raise Malformed("is damaged: an n-gram context backs off to a longer one")
+    if _longest(parent) > _LONGEST:
+        raise Malformed(f"has n-grams of more than {_LONGEST + 1} words")
     src = np.repeat(np.arange(num_states), futures)
     dst = _targets(src, labels, first, children, parent, words)
     final = np.full(num_states, -np.inf, dtype=np.float32)
@@ -98,6 +101,15 @@ def _run_lengths(bits: npt.NDArray[np.bool_], num_states: int) -> npt.NDArray[np
     if len(zeros) != num_states + 1:
         raise Malformed("is damaged: its n-gram has another number of states than it names")
     return np.diff(zeros) - 1
+
+
+@njit(cache=True)
+def _longest(parent: Ints) -> Any:
+    """Words of the longest context; a parent comes before its children."""
+    depth = np.zeros(len(parent), dtype=np.int32)
+    for state in range(1, len(parent)):
+        depth[state] = depth[parent[state]] + 1
+    return depth.max()
 
 
 @njit(cache=True)

@@ -252,14 +252,7 @@ def _symbols(fst: OpenFst) -> Mapping[int, str] | None:
 
 def _labels(hcl: Arcs, disambig: tuple[int, ...], transitions: Transitions, path: Path) -> Labels:
     """Column and phone of every input label; disambiguation symbols are ε."""
-    known, largest = len(transitions.pdf_of), int(hcl.ilabel.max(initial=0))
-    column = np.full(max(known, largest + 1, *disambig, 1) + 1, -1, np.int32)
-    phone = np.zeros_like(column)
-    column[1:known] = transitions.pdf_of[1:]
-    begins = transitions.begins_phone[1:]
-    phone[1:known][begins] = transitions.phone_of[1:][begins]
-    column[list(disambig)] = -1
-    phone[list(disambig)] = 0
+    known = len(transitions.pdf_of)
     foreign = np.setdiff1d(np.unique(hcl.ilabel), np.append(0, disambig))
     foreign = foreign[foreign >= known]
     if len(foreign):
@@ -269,6 +262,13 @@ def _labels(hcl: Arcs, disambig: tuple[int, ...], transitions: Transitions, path
             remedy="name the final.mdl that the graph was made for"
             + ("" if disambig else "; or disambig_tid.int is missing"),
         )
+    column = np.full(max(known, *disambig, 1) + 1, -1, np.int32)
+    phone = np.zeros_like(column)
+    column[1:known] = transitions.pdf_of[1:]
+    begins = transitions.begins_phone[1:]
+    phone[1:known][begins] = transitions.phone_of[1:][begins]
+    column[list(disambig)] = -1
+    phone[list(disambig)] = 0
     return Labels(column, phone)
 
 

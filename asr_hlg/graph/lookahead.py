@@ -145,16 +145,22 @@ def _packed(pieces: _Pieces) -> PackedFst:
     words: Ints = pieces.take("words")  # type: ignore[assignment]
     eps_words: Ints = pieces.take("eps_words")  # type: ignore[assignment]
     ids = np.union1d(np.union1d(np.zeros(1, np.int32), words), eps_words)
-    row = np.zeros(int(ids.max()) + 1, np.int32)
-    row[ids] = np.arange(len(ids))
     return PackedFst(
         pieces.take("states"),  # type: ignore[arg-type]
         pieces.take("arcs"),  # type: ignore[arg-type]
-        row[words],
+        _rows(words, ids),
         pieces.take("phones"),  # type: ignore[arg-type]
         pieces.take("eps_arcs"),  # type: ignore[arg-type]
-        row[eps_words],
+        _rows(eps_words, ids),
         pieces.take("final"),  # type: ignore[arg-type]
         ids[1:].astype(np.int32),
         np.append(0, np.arange(len(ids))).astype(np.int32),
     )
+
+
+def _rows(words: Ints, ids: Ints) -> npt.NDArray[np.int32]:
+    """Position of every word in sorted ids; most arcs have none, which is at position 0."""
+    rows = np.zeros(len(words), np.int32)
+    written = np.flatnonzero(words)
+    rows[written] = np.searchsorted(ids, words[written])
+    return rows

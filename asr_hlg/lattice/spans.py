@@ -34,6 +34,8 @@ def word_spans(
     graph : DecodingGraph
         Knows pronunciations, or where in a word each token stands.
     """
+    if not words:
+        return ()
     if graph.has_lexicon:
         try:
             return tuple(path.word_spans(words, tokens, graph.spellings, graph.fillers))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from tests.fuzz.graph_readers import GRAPH_READERS
 from tests.fuzz.model_readers import MODEL_READERS
 from tests.fuzz.sound_readers import SOUND_READERS
 from tests.fuzz.text_readers import TEXT_READERS
 
-READERS = {reader.name: reader for reader in (*TEXT_READERS, *SOUND_READERS, *MODEL_READERS)}
+READERS = {
+    reader.name: reader
+    for reader in (*TEXT_READERS, *SOUND_READERS, *MODEL_READERS, *GRAPH_READERS)
+}
