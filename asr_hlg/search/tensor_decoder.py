@@ -18,15 +18,37 @@ from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.records import GraphArrays, GraphOutputs
 from asr_hlg.search.tensor_frames import Beams, TensorSearch
 from asr_hlg.search.tensor_graph import TensorGraph
-from asr_hlg.search.tensor_ops import ExactShapes
+from asr_hlg.search.tensor_ops import ExactShapes, FixedShapes, Shapes
 from asr_hlg.search.tensor_records import Tables
 
 _CHUNK = 256
 """Frames whose scores are prepared at once."""
 
 
+_CAPACITIES = {
+    "labels": 64,
+    "epsilons": 32,
+    "departures": 128,
+    "slots": 384,
+    "arcs": 512,
+    "links": 128,
+    "entries": 96,
+    "blanks": 192,
+    "last": 192,
+}
+"""Rows of each kind for an utterance in a frame; they grow where a batch needs more on average."""
+
+
 class TensorTokenPassing(PosteriorDecoder):
     """Token passing along L∘G in tensor operations, for the CTC topology on any device.
+
+    Attributes
+    ----------
+    fixed_shapes : bool
+        Whether tensors have capacities in place of the sizes that they need: on all devices but the
+        CPU, so that no operation waits for the device.
+    capacities : dict of str to int
+        Rows of each kind for an utterance in a frame. A batch that needs more is searched again.
 
     Raises
     ------
@@ -46,6 +68,8 @@ class TensorTokenPassing(PosteriorDecoder):
         self._outputs = GraphOutputs(lg.final, lg.words, lg.spellings, lg.spelling_splits)
         self._tensors = TensorGraph.of(lg, len(graph.columns), graph.device)
         self._tables: Tables | None = None
+        self.fixed_shapes = graph.device != "cpu"
+        self.capacities = dict(_CAPACITIES)
 
     @staticmethod
     def fits(graph: DecodingGraph) -> bool:
@@ -75,11 +99,10 @@ class TensorTokenPassing(PosteriorDecoder):
         """Lattices of some utterances, None where no path reaches a final state."""
         lengths = scores.lengths[rows].tolist()
         log_probs = scores.log_probs[rows]
-        history = self.run(log_probs, lengths, options).history
-        links = tensor_lattices.prune(
-            history, self._tensors, ExactShapes(), len(rows), options.output_beam
-        )
-        last = torch.cat([blanks.id for _, blanks in history.ends]).cpu().numpy()
+        search = self.run(log_probs, lengths, options)
+        history = search.history
+        links = tensor_lattices.prune(history, self._tensors, len(rows), options.output_beam)
+        last = tensor_lattices.last_blanks(history)
         on_host = log_probs.cpu().numpy()
         acoustics = [
             np.ascontiguousarray(frames[:length])
@@ -108,15 +131,20 @@ class TensorTokenPassing(PosteriorDecoder):
             Frames of each utterance.
         options : SearchOptions
         """
-        search = self.start(len(lengths), options)
-        begin = 0
-        for end in sorted(set(lengths)):
-            for t in range(begin, end, _CHUNK):
-                search.accept(log_probs[:, t : min(t + _CHUNK, end)])
-            ended = [length == end for length in lengths]
-            search.finish(torch.tensor(ended, device=log_probs.device))
-            begin = end
-        return search
+        while True:
+            search = self.start(len(lengths), options)
+            begin = 0
+            for end in sorted(set(lengths)):
+                for t in range(begin, end, _CHUNK):
+                    search.accept(log_probs[:, t : min(t + _CHUNK, end)])
+                ended = [length == end for length in lengths]
+                search.finish(torch.tensor(ended, device=log_probs.device))
+                begin = end
+            exceeded = search.shapes.exceeded()
+            if not exceeded:
+                return search
+            for kind, needed in exceeded.items():
+                self.capacities[kind] = max(2 * self.capacities[kind], -(-needed // len(lengths)))
 
     def start(self, num_utterances: int, options: SearchOptions) -> TensorSearch:
         """The state of a search to which frames can be given as they come.
@@ -125,7 +153,11 @@ class TensorTokenPassing(PosteriorDecoder):
         """
         beams = Beams(options.search_beam, options.min_active, options.max_active)
         room = self._room(num_utterances)
-        return TensorSearch(self._tensors, room, num_utterances, beams, ExactShapes())
+        shapes: Shapes = ExactShapes()
+        if self.fixed_shapes:
+            capacities = {kind: n * num_utterances for kind, n in self.capacities.items()}
+            shapes = FixedShapes(capacities, self._tensors.device)
+        return TensorSearch(self._tensors, room, num_utterances, beams, shapes)
 
     def _room(self, num_utterances: int) -> Tables:
         """Tables for so many utterances, the present ones where they suffice."""

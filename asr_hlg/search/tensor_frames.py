@@ -70,7 +70,7 @@ class TensorSearch:
     def __init__(
         self, graph: TensorGraph, tables: Tables, num_utterances: int, beams: Beams, shapes: Shapes
     ):
-        self.graph, self._tables, self._shapes = graph, tables, shapes
+        self.graph, self._tables, self.shapes = graph, tables, shapes
         self._beams, self.num_utterances = beams, num_utterances
         every = torch.arange(num_utterances, device=graph.device)
         zero = torch.zeros(num_utterances, dtype=torch.float64, device=graph.device)
@@ -94,7 +94,7 @@ class TensorSearch:
 
         ``ended`` is bool ``(utterances,)``.
         """
-        select, labels, blanks = self._shapes.select, self.labels, self.blanks
+        select, labels, blanks = self.shapes.select, self.labels, self.blanks
         merged, is_one = self._unpruned
         last = (
             labels.take(select(ended[labels.utterance], "labels")),
@@ -111,7 +111,8 @@ class TensorSearch:
         repeated = self._repeat_labels(emissions, best)
         departures = self._departures(emissions, places, best)
         arcs = self._expand(emissions, departures)
-        cutoff = largest(best, arcs.utterance, arcs.score) - self._beam
+        best = largest(best, arcs.utterance, arcs.score)
+        cutoff = (best - self._beam).clamp_(min=_LOWEST)
         new_labels = self._recombine_labels(places, repeated, departures, arcs, cutoff)
         self._recombine_blanks(places, cutoff)
         self.labels = new_labels
@@ -133,7 +134,7 @@ class TensorSearch:
         graph, labels, blanks = self.graph, self.labels, self.blanks
         first = pick(graph.eps_splits, labels.state)
         counts = (pick(graph.eps_splits, labels.state + 1) - first) * (labels.score > NEG_INF)
-        rows, copy = self._shapes.expand(counts, "epsilons")
+        rows, copy = self.shapes.expand(counts, "epsilons")
         eps = pick(first, rows.at) + copy
         num_labels, num_entries = len(labels.id), len(labels.id) + len(eps)
         none = torch.full_like(labels.id, -1)
@@ -176,7 +177,7 @@ class TensorSearch:
 
         to_spare = pick(emissions.best - floor, utterance) + places.score
         to_spare = to_spare + pick(graph.state_reach, places.state)
-        rows = self._shapes.select(to_spare >= 0, "departures")
+        rows = self.shapes.select(to_spare >= 0, "departures")
         chosen, by_label = rows.at, pick(by_label, rows.at)
         utterance = pick(utterance, chosen)
         num_slots = emissions.within(pick(to_spare, chosen), utterance) * by_label + (1 - by_label)
@@ -194,14 +195,14 @@ class TensorSearch:
     def _expand(self, emissions: Emissions, departures: Departures) -> Arcs:
         """Expand departures to slots, and these to arcs; one that reads its own label has -inf."""
         graph = self.graph
-        slots, copy = self._shapes.expand(departures.num_slots, "slots")
+        slots, copy = self.shapes.expand(departures.num_slots, "slots")
         slot = pick(departures.slot, slots.at)
         slot = slot + pick(emissions.order, pick(departures.order, slots.at) + copy)
         first = pick(graph.slot_arcs, slot)
         counts = pick(graph.slot_arcs, slot + 1) - first
         if slots.alive is not None:
             counts = counts * slots.alive
-        arcs, copy = self._shapes.expand(counts, "arcs")
+        arcs, copy = self.shapes.expand(counts, "arcs")
         arc, departure = pick(first, arcs.at) + copy, pick(slots.at, arcs.at)
         label = pick(graph.arc_label, arc).long()
         before = pick(departures.score, departure)
@@ -216,7 +217,7 @@ class TensorSearch:
         self, places: Places, repeated: Tensor, departures: Departures, arcs: Arcs, cutoff: Tensor
     ) -> LabelTokens:
         """New label tokens, from repeated labels and from arcs; records links into them."""
-        graph, labels, select = self.graph, self.labels, self._shapes.select
+        graph, labels, select = self.graph, self.labels, self.shapes.select
         kept = select(arcs.score >= pick(cutoff, arcs.utterance), "links")
         loops = select(repeated >= pick(cutoff, labels.utterance), "labels")
         arc = pick(arcs.arc, kept.at)
@@ -226,7 +227,7 @@ class TensorSearch:
         utterance = pick(places.utterance, source)
         pair = torch.cat([pick(labels.pair, loops.at), pick(graph.arc_pair, arc).long()])
         score = torch.cat([loops.of_scores(repeated), kept.of_scores(arcs.score)])
-        same = recombine(self._tables.pairs, utterance * graph.num_pairs + pair)
+        same = recombine(self._tables.pairs, utterance * graph.num_pairs + pair, score)
         merged = largest(torch.full_like(score, NEG_INF), same.representative, score)
         first_id = self.history.take_ids(len(score))
         loop = torch.full_like(loops.at, -1)
@@ -252,14 +253,13 @@ class TensorSearch:
 
     def _recombine_blanks(self, places: Places, cutoff: Tensor) -> None:
         """Let label tokens read a blank, at their states and behind ε-arcs; records links."""
-        graph, blanks, select = self.graph, self.blanks, self._shapes.select
+        graph, blanks, select = self.graph, self.blanks, self.shapes.select
         entry_score = places.token_score[: places.num_entries]
         may_enter = entry_score >= pick(cutoff, places.utterance[: places.num_entries])
         entering = select(may_enter, "entries")
         source, old = entering.at, len(blanks.id)
         utterance = torch.cat([blanks.utterance, pick(places.utterance, source)])
         state = torch.cat([blanks.state, pick(places.state, source)])
-        same = recombine(self._tables.states, utterance * graph.num_states + state, old)
         score = torch.stack(
             [
                 torch.cat([blanks.score, entering.of_scores(places.score)]),
@@ -267,6 +267,8 @@ class TensorSearch:
                 torch.cat([blanks.direct, (source < places.num_labels).double()]),
             ]
         )
+        keys = utterance * graph.num_states + state
+        same = recombine(self._tables.states, keys, score[0], old)
         merged = torch.full_like(score, NEG_INF).scatter_reduce_(
             1, same.representative.expand(3, -1), score, "amax"
         )

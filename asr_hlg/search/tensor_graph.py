@@ -45,15 +45,15 @@ class TensorGraph:
     slot_score, slot_label : Tensor
         float32, int64 ``(num_slots,)``: score and label of the first arc; ``-inf`` without any.
     arc_score, arc_label, arc_pair, arc_index : Tensor
-        float32, uint8 or int64, int32, int32 ``(num_arcs,)``: score; label; index of the pair of
-        destination and label; index in the packed view.
+        float32, uint8 or int64, int32, int32 ``(num_arcs + 1,)``: score; label; index of the
+        pair of destination and label; index in the packed view. Only dead rows read the last.
     pair_state, pair_label : Tensor
         int64 ``(num_pairs,)``: every pair of a state and a label by which it is reached; the last
         one is the start and label 0.
     eps_splits : Tensor
         int64 ``(num_states + 1,)``: where each state's ε-arcs begin.
     eps_state, eps_score : Tensor
-        int64, float32 ``(num_eps,)``: destinations and scores of ε-arcs.
+        int64, float32 ``(num_eps + 1,)``: destinations and scores of ε-arcs, likewise.
     final : Tensor
         float32 ``(num_states,)``: final scores.
     """
@@ -118,6 +118,9 @@ class TensorGraph:
         def tensor(array: npt.NDArray[Any], dtype: Any) -> Tensor:
             return torch.from_numpy(np.array(array, dtype)).to(device)
 
+        def padded(array: npt.NDArray[Any], dtype: Any) -> Tensor:
+            return tensor(np.append(array, 0), dtype)
+
         return TensorGraph(
             packed.num_states,
             num_labels,
@@ -127,14 +130,14 @@ class TensorGraph:
             tensor(slot_arcs, np.int64),
             tensor(slot_score, np.float32),
             tensor(slot_label, np.int64),
-            tensor(score[order], np.float32),
-            tensor(label[order], narrow),
-            tensor(pair.reshape(-1)[order], np.int32),
-            tensor(order, np.int32),
+            padded(score[order], np.float32),
+            padded(label[order], narrow),
+            padded(pair.reshape(-1)[order], np.int32),
+            padded(order, np.int32),
             tensor(np.append(pairs // num_labels, 0), np.int64),
             tensor(np.append(pairs % num_labels, 0), np.int64),
             tensor(packed.states["eps_first"], np.int64),
-            tensor(packed.eps_arcs["dst"], np.int64),
-            tensor(packed.eps_arcs["score"], np.float32),
+            padded(packed.eps_arcs["dst"], np.int64),
+            padded(packed.eps_arcs["score"], np.float32),
             tensor(packed.final, np.float32),
         )

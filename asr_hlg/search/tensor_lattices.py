@@ -29,7 +29,7 @@ from asr_hlg.search.records import (
     Tokens,
 )
 from asr_hlg.search.tensor_graph import TensorGraph
-from asr_hlg.search.tensor_ops import NEG_INF, Shapes, largest, pick
+from asr_hlg.search.tensor_ops import NEG_INF, ExactShapes, largest, pick
 from asr_hlg.search.tensor_records import BLANK, BlankTokens, History, LabelTokens, Links
 
 Array = npt.NDArray[Any]
@@ -51,7 +51,7 @@ class KeptLinks(NamedTuple):
 
 
 def prune(
-    history: History, graph: TensorGraph, shapes: Shapes, num_utterances: int, output_beam: float
+    history: History, graph: TensorGraph, num_utterances: int, output_beam: float
 ) -> KeptLinks:
     """Links on paths within the output beam of each utterance's best path.
 
@@ -60,15 +60,13 @@ def prune(
     history : History
         Of a search whose utterances have all ended.
     graph : TensorGraph
-    shapes : Shapes
-        Expands the last tokens over their ε-arcs.
     num_utterances : int
     output_beam : float
     """
     beta = torch.full((history.num_ids,), NEG_INF, dtype=torch.float64, device=graph.device)
     best = torch.full((num_utterances,), NEG_INF, dtype=torch.float64, device=graph.device)
     for labels, blanks in history.ends:
-        _final_scores(labels, blanks, graph, shapes, beta, best)
+        _final_scores(labels, blanks, graph, beta, best)
     sizes = [len(part.src) for part in history.links]
     links = Links(*map(torch.cat, zip(*history.links, strict=True)))
     weight = (links.score - links.before).masked_fill_(links.score == NEG_INF, NEG_INF)
@@ -90,22 +88,30 @@ def _final_scores(
     labels: LabelTokens,
     blanks: BlankTokens,
     graph: TensorGraph,
-    shapes: Shapes,
     beta: Tensor,
     best: Tensor,
 ) -> None:
     """Set the backward scores of last tokens, and the scores of best paths, in place."""
     first = pick(graph.eps_splits, labels.state)
     if len(first):
-        rows, copy = shapes.expand(pick(graph.eps_splits, labels.state + 1) - first, "epsilons")
+        counts = pick(graph.eps_splits, labels.state + 1) - first
+        rows, copy = ExactShapes().expand(counts * (labels.score > NEG_INF), "epsilons")
         eps, scores = pick(first, rows.at) + copy, rows.of_scores(labels.score)
         behind = pick(graph.final, pick(graph.eps_state, eps)) + pick(graph.eps_score, eps)
         largest(beta, pick(labels.id, rows.at), behind.double())
         largest(best, pick(labels.utterance, rows.at), scores + behind)
     for tokens in (labels, blanks):
         final = pick(graph.final, tokens.state).double()
+        final.masked_fill_(tokens.score == NEG_INF, NEG_INF)
         largest(beta, tokens.id, final)
         largest(best, tokens.utterance, tokens.score + final)
+
+
+def last_blanks(history: History) -> Array:
+    """Ids of the blank tokens that were active after the last frame of their utterance."""
+    ids = torch.cat([blanks.id for _, blanks in history.ends])
+    scores = torch.cat([blanks.score for _, blanks in history.ends])
+    return np.asarray(ids[scores > NEG_INF].cpu().numpy())
 
 
 def _to_host(links: Links, frame: Array, num_utterances: int) -> KeptLinks:
@@ -131,7 +137,7 @@ def build(
     ----------
     links : KeptLinks
     last_blanks : np.ndarray
-        int64: ids of the blank tokens that were active after the last frame of their utterance.
+        int64: see :func:`last_blanks`.
     num_ids : int
         Ids of tokens that the search has used; token i is the start of utterance i.
     graph, outputs : GraphArrays, GraphOutputs

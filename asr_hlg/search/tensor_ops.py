@@ -42,9 +42,16 @@ class Shapes(Protocol):
     def expand(self, counts: Tensor, kind: str) -> tuple[Rows, Tensor]:
         """Row i ``counts[i]`` times, and for each copy which of them it is."""
 
+    def exceeded(self) -> dict[str, int]:
+        """Rows that were needed of the kinds whose capacity did not suffice."""
+
 
 class ExactShapes:
     """Tensors have the size that is needed."""
+
+    def exceeded(self) -> dict[str, int]:
+        """None: there are no capacities."""
+        return {}
 
     def select(self, mask: Tensor, kind: str) -> Rows:
         """Indices at which a mask is true, in order."""
@@ -67,16 +74,20 @@ class FixedShapes:
         Rows by kind.
     device : torch.device
 
-    Attributes
-    ----------
-    excess : dict of str to Tensor
-        int64 ``()``: by how much each capacity has been exceeded; at most 0 where it was not.
     """
 
     def __init__(self, capacities: dict[str, int], device: torch.device) -> None:
         self._capacities = capacities
-        zero = torch.zeros((), dtype=torch.int64, device=device)
-        self.excess = dict.fromkeys(capacities, zero)
+        zero = torch.zeros(1, dtype=torch.int64, device=device)
+        self._most = dict.fromkeys(capacities, zero)
+
+    def exceeded(self) -> dict[str, int]:
+        """Rows that were needed of the kinds whose capacity did not suffice.
+
+        This waits for the device. The numbers are lower bounds, since rows were dropped.
+        """
+        needed = dict(zip(self._most, torch.cat(list(self._most.values())).tolist(), strict=True))
+        return {kind: n for kind, n in needed.items() if n > self._capacities[kind]}
 
     def select(self, mask: Tensor, kind: str) -> Rows:
         """Indices at which a mask is true, in order, then dead rows."""
@@ -91,8 +102,8 @@ class FixedShapes:
 
     def _rows(self, ends: Tensor, kind: str) -> tuple[Rows, Tensor]:
         """For every place below the capacity, the first row that ends after it."""
-        capacity, total = self._capacities[kind], ends[-1]
-        self.excess[kind] = torch.maximum(self.excess[kind], total - capacity)
+        capacity, total = self._capacities[kind], ends[-1:]
+        self._most[kind] = torch.maximum(self._most[kind], total)
         place = torch.arange(capacity, device=ends.device)
         index = torch.searchsorted(ends, place, right=True).clamp_(max=len(ends) - 1)
         return Rows(index, place < total), place
@@ -115,7 +126,7 @@ class Recombined(NamedTuple):
     is_representative: Tensor  # bool (n,)
 
 
-def recombine(table: Tensor, keys: Tensor, num_preferred: int = 0) -> Recombined:
+def recombine(table: Tensor, keys: Tensor, scores: Tensor, num_preferred: int = 0) -> Recombined:
     """Group candidates by key, without sorting.
 
     Every candidate writes its position to the table, at its key; of those with the same key one
@@ -125,12 +136,15 @@ def recombine(table: Tensor, keys: Tensor, num_preferred: int = 0) -> Recombined
     Parameters
     ----------
     table : Tensor
-        int32, one entry for every key.
+        int32, one entry for every key, and a last one for dead rows.
     keys : Tensor
         int64 ``(n,)``.
+    scores : Tensor
+        float64 ``(n,)``; dead rows, whose score is ``-inf``, are grouped by themselves.
     num_preferred : int
         The first candidates, whose keys are all different, represent their groups.
     """
+    keys = keys.masked_fill(scores == NEG_INF, len(table) - 1)
     position = torch.arange(len(keys), dtype=torch.int32, device=keys.device)
     table.scatter_(0, keys, position)
     if num_preferred:

@@ -59,7 +59,8 @@ class Emissions(NamedTuple):
         bins = _BIN * torch.arange(_NUM_BINS, dtype=torch.float32, device=log_probs.device)
         below = (falling[:, :, :1] - falling).contiguous()
         counts = torch.searchsorted(below, bins.repeat(frames, utterances, 1), right=True)
-        counts[:, :, 0], counts[:, :, -1] = 0, labels - 1
+        counts[:, :, 0].zero_()
+        counts[:, :, -1].fill_(labels - 1)
         best = falling[:, :, 0].double()
         return Emissions(
             score.view(frames, -1), order.view(frames, -1), best, counts.view(frames, -1)
@@ -111,7 +112,7 @@ class BlankTokens(NamedTuple):
         score, entry_score = rows.of_scores(self.score), rows.of_scores(self.entry_score)
         direct = pick(self.direct, rows.at)
         if rows.alive is not None:
-            direct = direct * rows.alive
+            direct = direct.masked_fill(~rows.alive, 0.0)
         return BlankTokens(utterance, state, id, score, entry_score, direct)
 
 
@@ -166,7 +167,7 @@ class Links(NamedTuple):
 class Tables(NamedTuple):
     """Where :func:`~asr_hlg.search.tensor_ops.recombine` groups tokens; never cleared.
 
-    ``pairs`` is int32 ``(utterances * num_pairs,)``, ``states`` ``(utterances * num_states,)``.
+    ``pairs`` is int32 ``(utterances * num_pairs + 1,)``, ``states`` likewise for states.
     """
 
     pairs: Tensor
@@ -176,7 +177,7 @@ class Tables(NamedTuple):
     def allocate(graph: TensorGraph, num_utterances: int) -> Tables:
         """Tables for a batch of so many utterances."""
         pairs, states = (
-            torch.zeros(num_utterances * size, dtype=torch.int32, device=graph.device)
+            torch.zeros(num_utterances * size + 1, dtype=torch.int32, device=graph.device)
             for size in (graph.num_pairs, graph.num_states)
         )
         return Tables(pairs, states)

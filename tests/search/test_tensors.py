@@ -138,6 +138,38 @@ def test_it_refuses_other_topologies():
         make_decoder(random_graph(0, ctc=False), engine="tensors")
 
 
+@settings(max_examples=60, deadline=None)
+@given(GRAPHS, SEEDS, LENGTHS, st.integers(1, 12))
+def test_fixed_shapes_change_nothing(number, seed, lengths, capacity):
+    """Whatever the capacities are at first."""
+    graph = random_graph(number)
+    options = SearchOptions(search_beam=8.0, min_active=3, engine="tensors")
+    exact, fixed = (TensorTokenPassing(graph, options) for _ in range(2))
+    fixed.fixed_shapes, fixed.capacities = True, dict.fromkeys(fixed.capacities, capacity)
+    posteriors = random_posteriors(graph, lengths, seed)
+    pairs = zip(*(each.decode(posteriors).utterances for each in (exact, fixed)), strict=True)
+    for expected, found in pairs:
+        assert (expected is None) == (found is None)
+        if expected is not None:
+            assert found.num_states == expected.num_states
+            np.testing.assert_allclose(np.sort(found.score), np.sort(expected.score), atol=1e-9)
+            assert found.forward_score() == pytest.approx(expected.forward_score(), abs=1e-9)
+
+
+def test_no_operation_of_a_frame_waits_for_the_device_where_shapes_are_fixed():
+    graph = random_graph(3)
+    decoder = TensorTokenPassing(graph, SearchOptions(engine="tensors"))
+    decoder.fixed_shapes = True
+    log_probs = decoder.scaled(random_posteriors(graph, [12] * 8, 1)).log_probs
+    search = decoder.start(8, decoder.options)
+    with torch.profiler.profile() as profiler:
+        search.accept(log_probs)
+    called = {event.key for event in profiler.key_averages()}
+    assert "aten::scatter_reduce_" in called
+    waiting = "nonzero", "_local_scalar_dense", "repeat_interleave", "masked_select", "unique"
+    assert called.isdisjoint("aten::" + name for name in waiting)
+
+
 @pytest.fixture(scope="module")
 def hama():
     return acoustic.load("hama")
