@@ -112,13 +112,17 @@ class Pipeline:
     def transcribe_together(
         self, recordings: Sequence[Recording], report_progress: ReportProgress
     ) -> list[Transcript | AsrHlgError]:
-        """Transcribe recordings as one batch; one by one if memory is too short for that."""
+        """Transcribe recordings as one batch, as halves of it if memory is too short for that."""
         try:
             return self._transcribe_batch(recordings, report_progress)
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-        return [self._transcript_or_error(recording, report_progress) for recording in recordings]
+        if len(recordings) < 2:
+            return [self._transcript_or_error(each, report_progress) for each in recordings]
+        middle = len(recordings) // 2
+        halves = recordings[:middle], recordings[middle:]
+        return [t for half in halves for t in self.transcribe_together(half, report_progress)]
 
     def _transcribe_batch(
         self, recordings: Sequence[Recording], report_progress: ReportProgress

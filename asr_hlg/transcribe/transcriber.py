@@ -190,7 +190,7 @@ class Transcriber:
     ) -> list[Transcript | AsrHlgError]:
         """Transcribe recordings as one batch, which is faster on a GPU.
 
-        Those of more than a minute are transcribed one by one, and so are all if memory is too
-        short for the batch. Returns an error in place of a transcript that failed.
+        Those of more than a minute are transcribed one by one. A batch for which memory is too
+        short is halved, until it fits. Returns an error in place of a transcript that failed.
         """
         return self.pipeline.transcribe_together(recordings, report_progress)

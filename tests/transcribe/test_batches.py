@@ -102,7 +102,7 @@ def same(one: Transcript, other: Transcript) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("engine", ["tokens", "k2"])
+@pytest.mark.parametrize("engine", ["tokens", "k2", "tensors"])
 def test_together_is_as_alone(root, english, mixed, tmp_path, engine):
     chosen = mixed if engine == "tokens" else mixed[1:4]
     machines = [
@@ -141,15 +141,19 @@ def test_a_batch_for_which_memory_does_not_suffice(root, english, mixed, monkeyp
     expected = [machine.transcribe_one(recording) for recording in chosen]
     decode = machine.decoder.decode
 
+    tried = []
+
     def narrow(posteriors):
-        if len(posteriors.lengths) > 1:
-            raise RuntimeError("CUDA out of memory")
+        tried.append(len(posteriors.lengths))
+        if tried[-1] > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return decode(posteriors)
 
     monkeypatch.setattr(machine.decoder, "decode", narrow)
     for result, alone in zip(machine.transcribe_together(chosen), expected, strict=True):
         assert isinstance(result, Transcript)
         assert result.text == alone.text
+    assert tried == [3, 1, 2, 1, 1]  # a batch is halved until it fits
     monkeypatch.setattr(machine.decoder, "decode", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         machine.transcribe_together(chosen)
