@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import k2
 import numpy as np
 import pytest
+import torch
 
 from asr_hlg import grammar
 from asr_hlg.acoustic.arrays import log_softmax
@@ -19,6 +21,7 @@ from asr_hlg.graph.export import arcs_of, export
 from asr_hlg.graph.ready_made import ImportOptions, import_graph
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.search import SearchOptions, decode
+from tests.support.cat_hat import best_score, intersect
 from tests.support.faster_decoder import faster_decoder
 
 
@@ -134,6 +137,24 @@ def test_what_does_not_fit_is_refused(exported, change, message):
     change(exported)
     with pytest.raises(GraphError, match=message):
         reimported(exported)
+
+
+@pytest.mark.parametrize("kind", ["k2", "icefall"])
+def test_k2_reads_the_file_that_is_exported_for_it(tmp_path, kind):
+    graph = toy_graph()
+    files = {path.name for path in export(graph, tmp_path, kind)}
+    assert files == {"HLG.pt", "tokens.txt", "words.txt"} | (
+        {"lexicon.txt"} if kind == "icefall" else set()
+    )
+    again = k2.Fsa.from_dict(torch.load(tmp_path / "HLG.pt"))
+    for seed in range(5):
+        posteriors = random_posteriors(graph.columns, seed)
+        log_probs = torch.from_numpy(posteriors.array[0])
+        expected, got = intersect(graph, log_probs), intersect(again, log_probs)
+        assert best_score(got) == pytest.approx(float(best_score(expected)), abs=1e-3)
+        paths = [k2.shortest_path(lattice, use_double_scores=True) for lattice in (got, expected)]
+        words = [path.aux_labels.values.tolist() for path in paths]
+        assert words[0] == words[1]
 
 
 def test_hotwords_on_an_imported_graph_are_refused_with_a_remedy(exported):
