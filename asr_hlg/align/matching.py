@@ -250,5 +250,5 @@ def _check(alignment: Alignment, units: Units, num_frames: int) -> None:
         )
     raise AsrHlgError(
         f"the recording does not contain this text: {spoken:,} of {len(tokens):,} words were found",
-        remedy="check that the text belongs to the recording",
+        remedy="check that they belong together; --verbatim aligns them in any case",
     )

@@ -19,7 +19,7 @@ from asr_hlg.errors import LexiconError
 from asr_hlg.lexicon.g2p_cache import G2PCache
 from asr_hlg.lexicon.g2p_network import MAX_SYMBOLS
 from asr_hlg.lexicon.lexicon import Lexicon
-from asr_hlg.lexicon.phones import IPA_TO_ARPABET, NEAREST
+from asr_hlg.lexicon.phones import IPA_TO_ARPABET, LETTERS, NEAREST
 
 OnProgress = Callable[[int], None]
 """Called with the number of words that have been done since the last call."""
@@ -59,7 +59,7 @@ class HamaG2P:
         """Phones of an English word.
 
         Case, accents and apostrophes make no difference; the parts of a word between hyphens and
-        full stops are pronounced separately.
+        full stops are pronounced separately, single letters by their names.
 
         Raises
         ------
@@ -83,17 +83,24 @@ class HamaG2P:
             except LexiconError as error:
                 parts.append(error)
         spellings = dict.fromkeys(part for p in parts if isinstance(p, list) for part in p)
-        ipa = self._cache.transcribe(list(spellings), on_progress)
+        others = [spelling for spelling in spellings if spelling not in LETTERS]
+        on_progress(len(spellings) - len(others))
+        ipa = self._cache.transcribe(others, on_progress)
         return [
-            p if isinstance(p, LexiconError) else _phones_of_word(word, [ipa[part] for part in p])
+            p if isinstance(p, LexiconError) else _phones_of_word(word, p, ipa)
             for word, p in zip(words, parts, strict=True)
         ]
 
 
-def _phones_of_word(word: str, parts: Sequence[Sequence[str]]) -> tuple[str, ...] | LexiconError:
-    """Phones of a word from the IPA symbols of its parts, or the reason why it has none."""
+def _phones_of_word(
+    word: str, parts: Sequence[str], ipa: Mapping[str, Sequence[str]]
+) -> tuple[str, ...] | LexiconError:
+    """Phones of a word from the IPA symbols of its parts, or the reason why it has none.
+
+    A part of one letter is the letter's name.
+    """
     try:
-        phones = tuple(phone for ipa in parts for phone in _phones(ipa))
+        phones = tuple(phone for part in parts for phone in LETTERS.get(part) or _phones(ipa[part]))
     except LexiconError as error:
         return error
     return phones or LexiconError(f"no phones for {word!r}")

@@ -83,3 +83,36 @@ NEAREST: dict[str, str] = {
     for ipa in symbols.split()
 }
 """The nearest English phone of IPA symbols without diacritics for other sounds."""
+
+LETTERS: dict[str, tuple[str, ...]] = {
+    name[0]: tuple(name.split()[1:])
+    for name in (
+        "a EY",
+        "b B IY",
+        "c S IY",
+        "d D IY",
+        "e IY",
+        "f EH F",
+        "g JH IY",
+        "h EY CH",
+        "i AY",
+        "j JH EY",
+        "k K EY",
+        "l EH L",
+        "m EH M",
+        "n EH N",
+        "o OW",
+        "p P IY",
+        "q K Y UW",
+        "r AA R",
+        "s EH S",
+        "t T IY",
+        "u Y UW",
+        "v V IY",
+        "w D AH B AH L Y UW",
+        "x EH K S",
+        "y W AY",
+        "z Z IY",
+    )
+}
+"""The English names of the letters."""

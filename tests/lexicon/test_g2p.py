@@ -66,6 +66,8 @@ def test_guesses_must_suit_the_acoustic_model():
         ("café", "K EY F"),
         ("O'Brien", "OW B R AY AH N"),
         ("cat-judge", "K AE T JH AH JH"),
+        ("m", "EH M"),
+        ("U.S.", "Y UW EH S"),
         ("kubernetes", "K UW B AH N EY T AH S"),
         ("guadalajara", "G W AE DH AE L AE HH AE R AE"),
     ],
