@@ -6,7 +6,8 @@
 
 A set is a folder with recordings below it and their references in the file ``text``. Sound comes in
 parts of 0.1 s. The clock is simulated: a part comes when the last of it would have been spoken, or
-when the part before it is done, and takes as long as this machine needs. Latency is counted from
+when the part before it is done, and takes the time that the processor works on it, so that other
+programs do not count; use one thread (OMP_NUM_THREADS=1). Latency is counted from
 the end of a word, as the finished segment has it, to the first partial result or segment that
 contains the word near that place. A word is taken back if a later result of its segment lacks it.
 """
@@ -129,26 +130,26 @@ def _feed(
         part = samples[begin : begin + size]
         clock = max(clock, (begin + len(part)) / rate)
         arrived = clock
-        started = time.perf_counter()
+        started = time.process_time()
         finished = stream.accept(part)
-        clock += time.perf_counter() - started
+        clock += time.process_time() - started
         for transcript in finished:
             result.endings.append(clock - arrived)
             result.after_speech.append(clock - transcript.words[-1].end)
             texts.append(transcript.text)
             _compare(result, shown, transcript, clock)
             shown = [(clock, Transcript("", ""))]
-        started = time.perf_counter()
+        started = time.process_time()
         partial = stream.partial()
-        clock += time.perf_counter() - started
+        clock += time.process_time() - started
         if partial is not shown[-1][1]:
             shown.append((clock, partial))
         result.busy += clock - arrived
-    started = time.perf_counter()
+    started = time.process_time()
     last = stream.final()
-    result.busy += time.perf_counter() - started
+    result.busy += time.process_time() - started
     if last.words:
-        _compare(result, shown, last, clock + time.perf_counter() - started)
+        _compare(result, shown, last, clock + time.process_time() - started)
         texts.append(last.text)
     return " ".join(texts)
 

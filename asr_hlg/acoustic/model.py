@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,40 @@ if TYPE_CHECKING:
 Samples = npt.NDArray[np.float32]
 
 
+class FrameStream(Protocol):
+    """Log-probabilities of one recording, as its sound comes."""
+
+    def accept(self, samples: Samples) -> Iterator[Array]:
+        """Take more sound at the model's rate; yields float32 ``(frames, num_tokens)``.
+
+        The search must pass them before the next are asked for.
+        """
+
+    def finish(self) -> Iterator[Array]:
+        """The frames that waited for more sound."""
+
+
+class BestPath(Protocol):
+    """A search, whose best path so far a model may depend on."""
+
+    def last_phones(self, count: int) -> npt.NDArray[np.int32]:
+        """Phones of the last ``count`` frames of the best path so far, in order."""
+
+
+class Recurrence(Protocol):
+    """A recurrent network on one recording, whose states are kept from part to part."""
+
+    @property
+    def context(self) -> tuple[float, float]:
+        """Seconds of sound before and after the start of a frame that a row of `front` needs."""
+
+    def front(self, samples: Samples) -> Array:
+        """Output ``(frames, width)`` of the layers before the recurrent ones."""
+
+    def advance(self, rows: Array) -> Array:
+        """Log-probabilities ``(frames, num_tokens)`` of frames after those of the last call."""
+
+
 class AcousticModel(abc.ABC):
     """Base class of acoustic models: waveforms to log-probabilities of tokens.
 
@@ -46,12 +80,16 @@ class AcousticModel(abc.ABC):
         models.
     is_transducer : bool
         Whether the posteriors have ``features``, which only a transducer's decoders search.
+    silence_phones : np.ndarray or None
+        int32: phones of the graph that are silence, for a model whose tokens do not say what is;
+        None for other models.
     context : (float, float) or None
         Seconds of sound before and after the start of a frame on which its posteriors depend; None
         where that is the whole utterance, or is not known.
     """
 
     is_transducer = False
+    silence_phones: npt.NDArray[np.int32] | None = None
     context: tuple[float, float] | None = None
 
     def __init__(
@@ -67,6 +105,22 @@ class AcousticModel(abc.ABC):
         self.sample_rate = sample_rate
         self.device = _checked_device(device)
         self.priors = None if priors is None else to_numpy(priors, np.float32)
+
+    def frame_stream(self, search: BestPath | None = None) -> FrameStream | None:
+        """Computation of one recording's frames by the model itself, while its sound comes.
+
+        None for models that run on windows of the sound: see :mod:`asr_hlg.acoustic.streaming`.
+
+        Parameters
+        ----------
+        search : BestPath, optional
+            The search of these frames, for models that depend on its result.
+        """
+        return None
+
+    def recurrence(self) -> Recurrence | None:
+        """Evaluation of a recurrent network while sound comes; None for other models."""
+        return None
 
     def posteriors(self, waveforms: Sequence[Any] | Array, sample_rate: int) -> Posteriors:
         """Compute the posteriors of a batch of recordings.
@@ -165,6 +219,11 @@ class NetworkModel(AcousticModel):
         self._silence = [k for k, name in enumerate(self.tokens) if name in (BLANK, SILENCE)]
         seconds = network.cpu_batch if self.device == "cpu" else self.GPU_BATCH
         self._batch_size = round(seconds * self._inputs_per_second)
+
+    def recurrence(self) -> Recurrence | None:
+        """Evaluation of a network with LSTMs in one direction; None for other networks."""
+        make: Callable[[], Recurrence | None] | None = getattr(self.network, "recurrence", None)
+        return None if make is None else make()
 
     def log_probs(self, waveforms: list[Samples]) -> Sequence[Array]:
         """Log-probabilities ``(frames, num_tokens)`` of each waveform, float32 at its rate.

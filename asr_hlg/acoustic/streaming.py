@@ -4,10 +4,11 @@
     for samples in parts:                           # float32 (n,), at the model's rate
         for posteriors in stream.accept(samples):   # the frames that are known now, often none
             ...
-    posteriors = stream.finish()                    # the rest
+    rest = stream.finish()                          # likewise
 
 A network whose frames depend on a limited part of the sound runs over new sound with that much
-before and after it, and the posteriors are those of the whole recording. One that attends to whole
+before and after it, and a recurrent network keeps its states: the posteriors are those of the whole
+recording. One that attends to whole
 utterances runs again and again over a window of the last seconds: of its output the frames between
 left context and look-ahead are taken, which differ a little from those of the whole recording.
 """
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_hlg.acoustic.model import AcousticModel, Samples
+from asr_hlg.acoustic.arrays import Array
+from asr_hlg.acoustic.model import AcousticModel, BestPath, Samples
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import OptionError
 
@@ -64,25 +66,34 @@ class PosteriorStream:
     model : AcousticModel
         Many streams may use one at the same time, in threads.
     options : WindowOptions
+    search : BestPath, optional
+        The search of these frames, for models that depend on its result.
 
     Attributes
     ----------
     is_exact : bool
         Whether the posteriors are those of the whole recording, to 1e-4.
+    ahead : Posteriors or None
+        Frames of the last window after those that :meth:`accept` has returned. They are
+        preliminary: the network had little or no sound after them.
     """
 
-    def __init__(self, model: AcousticModel, options: WindowOptions):
+    def __init__(
+        self, model: AcousticModel, options: WindowOptions, search: BestPath | None = None
+    ):
         self._model = model
+        self.ahead: Posteriors | None = None
+        self._own = model.frame_stream(search)
+        self._recurrence = model.recurrence()
+        context = model.context if self._recurrence is None else self._recurrence.context
+        self.is_exact = context is not None or self._own is not None
         self._samples_per_frame = model.frame_shift * model.sample_rate
-        context = model.context
-        self.is_exact = context is not None
         left, right = context or (options.left_context, options.look_ahead)
         self._left, self._right = (int(np.ceil(n / model.frame_shift)) for n in (left, right))
         self._hop = max(1, round(options.hop / model.frame_shift))
         self._buffer: Samples = np.zeros(0, np.float32)
         self._first = 0  # frame with which the buffer begins
         self._next = 0  # first frame that was not returned
-        self._ahead: Posteriors | None = None
 
     def accept(self, samples: Samples) -> Iterator[Posteriors]:
         """Take more samples, float32 ``(n,)`` at the model's rate; yields new frames, if any.
@@ -90,40 +101,57 @@ class PosteriorStream:
         Every hop gives frames of its own, so that they do not depend on how the samples are
         divided.
         """
+        if self._own is not None:
+            yield from map(self._posteriors, self._own.accept(samples))
+            return
         self._buffer = np.concatenate([self._buffer, samples])
         while True:
             end = self._next + self._hop
             size = self._sample(end + self._right) - self._sample(self._first)
             if len(self._buffer) < size:
                 return
-            yield self._frames(self._buffer[:size], end)
+            yield self._window(self._buffer[:size], end)
 
-    def finish(self) -> Posteriors | None:
+    def finish(self) -> Iterator[Posteriors]:
         """The frames that are left: there are no more samples."""
-        if not len(self._buffer):
-            return None
-        posteriors = self._model.posteriors([self._buffer], self._model.sample_rate)
-        self._buffer, self._ahead = self._buffer[:0], None
-        return posteriors.frames(self._next - self._first, None)
+        self.ahead = None
+        if self._own is not None:
+            yield from map(self._posteriors, self._own.finish())
+        elif len(self._buffer):
+            rows = self._rows(self._buffer)[self._next - self._first :]
+            self._buffer = self._buffer[:0]
+            yield self._completed(rows)
 
-    @property
-    def ahead(self) -> Posteriors | None:
-        """Frames of the last window after those that :meth:`accept` has returned.
-
-        They are preliminary: the network had little or no sound after them.
-        """
-        return self._ahead
-
-    def _frames(self, samples: Samples, end: int) -> Posteriors:
+    def _window(self, samples: Samples, end: int) -> Posteriors:
         """Frames from the next one to ``end``; what no later frame needs leaves the buffer."""
-        posteriors = self._model.posteriors([samples], self._model.sample_rate)
-        edge = end - self._first + max(0, self._right - round(_EDGE / self._model.frame_shift))
-        self._ahead = posteriors.frames(end - self._first, edge)
-        result = posteriors.frames(self._next - self._first, end - self._first)
+        rows = self._rows(samples)
+        if not self.is_exact:
+            edge = max(0, self._right - round(_EDGE / self._model.frame_shift))
+            ahead = rows[end - self._first : end - self._first + edge]
+            self.ahead = self._posteriors(ahead)
+        result = self._completed(rows[self._next - self._first : end - self._first])
         first = max(self._first, end - self._left)
         self._buffer = self._buffer[self._sample(first) - self._sample(self._first) :]
         self._first, self._next = first, end
         return result
+
+    def _rows(self, samples: Samples) -> Array:
+        """Output of the network, or of its layers before the recurrent ones, for a window."""
+        if self._recurrence is not None:
+            return self._recurrence.front(samples)
+        return self._model.log_probs([samples])[0]
+
+    def _completed(self, rows: Array) -> Posteriors:
+        """Posteriors from rows for frames that follow those before."""
+        return self._posteriors(
+            rows if self._recurrence is None else self._recurrence.advance(rows)
+        )
+
+    def _posteriors(self, log_probs: Array) -> Posteriors:
+        model = self._model
+        return Posteriors(
+            log_probs[None], [len(log_probs)], model.frame_shift, model.tokens, model.priors
+        )
 
     def _sample(self, frame: int) -> int:
         return round(frame * self._samples_per_frame)

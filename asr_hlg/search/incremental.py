@@ -14,9 +14,11 @@ import numpy as np
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.lattice import FrameArcs, Lattice
 from asr_hlg.search.decoder import UtteranceDecoder
+from asr_hlg.search.records import Ints
 from asr_hlg.search.utterance import Acoustics, UtteranceSearch
 
 _CAPACITY = 1 << 16  # records of a workspace at first; a stream's stays much smaller than a file's
+_REMEMBERED = 3000  # frames of earlier utterances whose phones are known
 _NARROW = 1e-3  # the output beam of a lattice of which only the best path is needed
 
 
@@ -27,13 +29,17 @@ class IncrementalDecoder:
     ----------
     decoder : UtteranceDecoder
         Many incremental decoders may use one at the same time, in threads.
+    keeps_phones : bool
+        Keep the phones of the best paths of earlier utterances for :meth:`last_phones`.
     """
 
-    def __init__(self, decoder: UtteranceDecoder):
+    def __init__(self, decoder: UtteranceDecoder, keeps_phones: bool = False):
+        self._keeps_phones = keeps_phones
         self._decoder = decoder
         self._workspace = decoder.allocate(_CAPACITY)
         self._search: UtteranceSearch | None = None
         self._frame_shift = 0.0
+        self._earlier_phones = np.zeros(0, np.int32)
 
     @property
     def num_frames(self) -> int:
@@ -74,6 +80,21 @@ class IncrementalDecoder:
         best, best_final = self._search.best_scores()
         return max(0.0, best - best_final)
 
+    def last_phones(self, count: int) -> Ints:
+        """Phones in the last ``count`` frames of the best paths so far, int32 ``(count,)``.
+
+        They go back beyond the present utterance; -1 for frames before the first one, or long ago.
+        """
+        number = min(count, self.num_frames)
+        present = np.zeros(0, np.int32)
+        if self._search is not None and number:
+            present = self._search.last_phones(number)
+        before = np.full(count, -1, np.int32)
+        earlier = self._earlier_phones[-(count - number) :] if count > number else before[:0]
+        before[count - number - len(earlier) : count - number] = earlier
+        before[count - number :] = present
+        return before
+
     def finish(self) -> Lattice:
         """The lattice of the utterance, which ends here; a new one begins.
 
@@ -89,6 +110,8 @@ class IncrementalDecoder:
     def restart(self) -> None:
         """Forget the present utterance; a new one begins."""
         if self._search is not None:
+            if self._keeps_phones:
+                self._earlier_phones = self.last_phones(_REMEMBERED)
             self._workspace = self._search.workspace
         self._search = None
 

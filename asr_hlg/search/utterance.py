@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.lattice import FrameArcs
-from asr_hlg.search.records import Limits
+from asr_hlg.search.records import Ints, Limits
 
 Acoustics = npt.NDArray[np.float32]
 
@@ -106,6 +106,13 @@ class UtteranceSearch(ABC):
         self._frames[num_frames + 1] = frame
         self._change_back(before)
         return arcs
+
+    def last_phones(self, count: int) -> Ints:
+        """Phones in the last ``count`` frames of the best path so far, int32 ``(count,)``.
+
+        Only searches of graphs whose labels are no phones have it.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def best_scores(self) -> tuple[float, float]:

@@ -63,9 +63,12 @@ _MIN_SILENCE = 0.1
 """Seconds of silence that are part of the segment itself."""
 
 
-def _spoken(posteriors: Posteriors) -> npt.NDArray[np.int64]:
-    """The frames of one utterance that are not silent."""
-    return np.flatnonzero(pause_probability(posteriors) < _SILENT)
+Flags = npt.NDArray[np.bool_]
+
+
+def silent_frames(posteriors: Posteriors) -> Flags:
+    """Which frames of one utterance are silent, ``(num_frames,)``, by blank and silence."""
+    return pause_probability(posteriors) >= _SILENT
 
 
 class EndpointDetector:
@@ -84,11 +87,17 @@ class EndpointDetector:
         """A new segment begins."""
         self._length = self._silence = 0.0
 
-    def accept(self, posteriors: Posteriors) -> None:
-        """Take the next frames of the segment."""
-        shift = posteriors.frame_shift
-        spoken = _spoken(posteriors)
-        num_frames = int(posteriors.lengths[0])
+    def accept(self, silent: Flags, shift: float) -> None:
+        """Take the next frames of the segment.
+
+        Parameters
+        ----------
+        silent : np.ndarray
+            bool ``(num_frames,)``: which of them are silent.
+        shift : float
+            Seconds from one frame to the next.
+        """
+        spoken, num_frames = np.flatnonzero(~silent), len(silent)
         self._length += num_frames * shift
         if len(spoken):
             self._silence = 0.0
@@ -117,7 +126,7 @@ class EndpointDetector:
         options, silence = self._options, self._silence
         if silence < _MIN_SILENCE:
             return False
-        if ahead is not None and not len(_spoken(ahead)):
+        if ahead is not None and silent_frames(ahead).all():
             silence += int(ahead.lengths[0]) * ahead.frame_shift
         names = [name for name in _MAX_GAP if silence >= getattr(options, name)]
         if not names and silence < options.after_nothing:

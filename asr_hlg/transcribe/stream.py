@@ -30,7 +30,7 @@ from asr_hlg.output.transcript import Transcript
 from asr_hlg.rescore.hypotheses import Hypotheses
 from asr_hlg.search import IncrementalDecoder
 from asr_hlg.search.decoder import UtteranceDecoder
-from asr_hlg.transcribe.endpoints import EndpointDetector, EndpointOptions
+from asr_hlg.transcribe.endpoints import EndpointDetector, EndpointOptions, Flags, silent_frames
 from asr_hlg.transcribe.lattices import DecodedPiece
 from asr_hlg.transcribe.pieces import Piece, best_cut, pause_probability
 from asr_hlg.transcribe.pipeline import Pipeline
@@ -80,8 +80,9 @@ class Stream:
         _check(model, pipeline.decoder, sample_rate)
         assert isinstance(pipeline.decoder, UtteranceDecoder)
         self._resampler = StreamResampler(sample_rate, model.sample_rate)
-        self._network = PosteriorStream(model, self._options.window)
-        self._decoder = IncrementalDecoder(pipeline.decoder)
+        keeps_phones = model.silence_phones is not None
+        self._decoder = IncrementalDecoder(pipeline.decoder, keeps_phones)
+        self._network = PosteriorStream(model, self._options.window, self._decoder)
         self._endpoints = EndpointDetector(self._options.endpoints)
         self._number, self._begin = 1, 0  # of the segment, and its first frame
         self._samples = np.zeros(0, np.float32)  # from the segment's first on
@@ -125,8 +126,7 @@ class Stream:
             raise OptionError("the stream is closed", remedy="begin a new one")
         finished = self._accept(self._resampler.add(np.zeros(0, np.float32), is_last=True))
         self._is_closed = True
-        rest = self._network.finish()
-        if rest is not None:
+        for rest in self._network.finish():
             self._search(rest)
         finished.append(self._end_of_segment(self._decoder.finish(), is_last=True))
         return finished[0] if len(finished) == 1 else join(finished[-1].id, finished)
@@ -148,7 +148,14 @@ class Stream:
         self._partial = None
         self._posteriors.append(posteriors)
         self._decoder.accept(posteriors)
-        self._endpoints.accept(posteriors)
+        self._endpoints.accept(self._silent(posteriors), posteriors.frame_shift)
+
+    def _silent(self, posteriors: Posteriors) -> Flags:
+        """Which of the frames that were searched last are silent."""
+        phones = self._model.silence_phones
+        if phones is None:
+            return silent_frames(posteriors)
+        return np.isin(self._decoder.last_phones(int(posteriors.lengths[0])), phones)
 
     def _has_words(self) -> bool:
         return bool(self._decoder.partial().best_path()[0].words)

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from asr_hlg.acoustic.kaldi.conf import read_decoding_options
 from asr_hlg.acoustic.kaldi.features import read_feature_options
@@ -15,7 +16,7 @@ from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.nnet3 import read_hybrid_model
 from asr_hlg.acoustic.kaldi.online import BestPath, KaldiStream, ModelParts
 from asr_hlg.acoustic.kaldi.reader import Floats
-from asr_hlg.acoustic.model import AcousticModel, Samples
+from asr_hlg.acoustic.model import AcousticModel, BestPath, Samples
 from asr_hlg.errors import ModelError
 
 
@@ -120,6 +121,15 @@ class KaldiModel(AcousticModel):
                 f"the network has {evaluator.width} outputs for {pdfs} pdfs", path=path,
                 remedy="copy all files of the same model",
             )  # fmt: skip
+
+    def frame_stream(self, search: BestPath | None = None) -> KaldiStream:
+        """Log-likelihoods while sound comes; the search says which frames are silence."""
+        return KaldiStream(self.parts, search)
+
+    @property
+    def silence_phones(self) -> npt.NDArray[np.int32]:  # type: ignore[override]
+        """Phones of the graph that are silence."""
+        return self.parts.silence_phones
 
 
 def _ivector_folder(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +22,7 @@ from asr_hlg.acoustic.nets.layers import (
     receptive_field,
     strided_lengths,
 )
+from asr_hlg.acoustic.nets.recurrence import LstmRecurrence
 from asr_hlg.acoustic.network import FbankNetwork
 from asr_hlg.settings import OddSize, Size
 
@@ -186,6 +188,13 @@ class CnnLstm(FbankNetwork):
         )
         if not config.bidirectional:
             _, self.right_context = receptive_field([self.front.first, self.front.second])
+
+    @torch.jit.unused  # type: ignore[untyped-decorator]
+    def recurrence(self) -> LstmRecurrence | None:
+        """Evaluation while input comes; None where a frame depends on the whole utterance."""
+        if self.config.bidirectional or self.utterance_mean:
+            return None
+        return LstmRecurrence(self)
 
     def encoder(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Normalised filter banks to hidden features ``(B, frames, dim)``."""
