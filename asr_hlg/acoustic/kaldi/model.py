@@ -16,7 +16,7 @@ from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.nnet3 import read_hybrid_model
 from asr_hlg.acoustic.kaldi.online import BestPath, KaldiStream, ModelParts
 from asr_hlg.acoustic.kaldi.reader import Floats
-from asr_hlg.acoustic.model import AcousticModel, BestPath, Samples
+from asr_hlg.acoustic.model import AcousticModel, Samples
 from asr_hlg.errors import ModelError
 
 
