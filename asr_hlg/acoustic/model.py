@@ -41,7 +41,7 @@ class FrameStream(Protocol):
         """The frames that waited for more sound."""
 
 
-class BestPath(Protocol):
+class LastPhones(Protocol):
     """A search, whose best path so far a model may depend on."""
 
     def last_phones(self, count: int) -> npt.NDArray[np.int32]:
@@ -106,14 +106,14 @@ class AcousticModel(abc.ABC):
         self.device = _checked_device(device)
         self.priors = None if priors is None else to_numpy(priors, np.float32)
 
-    def frame_stream(self, search: BestPath | None = None) -> FrameStream | None:
+    def frame_stream(self, search: LastPhones | None = None) -> FrameStream | None:
         """Computation of one recording's frames by the model itself, while its sound comes.
 
         None for models that run on windows of the sound: see :mod:`asr_hlg.acoustic.streaming`.
 
         Parameters
         ----------
-        search : BestPath, optional
+        search : LastPhones, optional
             The search of these frames, for models that depend on its result.
         """
         return None

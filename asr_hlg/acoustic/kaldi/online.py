@@ -19,6 +19,7 @@ from asr_hlg.acoustic.kaldi.ivectors import IvectorEstimate, IvectorExtractor
 from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.reader import Floats
 from asr_hlg.acoustic.kaldi.silence import SilenceWeights
+from asr_hlg.acoustic.model import LastPhones
 
 STEP = 0.2
 """Seconds of sound after which the weights of frames are updated, as in Vosk."""
@@ -50,7 +51,7 @@ class ModelParts:
     silence_phones: npt.NDArray[np.int32]
 
 
-class BestPath(Protocol):
+class BestPath(LastPhones, Protocol):
     """The search whose best path says which frames are silence."""
 
     def accept(self, scores: Floats) -> None:
@@ -69,7 +70,7 @@ class KaldiStream:
     Parameters
     ----------
     model : ModelParts
-    search : BestPath, optional
+    search : LastPhones, optional
         By default every frame counts fully in the i-vector.
 
     Attributes
@@ -78,7 +79,7 @@ class KaldiStream:
         Output frames that have been returned.
     """
 
-    def __init__(self, model: ModelParts, search: BestPath | None = None):
+    def __init__(self, model: ModelParts, search: LastPhones | None = None):
         self._model, self._search = model, search
         self._network = model.evaluator.stream()
         self._rest = np.zeros(0, np.float32)

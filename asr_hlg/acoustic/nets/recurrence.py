@@ -7,17 +7,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from asr_hlg.acoustic.features import fbank
 from asr_hlg.acoustic.nets.layers import receptive_field
-
-if TYPE_CHECKING:
-    from asr_hlg.acoustic.model import Samples
-    from asr_hlg.acoustic.nets.cnn import CnnLstm
 
 
 class LstmRecurrence:
@@ -35,7 +33,7 @@ class LstmRecurrence:
         depends.
     """
 
-    def __init__(self, network: CnnLstm):
+    def __init__(self, network: Any):
         self._network = network
         front = network.front
         shift, edge = network.config.fbank.frame_shift, network.config.fbank.frame_length
@@ -43,7 +41,7 @@ class LstmRecurrence:
         self.context = left * shift + edge, right * shift + edge
         self._states: list[tuple[Tensor, Tensor] | None] = [None] * len(network.layers)
 
-    def front(self, samples: Samples) -> Tensor:
+    def front(self, samples: npt.NDArray[np.float32]) -> Tensor:
         """Output of the layers before the LSTMs ``(frames, width)``, from float32 samples."""
         network = self._network
         device = network.get_buffer("mean").device
