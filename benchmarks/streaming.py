@@ -197,7 +197,7 @@ def _show(name: str, result: Result, references: dict[str, str]) -> None:
     print(f"| {name} | | bar |\n| --- | ---: | ---: |")
     for row in rows:
         print("| " + " | ".join(row) + " |")
-    print()
+    print(flush=True)
 
 
 def _memory(
@@ -215,8 +215,7 @@ def _memory(
             position = (position + size) % len(samples)
         if second + 1 in (60, 600, 3600):
             after[second + 1] = _resident()
-    for seconds, megabytes in after.items():
-        print(f"memory after {seconds} s: {megabytes:.0f} MB")
+            print(f"memory after {second + 1} s: {after[second + 1]:.0f} MB", flush=True)
     print(f"an hour against a minute: {after[3600] / after[60] - 1:+.1%} (bar: 5 %)")
 
 

@@ -47,7 +47,7 @@ class WindowOptions:
     """
 
     hop: float = 0.5
-    look_ahead: float = 0.6
+    look_ahead: float = 0.8
     left_context: float = 6.0
 
     def __post_init__(self) -> None:
