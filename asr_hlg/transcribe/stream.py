@@ -180,9 +180,11 @@ class Stream:
         end = self._begin + int(posteriors.lengths[0])
         size = len(self._samples) if is_last else self._sample(end) - self._sample(self._begin)
         piece = Piece(self._number, self._begin, self._samples[:size], posteriors, is_last)
-        hypotheses = Hypotheses(lattice, piece.samples, posteriors)
-        _, transcript = self._pipeline.read_words(DecodedPiece(piece, hypotheses))
-        transcript = join(self._id(), [transcript])
+        transcript = Transcript(self._id(), "", duration=piece.duration(self._model.sample_rate))
+        if lattice.best_path()[0].words:  # second passes have no business with silence
+            hypotheses = Hypotheses(lattice, piece.samples, posteriors)
+            _, transcript = self._pipeline.read_words(DecodedPiece(piece, hypotheses))
+            transcript = join(self._id(), [transcript])
         self._number, self._begin = self._number + 1, end
         self._samples, self._posteriors = self._samples[size:], []
         self._partial = None

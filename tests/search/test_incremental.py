@@ -131,3 +131,19 @@ def test_nothing_was_accepted():
     assert stream.partial().is_empty(0)
     assert stream.final_gap() == np.inf
     assert stream.finish().is_empty(0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(GRAPHS, SEEDS)
+def test_the_last_phones_go_back_beyond_an_utterance(number, seed):
+    decoder = decoder_of("fst", False, number)
+    stream = IncrementalDecoder(decoder, keeps_phones=True)
+    posteriors = random_posteriors(decoder.graph, [40], seed)
+    stream.accept(posteriors.frames(0, 30))
+    first = stream.last_phones(30).tolist()
+    stream.finish()
+    assert stream.last_phones(20).tolist() == first[10:]
+    stream.accept(posteriors.frames(30, None))
+    second = stream.last_phones(10).tolist()
+    assert stream.last_phones(25).tolist() == first[15:] + second
+    assert stream.last_phones(45).tolist() == [-1] * 5 + first + second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from difflib import SequenceMatcher
 
@@ -133,6 +134,28 @@ def test_a_closed_stream_and_wrong_samples(transcriber):
         stream.final()
     with pytest.raises(OptionError, match="out of range"):
         transcriber.stream(10)
+
+
+def test_streams_in_threads_do_not_disturb_each_other(transcriber, samples):
+    def alone(begin: int):
+        return run(transcriber.stream(RATE), samples[begin:], 4000)[0]
+
+    begins = [0, 20000, 40000]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(alone, begins)) == [alone(begin) for begin in begins]
+
+
+def test_second_passes_run_on_segments_with_words(transcriber, samples):
+    seen = []
+
+    def rescore(hypotheses):
+        seen.append(len(hypotheses.samples) / RATE)
+        return hypotheses
+
+    other = Transcriber(transcriber.graph, transcriber.model, transcriber.decoder, passes=[rescore])
+    sound = np.concatenate([np.zeros(6 * RATE, np.float32), samples])
+    finished, _ = run(other.stream(RATE), sound, 4000)
+    assert seen == [transcript.duration for transcript in finished if transcript.words]
 
 
 def test_k2_cannot_stream(transcriber):
