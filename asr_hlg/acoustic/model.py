@@ -41,11 +41,14 @@ class FrameStream(Protocol):
         """The frames that waited for more sound."""
 
 
-class LastPhones(Protocol):
+class LastFrames(Protocol):
     """A search, whose best path so far a model may depend on."""
 
-    def last_phones(self, count: int) -> npt.NDArray[np.int32]:
-        """Phones of the last ``count`` frames of the best path so far, in order."""
+    def last_frames(self, count: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Phones of the last ``count`` frames of the best path so far, and the states before them.
+
+        Both are in order; states are numbers by which the search knows its tokens in a frame.
+        """
 
 
 class Recurrence(Protocol):
@@ -106,14 +109,14 @@ class AcousticModel(abc.ABC):
         self.device = _checked_device(device)
         self.priors = None if priors is None else to_numpy(priors, np.float32)
 
-    def frame_stream(self, search: LastPhones | None = None) -> FrameStream | None:
+    def frame_stream(self, search: LastFrames | None = None) -> FrameStream | None:
         """Computation of one recording's frames by the model itself, while its sound comes.
 
         None for models that run on windows of the sound: see :mod:`asr_hlg.acoustic.streaming`.
 
         Parameters
         ----------
-        search : LastPhones, optional
+        search : LastFrames, optional
             The search of these frames, for models that depend on its result.
         """
         return None

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr_hlg.acoustic.arrays import Array
-from asr_hlg.acoustic.model import AcousticModel, LastPhones, Samples
+from asr_hlg.acoustic.model import AcousticModel, LastFrames, Samples
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import OptionError
 
@@ -66,7 +66,7 @@ class PosteriorStream:
     model : AcousticModel
         Many streams may use one at the same time, in threads.
     options : WindowOptions
-    search : LastPhones, optional
+    search : LastFrames, optional
         The search of these frames, for models that depend on its result.
 
     Attributes
@@ -79,7 +79,7 @@ class PosteriorStream:
     """
 
     def __init__(
-        self, model: AcousticModel, options: WindowOptions, search: LastPhones | None = None
+        self, model: AcousticModel, options: WindowOptions, search: LastFrames | None = None
     ):
         self._model = model
         self.ahead: Posteriors | None = None

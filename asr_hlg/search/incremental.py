@@ -30,7 +30,7 @@ class IncrementalDecoder:
     decoder : UtteranceDecoder
         Many incremental decoders may use one at the same time, in threads.
     keeps_phones : bool
-        Keep the phones of the best paths of earlier utterances for :meth:`last_phones`.
+        Keep the phones of the best paths of earlier utterances for :meth:`last_frames`.
     """
 
     def __init__(self, decoder: UtteranceDecoder, keeps_phones: bool = False):
@@ -39,7 +39,7 @@ class IncrementalDecoder:
         self._workspace = decoder.allocate(_CAPACITY)
         self._search: UtteranceSearch | None = None
         self._frame_shift = 0.0
-        self._earlier_phones = np.zeros(0, np.int32)
+        self._earlier = np.zeros((2, 0), np.int32)
 
     @property
     def num_frames(self) -> int:
@@ -80,20 +80,20 @@ class IncrementalDecoder:
         best, best_final = self._search.best_scores()
         return max(0.0, best - best_final)
 
-    def last_phones(self, count: int) -> Ints:
-        """Phones in the last ``count`` frames of the best paths so far, int32 ``(count,)``.
+    def last_frames(self, count: int) -> tuple[Ints, Ints]:
+        """Phones of the last ``count`` frames of the best paths so far, and the states before them.
 
-        They go back beyond the present utterance; -1 for frames before the first one, or long ago.
+        Both are int32 ``(count,)``. They go back beyond the present utterance; -1 for frames before
+        the first one, or long ago.
         """
         number = min(count, self.num_frames)
-        present = np.zeros(0, np.int32)
+        frames = np.full((2, count), -1, np.int32)
+        earlier = min(count - number, self._earlier.shape[1])
+        if earlier:
+            frames[:, count - number - earlier : count - number] = self._earlier[:, -earlier:]
         if self._search is not None and number:
-            present = self._search.last_phones(number)
-        before = np.full(count, -1, np.int32)
-        earlier = self._earlier_phones[-(count - number) :] if count > number else before[:0]
-        before[count - number - len(earlier) : count - number] = earlier
-        before[count - number :] = present
-        return before
+            frames[:, count - number :] = self._search.last_frames(number)
+        return frames[0], frames[1]
 
     def finish(self) -> Lattice:
         """The lattice of the utterance, which ends here; a new one begins.
@@ -111,7 +111,7 @@ class IncrementalDecoder:
         """Forget the present utterance; a new one begins."""
         if self._search is not None:
             if self._keeps_phones:
-                self._earlier_phones = self.last_phones(_REMEMBERED)
+                self._earlier = np.stack(self.last_frames(_REMEMBERED))
             self._workspace = self._search.workspace
         self._search = None
 

@@ -107,8 +107,8 @@ class UtteranceSearch(ABC):
         self._change_back(before)
         return arcs
 
-    def last_phones(self, count: int) -> Ints:
-        """Phones in the last ``count`` frames of the best path so far, int32 ``(count,)``.
+    def last_frames(self, count: int) -> tuple[Ints, Ints]:
+        """Phones of the last ``count`` frames of the best path so far, and the states before them.
 
         Only searches of graphs whose labels are no phones have it.
         """

@@ -36,6 +36,8 @@ from asr_hlg.transcribe.pieces import Piece, best_cut, pause_probability
 from asr_hlg.transcribe.pipeline import Pipeline
 from asr_hlg.transcribe.transcript import join
 
+_PART = 50  # frames
+
 
 @dataclass(frozen=True)
 class StreamOptions:
@@ -155,7 +157,7 @@ class Stream:
         phones = self._model.silence_phones
         if phones is None:
             return silent_frames(posteriors)
-        return np.isin(self._decoder.last_phones(int(posteriors.lengths[0])), phones)
+        return np.isin(self._decoder.last_frames(int(posteriors.lengths[0]))[0], phones)
 
     def _has_words(self) -> bool:
         return bool(self._decoder.partial().best_path()[0].words)
@@ -167,7 +169,9 @@ class Stream:
         end = middle + best_cut(pause_probability(posteriors.frames(middle, None)))
         self._decoder.restart()
         self._posteriors = [posteriors.frames(0, end)]
-        transcript = self._end_of_segment(self._pipeline.decoder.decode(self._posteriors[0]))
+        for begin in range(0, end, _PART):  # in parts, which takes less memory
+            self._decoder.accept(posteriors.frames(begin, min(end, begin + _PART)))
+        transcript = self._end_of_segment(self._decoder.finish())
         if end < int(posteriors.lengths[0]):
             self._search(posteriors.frames(end, None))
         return transcript

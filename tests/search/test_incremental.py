@@ -140,10 +140,10 @@ def test_the_last_phones_go_back_beyond_an_utterance(number, seed):
     stream = IncrementalDecoder(decoder, keeps_phones=True)
     posteriors = random_posteriors(decoder.graph, [40], seed)
     stream.accept(posteriors.frames(0, 30))
-    first = stream.last_phones(30).tolist()
+    first = stream.last_frames(30)[0].tolist()
     stream.finish()
-    assert stream.last_phones(20).tolist() == first[10:]
+    assert stream.last_frames(20)[0].tolist() == first[10:]
     stream.accept(posteriors.frames(30, None))
-    second = stream.last_phones(10).tolist()
-    assert stream.last_phones(25).tolist() == first[15:] + second
-    assert stream.last_phones(45).tolist() == [-1] * 5 + first + second
+    second = stream.last_frames(10)[0].tolist()
+    assert stream.last_frames(25)[0].tolist() == first[15:] + second
+    assert stream.last_frames(45)[0].tolist() == [-1] * 5 + first + second

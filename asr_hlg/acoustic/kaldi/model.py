@@ -16,7 +16,7 @@ from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.nnet3 import read_hybrid_model
 from asr_hlg.acoustic.kaldi.online import BestPath, KaldiStream, ModelParts
 from asr_hlg.acoustic.kaldi.reader import Floats
-from asr_hlg.acoustic.model import AcousticModel, LastPhones, Samples
+from asr_hlg.acoustic.model import AcousticModel, LastFrames, Samples
 from asr_hlg.errors import ModelError
 
 
@@ -122,7 +122,7 @@ class KaldiModel(AcousticModel):
                 remedy="copy all files of the same model",
             )  # fmt: skip
 
-    def frame_stream(self, search: LastPhones | None = None) -> KaldiStream:
+    def frame_stream(self, search: LastFrames | None = None) -> KaldiStream:
         """Log-likelihoods while sound comes; the search says which frames are silence."""
         return KaldiStream(self.parts, search)
 

@@ -19,7 +19,7 @@ from asr_hlg.acoustic.kaldi.ivectors import IvectorEstimate, IvectorExtractor
 from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.reader import Floats
 from asr_hlg.acoustic.kaldi.silence import SilenceWeights
-from asr_hlg.acoustic.model import LastPhones
+from asr_hlg.acoustic.model import LastFrames
 
 STEP = 0.2
 """Seconds of sound after which the weights of frames are updated, as in Vosk."""
@@ -51,17 +51,11 @@ class ModelParts:
     silence_phones: npt.NDArray[np.int32]
 
 
-class BestPath(LastPhones, Protocol):
+class BestPath(LastFrames, Protocol):
     """The search whose best path says which frames are silence."""
 
     def accept(self, scores: Floats) -> None:
         """Search more frames, with log-likelihoods ``(frames, num_pdfs)``."""
-
-    def last_frames(self, count: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Phones of the last ``count`` frames of the best path so far, and the states before them.
-
-        Both are in order; states are numbers by which the search knows its tokens in a frame.
-        """
 
 
 class KaldiStream:
@@ -70,7 +64,7 @@ class KaldiStream:
     Parameters
     ----------
     model : ModelParts
-    search : LastPhones, optional
+    search : LastFrames, optional
         By default every frame counts fully in the i-vector.
 
     Attributes
@@ -79,7 +73,7 @@ class KaldiStream:
         Output frames that have been returned.
     """
 
-    def __init__(self, model: ModelParts, search: LastPhones | None = None):
+    def __init__(self, model: ModelParts, search: LastFrames | None = None):
         self._model, self._search = model, search
         self._network = model.evaluator.stream()
         self._rest = np.zeros(0, np.float32)
