@@ -8,10 +8,8 @@ they are behind the best of them.
 from __future__ import annotations
 
 import bisect
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +37,6 @@ class WordArc(NamedTuple):
 
     word: int
     target: int
-    score: float
     counted: float
     alignment: Alignment
 
@@ -63,9 +60,7 @@ class CompactLattice:
 _Subset = dict[int, Weight]
 
 
-def determinize(
-    lattice: FrameArcs, graph_scale: float = 1.0, beam: float = math.inf
-) -> CompactLattice:
+def determinize(lattice: FrameArcs, graph_scale: float = 1.0) -> CompactLattice:
     """Determinize a lattice.
 
     Parameters
@@ -73,8 +68,6 @@ def determinize(
     lattice : FrameArcs
     graph_scale : float
         Weight of the graph's scores in ``counted``; the best alignment is chosen without it.
-    beam : float
-        Arcs on no path within the beam of the best one are left out.
 
     Raises
     ------
@@ -100,33 +93,14 @@ def determinize(
                     raise LatticeError(
                         "has too many different word sequences", remedy="narrow the output beam"
                     )
-            arcs[number].append(WordArc(word, numbers[key], *common))
+            arcs[number].append(WordArc(word, numbers[key], common.counted, common.alignment))
         if final is not None:
             finals.append((number, final))
     last = len(arcs)
     arcs.append([])
     for number, weight in finals:
-        arcs[number].append(WordArc(0, last, *weight))
-    return CompactLattice(arcs if math.isinf(beam) else _pruned(arcs, last, beam), last)
-
-
-def _pruned(arcs: list[list[WordArc]], final: int, beam: float) -> list[list[WordArc]]:
-    """Arcs on paths within the beam of the best path."""
-    graph = {state: {arc.target for arc in row} for state, row in enumerate(arcs)}
-    order = list(TopologicalSorter(graph).static_order())  # targets come before sources
-    after, before = [-math.inf] * len(arcs), [-math.inf] * len(arcs)
-    after[final], before[0] = 0.0, 0.0
-    for state in order:
-        for arc in arcs[state]:
-            after[state] = max(after[state], arc.score + after[arc.target])
-    for state in reversed(order):
-        for arc in arcs[state]:
-            before[arc.target] = max(before[arc.target], before[state] + arc.score)
-    limit = after[0] - beam - 1e-9
-    return [
-        [arc for arc in row if before[state] + arc.score + after[arc.target] >= limit]
-        for state, row in enumerate(arcs)
-    ]
+        arcs[number].append(WordArc(0, last, weight.counted, weight.alignment))
+    return CompactLattice(arcs, last)
 
 
 def _growing(items: list[_Subset]) -> Iterator[_Subset]:

@@ -48,13 +48,9 @@ class Lattice:
     ----------
     is_partial : bool
         Whether paths may end within a word, since the utterance goes on.
-    output_beam : float
-        Word sequences worse than the best by more than this are left out where words are those of
-        Kaldi.
     """
 
     is_partial = False
-    output_beam = float("inf")
 
     def __init__(
         self, fsas: k2.Fsa | None, rows: list[int], scores: Posteriors, graph: DecodingGraph
@@ -202,7 +198,7 @@ class Lattice:
         """Words of minimum Bayes risk among word sequences with their best alignments."""
         names = self.graph.word_positions or {}
         positions = {self.graph.tokens[name]: position for name, position in names.items()}
-        compact = determinize(arcs, CONFIDENCE_GRAPH_SCALE, self.output_beam)
+        compact = determinize(arcs, graph_scale=CONFIDENCE_GRAPH_SCALE)
         words = timed_words(align_words(compact, positions))
         ids = np.array([word.word for word in words], dtype=np.int32)
         return replace(

@@ -145,13 +145,9 @@ class UtteranceDecoder(PosteriorDecoder):
         utterances = [log_probs[row, :length] for row, length in enumerate(lengths)]
         number = min(threads.number(), len(lengths))
         if number < 2:
-            lattice = Lattice.from_arcs(map(self._search_one, utterances), scores, self.graph)
-        else:
-            with ThreadPoolExecutor(number) as pool:
-                found = pool.map(self._search_one, utterances)
-                lattice = Lattice.from_arcs(found, scores, self.graph)
-        lattice.output_beam = self.options.output_beam
-        return lattice
+            return Lattice.from_arcs(map(self._search_one, utterances), scores, self.graph)
+        with ThreadPoolExecutor(number) as pool:
+            return Lattice.from_arcs(pool.map(self._search_one, utterances), scores, self.graph)
 
     def _search_one(self, acoustics: npt.NDArray[np.float32]) -> FrameArcs | None:
         """One utterance's lattice, searched with wider beams where the first lose every path."""

@@ -15,7 +15,8 @@ from tests.fuzz.running import Finding, case_of
 CASES = 200
 FEWER_CASES = 50
 CPU_SECONDS = 300  # only a hang takes so long, on any machine
-SLOW = ("graph", "network", "torchscript", "onnx", "kaldi-graph")  # a case takes milliseconds
+# a case takes milliseconds
+SLOW = ("graph", "network", "torchscript", "onnx", "kaldi-graph", "kaldi-mdl")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from asr_hlg.acoustic.kaldi.conf import read_decoding_options
 from asr_hlg.acoustic.kaldi.features import read_feature_options
 from asr_hlg.acoustic.kaldi.ivectors import IvectorExtractor
 from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
-from asr_hlg.acoustic.kaldi.nnet3 import read_hybrid_model
+from asr_hlg.acoustic.kaldi.nnet3 import Nnet3, read_hybrid_model
 from asr_hlg.acoustic.kaldi.online import BestPath, KaldiStream, ModelParts
 from asr_hlg.acoustic.kaldi.reader import Floats
 from asr_hlg.acoustic.model import AcousticModel, LastFrames, Samples
@@ -67,13 +67,7 @@ class KaldiModel(AcousticModel):
         hybrid = read_hybrid_model(path)
         self.transitions = hybrid.transitions
         sub = self.options.frame_subsampling_factor
-        try:
-            evaluator = Nnet3Evaluator(hybrid.network, sub)
-        except ValueError as error:
-            raise ModelError(
-                f"the network cannot be evaluated: {error}", path=path,
-                remedy="docs/kaldi.md lists what is supported",
-            ) from None  # fmt: skip
+        evaluator = evaluator_of(hybrid.network, sub, path)
         extractor = None
         if evaluator.ivector_width:
             extractor = IvectorExtractor(_ivector_folder(folder), features.width)
@@ -130,6 +124,25 @@ class KaldiModel(AcousticModel):
     def silence_phones(self) -> npt.NDArray[np.int32]:  # type: ignore[override]
         """Phones of the graph that are silence."""
         return self.parts.silence_phones
+
+
+def evaluator_of(network: Nnet3, subsampling: int, path: Path) -> Nnet3Evaluator:
+    """Evaluator of the network in a file.
+
+    Raises
+    ------
+    ModelError
+        If the network cannot be evaluated.
+    """
+    try:
+        return Nnet3Evaluator(network, subsampling)
+    except (ValueError, KeyError, TypeError, ZeroDivisionError, OverflowError) as error:
+        reason = f"a component lacks {error}" if isinstance(error, KeyError) else error
+        raise ModelError(
+            f"the network cannot be evaluated: {reason}",
+            path=path,
+            remedy="docs/kaldi.md lists what is supported",
+        ) from None
 
 
 def _ivector_folder(folder: Path) -> Path:
