@@ -82,7 +82,6 @@ class Alignment(Transcript):
     that the text lacks, as (start, end) in seconds. ``sound`` is the name of the sound file.
     """
 
-    phones: list[Word] = field(default_factory=list)
     states: list[Word] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     unmatched: list[tuple[float, float]] = field(default_factory=list)

@@ -20,13 +20,14 @@ import numpy.typing as npt
 
 from asr_hlg.acoustic.numpy_tdnn import NumpyTdnn
 from asr_hlg.align import chain
+from asr_hlg.align.lateness import corrected
 from asr_hlg.output.transcript import Word
 
 Pronunciations = Callable[[str], Sequence[Sequence[str]]]
 Floats = npt.NDArray[np.float32]
 
 SHIPPED = Path(__file__).with_name("english.npz")
-"""The model of scripts/alignment: English, 39 phones and silence, three states each."""
+"""The model of scripts/train_times.py: English, 39 phones and silence, three states each."""
 
 BEFORE, AFTER = 0.30, 0.20
 """Seconds before the start and after the end, as CTC has them, in which a word may lie."""
@@ -52,10 +53,11 @@ class TimeModel:
         self.network = network
         column = {name: index for index, name in enumerate(network.tokens)}
         phones = {name.rsplit("_", 1)[0] for name in network.tokens if "_" in name}
-        self._columns = {
+        self._columns: dict[str, tuple[int, ...]] = {
             phone: tuple(column[f"{phone}_{state}"] for state in range(_NUM_STATES))
             for phone in phones
         }
+        self._log_priors = _levelled(network.log_priors, self.silence)
 
     @staticmethod
     @cache
@@ -77,18 +79,20 @@ class TimeModel:
         return [column for phone in phones for column in self._columns[phone]]
 
     def scores(self, samples: Floats, sample_rate: int) -> Floats:
-        """Log-likelihoods p(s|x)/p(s) ``(num_frames, num_columns)`` of sound, up to a constant."""
-        log_probs = self.network.log_probs(samples, sample_rate)
-        priors = self.network.log_priors
-        return log_probs if priors is None else log_probs - priors
+        """Log-likelihoods p(s|x)/p(s) ``(num_frames, num_columns)`` of sound, up to a constant.
+
+        Silence counts as frequent as an average state: with its own prior, words are up to 30 ms
+        too long at pauses.
+        """
+        return self.network.log_probs(samples, sample_rate) - self._log_priors
 
     def refine(
         self, samples: Floats, words: Sequence[Word], pronunciations: Pronunciations
     ) -> tuple[list[Word], list[list[Word]]]:
         """Words with new starts and ends, and the phones of each.
 
-        Words keep their times, and have no phones, where the model lacks a phone of all their
-        pronunciations, or cannot align them.
+        Words have no phones where the model lacks a phone of all their pronunciations, or cannot
+        align them: their starts are corrected by :mod:`asr_hlg.align.lateness`.
 
         Parameters
         ----------
@@ -109,7 +113,7 @@ class TimeModel:
             [tuple(each) for each in pronunciations(word.text) if each and self.covers(each)]
             for word in words
         ]
-        result = list(words)
+        result = corrected(words, samples, self.network.sample_rate)
         phones: list[list[Word]] = [[] for _ in words]
         for begin, end in _groups(words, spelled):
             first = max(0.0, words[begin].start - BEFORE - 0.2)
@@ -121,6 +125,9 @@ class TimeModel:
             aligned = self._align(samples, first, last, words[begin:end], spelled[begin:end])
             for number, (word, its_phones) in enumerate(aligned, start=begin):
                 result[number], phones[number] = word, its_phones
+        for number, of_word in enumerate(phones):
+            if not of_word:
+                result[number] = _between_neighbours(result, number)
         return result, phones
 
     def _align(
@@ -159,6 +166,24 @@ class TimeModel:
                 ]
                 aligned.append((word, phones))
         return aligned
+
+
+def _between_neighbours(words: Sequence[Word], number: int) -> Word:
+    """A word without what lies in the word before it or the one after it."""
+    word = words[number]
+    first = words[number - 1].end if number else 0.0
+    last = words[number + 1].start if number + 1 < len(words) else word.end
+    start = max(word.start, first)
+    return replace(word, start=start, end=max(start, min(word.end, last)))
+
+
+def _levelled(log_priors: Floats | None, silence: Sequence[int]) -> Floats:
+    """Log-priors of all columns, those of silence replaced by the mean of the others."""
+    if log_priors is None:
+        return np.zeros(1, np.float32)
+    result = log_priors.copy()
+    result[list(silence)] = np.delete(log_priors, list(silence)).mean()
+    return result
 
 
 def _groups(

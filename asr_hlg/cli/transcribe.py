@@ -108,6 +108,12 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         help="times of words by a hybrid HMM of English with frames of 10 ms, where it fits the "
         "graph, or by the frames in which the acoustic model has its phones (default: hmm)",
     )
+    add(
+        "--phones",
+        action="store_true",
+        help="also the phones of every word, with their times: in json, lhotse and textgrid beside "
+        "the words, in ctm instead of them (English; --times hmm)",
+    )
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:

@@ -98,7 +98,7 @@ def _json(transcript: Transcript) -> str:
         name = tier.removesuffix("s")
         record[tier] = [{name: item.pop("text"), **item} for item in record[tier]]
     record["written"] = transcript.written_text
-    for name in ("alternatives", "notes", "recording", "channel", "written"):
+    for name in ("alternatives", "notes", "recording", "channel", "written", "phones"):
         if not record[name]:
             del record[name]
     return json.dumps(rounded(record), ensure_ascii=False, allow_nan=False) + "\n"
@@ -244,9 +244,8 @@ def _shown_words(transcript: Transcript) -> list[Word]:
 
 
 def _phones(transcript: Transcript) -> dict[str, list[Word]]:
-    """Tier of phones, by its name, if the transcript is an alignment with phones."""
-    phones = getattr(transcript, "phones", [])
-    return {"phones": phones} if phones else {}
+    """Tier of phones, by its name, if the transcript has phones."""
+    return {"phones": transcript.phones} if transcript.phones else {}
 
 
 def _one_field(name: str) -> str:

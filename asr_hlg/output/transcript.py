@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Transcript:
     the channel for formats that have both, such as CTM; empty for ``id`` and channel 1. ``written``
     holds the words as they are written, with capitals, punctuation and numbers in digits, if that
     was requested: each from the start of the first word that it stands for to the end of the last.
+    ``phones`` holds the phones of the words, if they were requested and are known: names instead of
+    texts, and the confidences of phones or of their words.
     """
 
     id: str
@@ -56,8 +58,14 @@ class Transcript:
     recording: str = ""
     channel: str = ""
     written: list[Word] = field(default_factory=list)
+    phones: list[Word] = field(default_factory=list)
 
     @property
     def written_text(self) -> str:
         """The written words in one line; empty if they were not requested."""
         return " ".join(word.text for word in self.written)
+
+    def phone_transcript(self) -> Transcript:
+        """The phones as the words of a transcript, for formats that have words only."""
+        text = " ".join(phone.text for phone in self.phones)
+        return replace(self, text=text, words=self.phones, alternatives=[], written=[], phones=[])

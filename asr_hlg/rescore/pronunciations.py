@@ -28,7 +28,7 @@ class Pronouncer:
     ----------
     graph : DecodingGraph
     columns : sequence of str
-        Names of the posteriors' columns.
+        Names of the posteriors' columns; none where only :meth:`spellings` are asked for.
     model : GraphemeToPhoneme, optional
         :class:`asr_hlg.lexicon.g2p.HamaG2P` by default.
 
@@ -41,7 +41,7 @@ class Pronouncer:
     def __init__(
         self,
         graph: DecodingGraph,
-        columns: Sequence[str],
+        columns: Sequence[str] = (),
         model: GraphemeToPhoneme | None = None,
     ):
         self._graph = graph
@@ -63,12 +63,13 @@ class Pronouncer:
         if word not in self._kept:
             if len(self._kept) >= _MAX_KEPT:
                 self._kept.clear()
-            spellings = self._spellings(word)
+            spellings = self.spellings(word)
             known = [s for s in spellings if s and all(token in self._column for token in s)]
             self._kept[word] = [tuple(self._column[token] for token in s) for s in known]
         return self._kept[word]
 
-    def _spellings(self, word: str) -> Sequence[tuple[str, ...]]:
+    def spellings(self, word: str) -> Sequence[tuple[str, ...]]:
+        """Pronunciations of a word as tokens; none where it cannot be pronounced."""
         if word in self._graph.words:
             return self._graph.spellings(word)
         if self._speller is not None:

@@ -127,7 +127,7 @@ class Journal:
             line = self._entries.readline()
         with _entry_errors(self.path):
             fields = json.loads(line)["transcript"]
-            for tier in ("words", "written"):
+            for tier in ("words", "written", "phones"):
                 fields[tier] = [Word(**word) for word in fields.get(tier, ())]
             fields["alternatives"] = [Alternative(**one) for one in fields["alternatives"]]
             return Transcript(**fields)

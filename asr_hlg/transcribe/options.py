@@ -44,6 +44,8 @@ class TranscribeOptions:
         How the times of words are found: by a hybrid HMM of English with frames of 10 ms
         (:mod:`asr_hlg.align.times`) where it has the phones of the graph, or by the frames in
         which the acoustic model has its phones.
+    phones : bool
+        Whether transcripts also hold the phones of their words, where the hybrid HMM found them.
     max_duration : float
         Longer recordings, in seconds, are refused.
     """
@@ -56,6 +58,7 @@ class TranscribeOptions:
     written: Written = "never"
     max_duration: float = MAX_DURATION
     times: Literal["hmm", "ctc"] = "hmm"
+    phones: bool = False
 
     @property
     def channel_number(self) -> int | None:
@@ -71,6 +74,10 @@ class TranscribeOptions:
             raise OptionError(
                 f"unknown value {self.written!r} of written",
                 remedy="never, second-pass and always are known",
+            )
+        if self.phones and self.times != "hmm":
+            raise OptionError(
+                "phones are found by the hybrid HMM", remedy="leave out --phones or --times ctc"
             )
         if self.nbest < 1:
             raise OptionError(f"nbest must be at least 1, not {self.nbest}")

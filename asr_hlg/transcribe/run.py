@@ -239,7 +239,10 @@ class _Run:
         self.reporter.end()
 
     def _write(self, out: writers.Writer, transcript: Transcript) -> None:
-        out.write(replace(transcript, written=[]) if self.options.spoken else transcript)
+        shown = replace(transcript, written=[]) if self.options.spoken else transcript
+        if shown.phones and self.options.format == "ctm":
+            shown = shown.phone_transcript()
+        out.write(shown)
         self.reporter.written(transcript)
 
     def _open_workers(

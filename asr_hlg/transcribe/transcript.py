@@ -9,13 +9,17 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
 
+from asr_hlg.align.lateness import corrected
 from asr_hlg.align.times import TimeModel
-from asr_hlg.fst.symbols import UNKNOWN
+from asr_hlg.fst.symbols import UNKNOWN, first_disambig, names
+from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice, Path
 from asr_hlg.output.transcript import Alternative, Transcript, Word
 from asr_hlg.rescore.hypotheses import Hypotheses
+from asr_hlg.rescore.pronunciations import Pronouncer
 from asr_hlg.transcribe.lattices import DecodedPiece
 from asr_hlg.transcribe.options import Search, TranscribeOptions
 
@@ -34,16 +38,14 @@ def read(decoded: DecodedPiece, options: TranscribeOptions, sample_rate: int) ->
     words: Sequence[Word] = hypotheses.words or ()
     if hypotheses.words is None:
         words = lattice.words([answer])[0]
+    phones: list[Word] = []
     if options.times == "hmm":
-        words = _by_hmm(words, hypotheses, sample_rate)
+        words, phones = _by_hmm(words, hypotheses, sample_rate)
     alternatives: Sequence[Path] = ()
     if options.nbest > 1:
         sum_alignments = options.search == "forward"
         alternatives = ranked or lattice.nbest(options.nbest, forward=sum_alignments)[0]
-    timed = [
-        replace(word, start=word.start + piece.start, end=word.end + piece.start)
-        for word in _without_repeats(words)
-    ]
+    timed = _shifted(_without_repeats(words), piece.start)
     is_written = options.written == "always" or (
         options.written == "second-pass" and hypotheses.written != ""
     )
@@ -59,6 +61,7 @@ def read(decoded: DecodedPiece, options: TranscribeOptions, sample_rate: int) ->
         ],
         list(decoded.notes),
         written=_written(timed, hypotheses.written) if is_written else [],
+        phones=_shifted(phones, piece.start) if options.phones else [],
     )
 
 
@@ -88,19 +91,32 @@ def _distinct(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     return list(found.items())
 
 
-def _by_hmm(words: Sequence[Word], found: Hypotheses, sample_rate: int) -> Sequence[Word]:
-    """Words with the times of the shipped hybrid HMM, where it fits the graph and the sound."""
+def _shifted(words: Sequence[Word], seconds: float) -> list[Word]:
+    return [replace(word, start=word.start + seconds, end=word.end + seconds) for word in words]
+
+
+def _by_hmm(
+    words: Sequence[Word], found: Hypotheses, sample_rate: int
+) -> tuple[Sequence[Word], list[Word]]:
+    """Words with the times of the shipped hybrid HMM where it fits the graph and the sound.
+
+    Also their phones. Words of a second pass that the graph lacks are pronounced by its sources
+    or by rule. Where the HMM does not fit, the times of CTC are corrected.
+    """
     graph = found.lattice.graph
-    if graph.topology != "ctc" or not len(found.samples) or not words:
-        return words
+    if graph.topology != "ctc" or not words:
+        return words, []
     model = TimeModel.shipped()
-    if sample_rate != model.network.sample_rate:
-        return words
+    tokens = names(graph.tokens)[1 : first_disambig(graph.tokens)]
+    if sample_rate != model.network.sample_rate or not model.covers(tokens):
+        return corrected(words, found.samples, sample_rate), []
+    refined, phones = model.refine(found.samples, words, _pronouncer(graph).spellings)
+    return refined, [phone for of_word in phones for phone in of_word]
 
-    def pronunciations(word: str) -> Sequence[Sequence[str]]:
-        return graph.spellings(word) if word in graph.words else ()
 
-    return model.refine(found.samples, words, pronunciations)[0]
+@lru_cache(maxsize=1)
+def _pronouncer(graph: DecodingGraph) -> Pronouncer:
+    return Pronouncer(graph)
 
 
 def _best_path(lattice: Lattice, search: Search) -> Path:
@@ -126,6 +142,7 @@ def join(id: str, parts: Sequence[Transcript], notes: Sequence[str] = ()) -> Tra
         alternatives,
         [*notes, *doubts(words), *(note for part in parts for note in part.notes)],
         written=_join_written(parts),
+        phones=[phone for part in parts for phone in part.phones],
     )
 
 

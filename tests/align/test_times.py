@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from asr_hlg.align import TimeModel
+from asr_hlg.align.lateness import corrected
 from asr_hlg.audio import recordings
 from asr_hlg.cli import main
 from asr_hlg.output.times import compare, read_times
@@ -35,8 +36,8 @@ def test_words_begin_and_end_where_they_were_spoken(english, tmp_path, command):
     assert found["hmm"]["compared"] == 95
     for name in ("starts", "ends"):
         assert abs(found["hmm"][name]["median"]) < 0.01
-        assert found["hmm"][name]["within_0.02"] > 0.65
-        assert found["hmm"][name]["within_0.05"] > 0.8
+        assert found["hmm"][name]["within_0.02"] > 0.8
+        assert found["hmm"][name]["within_0.05"] > 0.95
     assert found["ctc"]["starts"]["median"] > 0.06  # what the HMM is for
 
 
@@ -66,15 +67,16 @@ def test_phones_fill_their_words():
         assert np.diff(bounds).min() >= 0.0299  # three states of 10 ms
 
 
-def test_words_that_cannot_be_aligned_keep_their_times():
+def test_words_that_cannot_be_aligned_lie_between_their_neighbours():
     samples, truth = example()
     unknown = replace(truth[0], text="xyz")
     words, phones = TimeModel.shipped().refine(samples, [unknown, truth[1]], pronounce)
-    assert words[0] == unknown
     assert phones[0] == []
+    assert words[0].text == "xyz"
+    assert 0 <= words[0].start <= words[0].end <= words[1].start
     assert len(phones[1]) == 3
     # less sound than states
     words, phones = TimeModel.shipped().refine(samples[:800], truth, pronounce)
-    assert words == truth
+    assert words == corrected(truth, samples[:800], 16000)
     assert phones == [[], []]
     assert TimeModel.shipped().refine(samples, [], pronounce) == ([], [])
