@@ -205,7 +205,7 @@ def agreement(source: Path, folder: Path, graph: str) -> None:
             f"{source.name}, {name}: {len(both)} recordings, {len(rows)} words, within 30 ms of "
             f"pocketsphinx: starts {share(starts, AGREEMENT)}, ends {share(ends, AGREEMENT)}"
         )
-        apart = [row for row in rows if abs(row[4]) > AGREEMENT]
+        apart = [row for row in rows if abs(row[4]) > AGREEMENT + 1e-6]
         lines = ("{} {} {:.2f} {:.2f}\n".format(*row[:4]) for row in apart)
         (folder / f"apart-{is_in:d}.txt").write_text("".join(lines))
 

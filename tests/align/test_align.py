@@ -333,6 +333,7 @@ def test_command_line(folder, sounds, monkeypatch, capsys):
     monkeypatch.setattr("asr_hlg.acoustic.load", lambda spec, device: ByLength(tokens))
     monkeypatch.setattr("asr_hlg.lexicon.g2p.HamaG2P", LettersAsPhones)
     given = ["align", str(sounds), "--text", str(sounds / "text"), "--graph", str(folder)]
+    given += ["--times", "ctc"]
     status = cli.main([*given, "--normalise", "--output", str(sounds / "out.ctm")])
     assert status == 1
     lines = (sounds / "out.ctm").read_text().splitlines()

@@ -217,7 +217,9 @@ def test_lhotse_reads_the_supervisions(tmp_path):
     ]
 
 
-ALIGNED = Alignment(**vars(CAT), phones=[Word("K", 0.1, 0.14, 0.9), Word("AE", 0.2, 0.22, 1.0)])
+ALIGNED = Alignment(
+    **vars(CAT) | {"phones": [Word("K", 0.1, 0.14, 0.9), Word("AE", 0.2, 0.22, 1.0)]}
+)
 
 
 def test_phones_of_an_alignment_are_a_tier_of_their_own(tmp_path):
