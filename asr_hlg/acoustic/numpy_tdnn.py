@@ -89,7 +89,14 @@ class NumpyTdnn:
             raise ModelError(f"is no TDNN of asr-hlg train: {error}", path=Path(path)) from None
 
     def log_probs(self, samples: Floats, sample_rate: int) -> Floats:
-        """Log-probabilities ``(num_frames, num_tokens)``, float32, of an utterance.
+        """Log-probabilities ``(num_frames, num_tokens)``, float32, of an utterance."""
+        x = self.logits(samples, sample_rate)
+        x -= x.max(axis=1, keepdims=True)
+        x -= np.log(np.exp(x).sum(axis=1, keepdims=True))
+        return x
+
+    def logits(self, samples: Floats, sample_rate: int) -> Floats:
+        """Log-probabilities up to a constant for each frame, as an alignment needs them.
 
         Parameters
         ----------
@@ -119,8 +126,6 @@ class NumpyTdnn:
             x += shift
         x = x @ self._output[0]
         x += self._output[1]
-        x -= x.max(axis=1, keepdims=True)
-        x -= np.log(np.exp(x).sum(axis=1, keepdims=True))
         return x
 
 

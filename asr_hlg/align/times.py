@@ -79,12 +79,12 @@ class TimeModel:
         return [column for phone in phones for column in self._columns[phone]]
 
     def scores(self, samples: Floats, sample_rate: int) -> Floats:
-        """Log-likelihoods p(s|x)/p(s) ``(num_frames, num_columns)`` of sound, up to a constant.
+        """Log-likelihoods p(s|x)/p(s) ``(num_frames, num_columns)``, up to a constant per frame.
 
         Silence counts as frequent as an average state: with its own prior, words are up to 30 ms
         too long at pauses.
         """
-        return self.network.log_probs(samples, sample_rate) - self._log_priors
+        return self.network.logits(samples, sample_rate) - self._log_priors
 
     def refine(
         self, samples: Floats, words: Sequence[Word], pronunciations: Pronunciations
