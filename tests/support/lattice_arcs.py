@@ -46,7 +46,8 @@ def within(arcs: FrameArcs, log_probs: Array, cutoffs: Array, output_beam: float
     for i in range(arcs.num_arcs - 1, -1, -1):
         beta[arcs.src[i]] = max(beta[arcs.src[i]], score[i] + beta[arcs.dst[i]])
     through = alpha[arcs.src] + score + beta[arcs.dst]
-    kept = np.flatnonzero(through >= through.max() - output_beam + 1e-6)
+    cutoff = through.max() - output_beam + 1e-6
+    kept = np.flatnonzero((through >= cutoff) & (through > -np.inf))
     words = [
         sum((k + 1) * word for k, word in enumerate(arcs.words[begin:end].tolist()))
         for begin, end in zip(arcs.word_splits[:-1], arcs.word_splits[1:], strict=True)
