@@ -17,7 +17,7 @@ from asr_hlg.errors import AsrHlgError
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.serve import logs, vosk
 from asr_hlg.serve.limits import Refused, bearer, check_origin
-from asr_hlg.serve.options import SEND_TIMEOUT
+from asr_hlg.serve.options import KEY_TIMEOUT, SEND_TIMEOUT
 from asr_hlg.serve.service import Service
 from asr_hlg.serve.sessions import Session, Stream
 
@@ -120,12 +120,13 @@ class _Connection:
         """The next message, before a time-out or the end of the server."""
         options = self._service.options
         left = self._deadline - time.monotonic()
+        idle = options.idle_timeout if self._is_known else min(KEY_TIMEOUT, options.idle_timeout)
         message = asyncio.ensure_future(self._websocket.receive())
         hurry = asyncio.ensure_future(self._service.hurry.wait())
         try:
             await asyncio.wait(
                 (message, hurry),
-                timeout=max(0.0, min(left, options.idle_timeout)),
+                timeout=max(0.0, min(left, idle)),
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if message.done():
@@ -135,12 +136,10 @@ class _Connection:
                 return received
             if self._service.hurry.is_set():
                 raise _Over("stopping", "the server is stopping", 1001)
-            if left <= options.idle_timeout:
+            if left <= idle:
                 limit = f"{options.total_timeout:g} s, the longest that a stream may last"
                 raise _Over("total_timeout", f"ended after {limit}", 1008)
-            raise _Over(
-                "idle_timeout", f"nothing was received for {options.idle_timeout:g} s", 1008
-            )
+            raise _Over("idle_timeout", f"nothing was received for {idle:g} s", 1008)
         finally:
             message.cancel()
             hurry.cancel()

@@ -18,6 +18,7 @@ Fields of a transcription's form:
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
@@ -85,7 +86,7 @@ async def transcriptions(request: Request) -> Response:
         transcriber = await _transcriber(service, upload)
         if upload.text("stream").lower() in ("true", "1"):
             events = _events(request, service, transcriber, upload)
-            return _Events(events, stack.pop_all())
+            return _Events(events, stack.pop_all(), service.options.total_timeout)
         async with _logged("recording transcribed") as fields:
             parts = [
                 part async for part in transcribed(request, service, transcriber, upload.recording)
@@ -235,15 +236,18 @@ def _event(kind: str, **fields: Any) -> bytes:
 
 
 class _Events(StreamingResponse):
-    """Server-sent events; releases what the request holds when they have ended in any way."""
+    """Server-sent events; releases what the request holds when they have ended in any way.
 
-    def __init__(self, events: AsyncIterator[bytes], held: AsyncExitStack):
+    A client that has not read them after ``timeout`` seconds is cut off.
+    """
+
+    def __init__(self, events: AsyncIterator[bytes], held: AsyncExitStack, timeout: float):
         super().__init__(events, media_type="text/event-stream")
-        self._held = held
+        self._held, self._timeout = held, timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._held:
-            await super().__call__(scope, receive, send)
+            await asyncio.wait_for(super().__call__(scope, receive, send), self._timeout)
 
 
 @asynccontextmanager

@@ -20,6 +20,9 @@ SAMPLE_RATE = 8000
 MAX_MESSAGE = 4 << 20
 """Bytes of the largest WebSocket message: two minutes at 16 kHz."""
 
+KEY_TIMEOUT = 10.0
+"""Seconds in which a client of a live stream has to show its API key, where one is needed."""
+
 SEND_TIMEOUT = 20.0
 """Seconds that a client may leave answers unread, once the buffers of its connection are full."""
 

@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ class _Body:
         self._request = request
         self._limit = int(service.options.max_upload * 1e6)
         self._timeout = service.options.idle_timeout
+        self._deadline = time.monotonic() + service.options.total_timeout
         self._size = 0
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > self._limit:
@@ -95,7 +97,8 @@ class _Body:
     async def __call__(self) -> Message:
         """The next part of the body."""
         try:
-            message = await asyncio.wait_for(self._request.receive(), self._timeout)
+            seconds = min(self._timeout, self._deadline - time.monotonic())
+            message = await asyncio.wait_for(self._request.receive(), max(0.0, seconds))
         except asyncio.TimeoutError:
             raise Refused("the recording comes too slowly", 408, "timeout") from None
         self._size += len(message.get("body", b""))

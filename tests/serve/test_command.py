@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 
@@ -15,6 +17,7 @@ from websockets.sync.client import connect
 from asr_hlg.cli import main
 from asr_hlg.serve import logs, server
 from asr_hlg.serve.options import ServeOptions
+from tests.support.live_toys import RATE, running, spoken
 
 
 @pytest.mark.real
@@ -60,3 +63,21 @@ def test_a_missing_package_names_the_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "python_multipart", None)
     assert main(["serve"]) == 1
     assert "asr-hlg[serve]" in capsys.readouterr().err
+
+
+def test_tls_by_files(tmp_path):
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the program openssl, which makes the certificate")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    trusted = ssl.create_default_context(cafile=certificate)
+    with running(tls_certificate=certificate, tls_key=key) as found:
+        assert found.http.startswith("https://")
+        assert httpx.get(f"{found.http}health", verify=trusted).status_code == 200
+        with connect(found.ws, ssl=trusted) as client:
+            client.send(json.dumps({"config": {"sample_rate": RATE}}))
+            client.send(spoken("one"))
+            assert json.loads(client.recv(timeout=20)) == {"partial": "one"}

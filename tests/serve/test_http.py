@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -139,6 +140,19 @@ def test_a_body_above_the_limit(client, server):
         headers={"content-type": "multipart/form-data; boundary=x"},
     )
     assert answer.status_code == 413
+
+
+def test_a_body_that_comes_too_slowly():
+    with running(idle_timeout=0.3) as server:
+        host, port = server.http.removeprefix("http://").rstrip("/").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            client.sendall(
+                b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n"
+                b"content-type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+            )
+            assert b" 408 " in client.recv(1000).splitlines()[0]
+        health = httpx.get(f"{server.http}health").json()
+        assert health["status"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,15 @@ def test_api_keys(tmp_path):
             assert closing(client)[0] == 1008
 
 
+def test_a_client_without_a_key_has_a_place_for_a_short_time_only(tmp_path, monkeypatch):
+    from asr_hlg.serve import live
+
+    monkeypatch.setattr(live, "KEY_TIMEOUT", 0.3)
+    (tmp_path / "keys").write_text("right")
+    with running(api_key_file=tmp_path / "keys") as server, connect(server.ws) as client:
+        assert closing(client) == (1008, "nothing was received for 0.3 s")
+
+
 def test_a_stop_lets_streams_finish_and_refuses_new_ones():
     with running(stop_timeout=30.0) as server, connect(server.ws) as client:
         configure(client)
