@@ -25,13 +25,14 @@ import struct
 import subprocess
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2 as httpx
 import numpy as np
 import psutil
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from asr_hlg.audio import recordings
@@ -52,28 +53,38 @@ class Measured:
 
 
 async def speak(address: str, pcm: bytes, measured: Measured, pace: float = 1.0) -> str:
-    """Send sound in messages of 0.1 s, at real time or ``pace`` times as fast; returns the text."""
+    """Send sound in messages of 0.1 s, at real time or ``pace`` times as fast; returns the text.
+
+    Sound is sent when it is due, whether or not the answers to what was sent before have come.
+    """
     text: list[str] = []
+    sent: deque[float] = deque()
     size = 2 * BLOCK
-    began = time.perf_counter()
+
+    async def send(socket: ClientConnection) -> None:
+        began = time.perf_counter()
+        for number, at in enumerate(range(0, len(pcm), size)):
+            due = began + number * 0.1 / pace
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            sent.append(time.perf_counter())
+            await socket.send(pcm[at : at + size])
+        await socket.send('{"eof": 1}')
+
     try:
         async with connect(address, max_queue=None) as socket:
             await socket.send(json.dumps({"config": {"sample_rate": RATE}}))
-            for number, at in enumerate(range(0, len(pcm), size)):
-                due = began + number * 0.1 / pace
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                sent = time.perf_counter()
-                await socket.send(pcm[at : at + size])
-                answer = json.loads(await socket.recv())
-                measured.delays.append(time.perf_counter() - sent)
+            sending = asyncio.create_task(send(socket))
+            async for message in socket:
+                answer = json.loads(message)
+                if sent:  # the last answer is that to the eof
+                    measured.delays.append(time.perf_counter() - sent.popleft())
                 if answer.get("text"):
                     text.append(answer["text"])
                     measured.results += 1
-            await socket.send('{"eof": 1}')
-            text.append(json.loads(await socket.recv())["text"])
+            await sending
     except (ConnectionClosed, OSError):
         measured.dropped += 1
-    return " ".join(filter(None, text))
+    return " ".join(text)
 
 
 async def streams(address: str, pcms: list[bytes], number: int) -> Measured:
@@ -200,7 +211,7 @@ def main() -> None:
         rows += [
             (f"{options.streams} streams, answers (50 / 95 / 99 / 100 %)",
              f"{percentiles(busy.delays)} ms"),
-            ("final results before the end of a stream", f"{busy.results}"),
+            ("segments with words", f"{busy.results}"),
             ("dropped connections", f"{busy.dropped}"),
             ("CPU time", f"{used:.0f} s in {wall:.0f} s"),
             ("memory", f"{state(process)[0]:.0f} MB"),
