@@ -131,7 +131,7 @@ def _model_tokens(recipe: Recipe) -> tuple[str, ...] | None:
         from asr_hlg.acoustic import hama
 
         return hama.config().tokens
-    path = recipe.resolve(recipe.acoustic_model)
+    path = recipe.path.parent / recipe.acoustic_model
     if not path.exists() or path.suffix in (".npz", ".pt"):
         return None
     from asr_hlg import acoustic
