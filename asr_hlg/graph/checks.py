@@ -33,7 +33,7 @@ def damage_named(path: Path) -> Iterator[None]:
     """Turn any exception that reading a malformed file raises into a GraphError with its path."""
     try:
         yield
-    except AsrHlgError:
+    except (AsrHlgError, ModuleNotFoundError):
         raise
     except Exception as error:  # numpy and Python's own readers raise many types
         raise _damaged(path, str(error) or type(error).__name__) from None

@@ -181,8 +181,8 @@ class HmmFullSum(SequenceLoss):
     def _update_priors(
         self, log_probs: torch.Tensor, lengths: torch.Tensor, momentum: float
     ) -> None:
-        inside = torch.arange(log_probs.shape[1]) < lengths.cpu()[:, None]
-        frames = log_probs[inside.to(log_probs.device)]
+        times = torch.arange(log_probs.shape[1], device=log_probs.device)
+        frames = log_probs[times < lengths.to(log_probs.device)[:, None]]
         if len(frames) and bool(torch.isfinite(frames.exp()).all()):
             mean = frames.exp().mean(dim=0).to(self.priors)
             # A floor: a tiny prior would make the scaled likelihood of an unused state very large.
