@@ -6,11 +6,9 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-import k2
 import numpy as np
-import torch
 
 from asr_hlg.draw.formats import FORMATS, checked
 from asr_hlg.errors import AsrHlgError, OptionError
@@ -18,6 +16,9 @@ from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.versions import optional
+
+if TYPE_CHECKING:
+    import k2
 
 _EDGE = {"fontname": "Helvetica", "fontsize": "12", "arrowsize": "0.7"}
 _NODE = {"fontname": "Helvetica", "fontsize": "12", "width": "0.4", "margin": "0.02"}
@@ -157,7 +158,8 @@ def _unpack(automaton: k2.Fsa | Arcs) -> tuple[list[_Arc], list[_Final]]:
         columns = (*values[:, :3].T, automaton.scores.detach().cpu())
         aux = getattr(automaton, "aux_labels", None)
         acceptor = aux is None
-        items = values[:, 2:3] if aux is None else aux[:, None] if torch.is_tensor(aux) else aux
+        is_ragged = hasattr(aux, "num_axes")
+        items = values[:, 2:3] if aux is None else aux if is_ragged else aux[:, None]
         outputs = [tuple(label for label in row if label > 0) for row in items.tolist()]
         finals = []
     arcs = []

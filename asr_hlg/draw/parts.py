@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import k2
-
 from asr_hlg.draw.automata import Style, fsa
 from asr_hlg.errors import OptionError
 from asr_hlg.fst import symbols
@@ -18,6 +16,7 @@ from asr_hlg.graph.meter import Meter
 from asr_hlg.lexicon import Lexicon
 
 if TYPE_CHECKING:
+    import k2
     from typing_extensions import Unpack
 
 PARTS = ("H", "L", "G", "HL", "LG", "HLG", "ctc", "hmm")

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from asr_hlg.draw.formats import FORMATS, checked
 from asr_hlg.errors import OptionError
 from asr_hlg.versions import optional
+
+if TYPE_CHECKING:
+    import torch
 
 
 def trellis(

@@ -129,7 +129,7 @@ def alternatives(lattice: Lattice, words: list[str]) -> list[list[dict[str, Any]
 def _picture(lattice: Lattice) -> dict[str, str]:
     """The lattice as SVG, or why it cannot be drawn."""
     try:
-        from asr_hlg import draw  # needs k2 and graphviz
+        from asr_hlg import draw  # needs graphviz
 
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "lattice.svg"
