@@ -22,7 +22,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-RESUME = "go on with the same command and --resume"
 Trial = Callable[["Trials", Path], str]
 
 

@@ -119,7 +119,7 @@ def _reachable(network: Nnet3, output: str) -> dict[str, list[Edge]]:
     return reads
 
 
-def _strides(reads: dict[str, list[Edge]], output: str, subsampling: int) -> dict[str, int]:
+def _strides(reads: dict[str, list[Edge]], subsampling: int) -> dict[str, int]:
     """The subsampling factor for nodes that are read at its multiples only, 1 for others."""
     stride = dict.fromkeys(reads, subsampling)
     changed = True
@@ -156,7 +156,7 @@ def _ahead(reads: dict[str, list[Edge]], stride: dict[str, int], output: str) ->
 
 
 def _order(
-    reads: dict[str, list[Edge]], stride: dict[str, int], ahead: dict[str, int], subsampling: int
+    reads: dict[str, list[Edge]], ahead: dict[str, int], subsampling: int
 ) -> tuple[list[str], int]:
     """Order of the nodes, and the longest chunk with which there is one; 0 for any."""
     # From how long a chunk on a node needs what another computes in the same chunk.
