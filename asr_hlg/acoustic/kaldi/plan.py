@@ -62,14 +62,14 @@ def make_plan(network: Nnet3, subsampling: int, output: str = "output") -> Plan:
         cannot be computed in chunks.
     """
     reads = _reachable(network, output)
-    stride = _strides(reads, output, subsampling)
+    stride = _strides(reads, subsampling)
     ahead = _ahead(reads, stride, output)
     kept = dict.fromkeys(reads, 0)
     for name, edges in reads.items():
         for source, offset, _ in edges:
             late = ahead[source] - (ahead[name] + offset)
             kept[source] = max(kept[source], -(-late // stride[source]))
-    order, longest = _order(reads, stride, ahead, subsampling)
+    order, longest = _order(reads, ahead, subsampling)
     left, right = _context(reads, output)
     return Plan(tuple(order), stride, ahead, kept, left, right, longest)
 
