@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
@@ -157,15 +157,21 @@ def second_passes(
         passes.append(partial(_rescore_lattice, rescorer))
     if options.whisper is not None and UNKNOWN not in graph.words:
         from asr_hlg.rescore.pronunciations import Pronouncer
-        from asr_hlg.rescore.whisper import WhisperModel
-
-        # One thread, since there is already one worker process per core.
-        whisper = WhisperModel.load(options.whisper, device, threads=1, language=options.language)
+        whisper = _whisper(options.whisper, device, options.language)
         joint = joint_pass(options, whisper, graph, sample_rate, nbest)
         num_ranked = max(nbest, _RANK_NBEST)
         rank = partial(_rank_with_whisper, whisper, sample_rate, num_ranked, forward)
         passes.append(lambda h: joint(h) if Pronouncer.fits(h.posteriors) else rank(h))
     return passes
+
+
+@lru_cache(maxsize=1)
+def _whisper(spec: str, device: str, language: str) -> WhisperModel:
+    """Load Whisper; a server has the same one for all lists of hotwords."""
+    from asr_hlg.rescore.whisper import WhisperModel
+
+    # One thread, since there is already one worker process per core.
+    return WhisperModel.load(spec, device, threads=1, language=language)
 
 
 def joint_pass(
