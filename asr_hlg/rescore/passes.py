@@ -157,6 +157,7 @@ def second_passes(
         passes.append(partial(_rescore_lattice, rescorer))
     if options.whisper is not None and UNKNOWN not in graph.words:
         from asr_hlg.rescore.pronunciations import Pronouncer
+
         whisper = _whisper(options.whisper, device, options.language)
         joint = joint_pass(options, whisper, graph, sample_rate, nbest)
         num_ranked = max(nbest, _RANK_NBEST)

@@ -96,4 +96,8 @@ def test_examples_in_help_texts_run(example, project, monkeypatch, capsys):
     if command[1] == "info":
         assert main(["graph", "cat_hat"]) == 0
     capsys.readouterr()
-    assert main(command[1:]) == 0, capsys.readouterr().err
+    try:
+        status = main(command[1:])
+    except SystemExit as end:
+        status = int(str(end.code))
+    assert status == 0, capsys.readouterr().err
