@@ -29,7 +29,7 @@ from asr_hlg.fst.symbols import SymbolTable
 from asr_hlg.graph import DecodingGraph, topology_arcs
 from asr_hlg.graph.export import export
 from asr_hlg.graph.lookup import graph_folder
-from asr_hlg.graph.ready_made import ImportOptions, import_graph
+from asr_hlg.graph.openfst_graph import ImportOptions, import_graph
 from asr_hlg.search import SearchOptions, decode
 
 

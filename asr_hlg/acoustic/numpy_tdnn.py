@@ -1,4 +1,4 @@
-"""A TDNN that numpy evaluates: what :class:`asr_hlg.acoustic.nets.tdnn.Tdnn` computes, no torch.
+"""Evaluation of a :class:`asr_hlg.acoustic.nets.tdnn.Tdnn` in numpy, without torch.
 
 >>> network = NumpyTdnn.read("times.npz")
 >>> network.log_probs(samples, sample_rate=16000).shape

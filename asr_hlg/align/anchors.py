@@ -4,8 +4,8 @@ A first pass recognises the recording with an n-gram of its own text. Trigrams t
 hypothesis have in common are chained, both sides in order, so that the chain is as long as it can
 be. Where the chain runs through consecutive words, the recording can be cut between two of them.
 
-    heard = recognise(aligner, posteriors, words)
-    cuts = find(words, heard)
+    hypothesis = recognise(biased_graph(H, lexicon, words, columns), posteriors)
+    cuts = find(words, hypothesis)
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CHUNK = 50  # words of a sentence of the n-gram
 
 
 @dataclass(frozen=True)
-class Heard:
+class RecognisedWord:
     """A word of the hypothesis with its frames [begin, end), and whether the sound agrees."""
 
     text: str
@@ -69,8 +69,10 @@ def biased_graph(
     return compile_hlg(H, restricted, G, columns=columns)
 
 
-def recognise(graph: DecodingGraph, posteriors: Posteriors, num_threads: int = 2) -> list[Heard]:
-    """Words that a recording contains, by recognition of a piece after the other.
+def recognise(
+    graph: DecodingGraph, posteriors: Posteriors, num_threads: int = 2
+) -> list[RecognisedWord]:
+    """Recognise a recording piece by piece, with the word times of the best path.
 
     Parameters
     ----------
@@ -82,7 +84,7 @@ def recognise(graph: DecodingGraph, posteriors: Posteriors, num_threads: int = 2
     """
     decoder = make_decoder(graph, SearchOptions(search_beam=12.0, output_beam=1.0))
 
-    def words_of(span: tuple[int, int]) -> list[Heard]:
+    def words_of(span: tuple[int, int]) -> list[RecognisedWord]:
         lattice = decoder.decode(posteriors.frames(*span))
         arcs = lattice.utterances[0]
         if arcs is None:
@@ -95,7 +97,7 @@ def recognise(graph: DecodingGraph, posteriors: Posteriors, num_threads: int = 2
         total = np.concatenate([[0.0], np.cumsum(gap, dtype=np.float64)])
         spans = word_spans(path.words, path.tokens, graph.spellings, graph.fillers)
         return [
-            Heard(
+            RecognisedWord(
                 word,
                 span[0] + begin,
                 span[0] + end,
@@ -110,7 +112,7 @@ def recognise(graph: DecodingGraph, posteriors: Posteriors, num_threads: int = 2
 
 
 def pieces(posteriors: Posteriors) -> Iterator[tuple[int, int]]:
-    """Frames [begin, end) of pieces that are cut in the surest blank of their last third."""
+    """Frames [begin, end) of pieces that are cut in the most probable blank of their last third."""
     num_frames = int(posteriors.lengths[0])
     size = max(3, int(PIECE / posteriors.frame_shift))
     begin = 0
@@ -125,18 +127,21 @@ def pieces(posteriors: Posteriors) -> Iterator[tuple[int, int]]:
     yield begin, num_frames
 
 
-def find(words: Sequence[str], heard: Sequence[Heard]) -> list[Cut]:
+def find(words: Sequence[str], hypothesis: Sequence[RecognisedWord]) -> list[Cut]:
     """Cuts at all places where text and hypothesis certainly agree, in order."""
     cuts: list[Cut] = []
-    for text_begin, heard_begin, length in _runs(chain(words, heard)):
+    for begin_in_text, begin_in_hypothesis, length in _runs(chain(words, hypothesis)):
         for k in range(_MARGIN, length - _MARGIN + 1):
-            before, after = heard[heard_begin + k - 1], heard[heard_begin + k]
+            before, after = (
+                hypothesis[begin_in_hypothesis + k - 1],
+                hypothesis[begin_in_hypothesis + k],
+            )
             frame = (before.end + after.begin + 1) // 2
-            cuts.append(Cut(text_begin + k, frame, after.begin - before.end))
+            cuts.append(Cut(begin_in_text + k, frame, after.begin - before.end))
     return cuts
 
 
-def chain(words: Sequence[str], heard: Sequence[Heard]) -> list[tuple[int, int]]:
+def chain(words: Sequence[str], hypothesis: Sequence[RecognisedWord]) -> list[tuple[int, int]]:
     """The longest chain of trigrams that text and hypothesis have in common.
 
     Returns
@@ -151,15 +156,15 @@ def chain(words: Sequence[str], heard: Sequence[Heard]) -> list[tuple[int, int]]
     to the text.
     """
     places: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for j in range(len(heard) - _ORDER + 1):
-        trigram = heard[j : j + _ORDER]
+    for j in range(len(hypothesis) - _ORDER + 1):
+        trigram = hypothesis[j : j + _ORDER]
         if all(word.is_certain for word in trigram):
             places[tuple(word.text for word in trigram)].append(j)
     ends: list[int] = []  # last place of the best chain of every length
     tails: list[int] = []  # and the number of its last pair
     pairs: list[tuple[int, int]] = []
     before: list[int] = []
-    slope = len(heard) / max(1, len(words))
+    slope = len(hypothesis) / max(1, len(words))
     for i in range(len(words) - _ORDER + 1):
         found = places.get(tuple(words[i : i + _ORDER]), [])
         if len(found) > _MAX_PAIRS:

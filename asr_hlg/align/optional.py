@@ -1,4 +1,4 @@
-"""Viterbi alignment of words with CTC posteriors, either of which may have parts of its own.
+"""Viterbi alignment of words with CTC posteriors: words may be skipped, frames unmatched.
 
 Between the words 0 … n-1 are nodes 0 … n. A path goes from node 0 to node n, and a frame is either
 

@@ -1,4 +1,4 @@
-"""What an alignment says about differences between text and sound, in a few lines."""
+"""Summary of an alignment: words that are not spoken, and sound that the text lacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LIMIT = 5  # of lines, and of spans, that are shown
 
 
 def summary(alignment: Alignment) -> Iterator[str]:
-    """Lines that say how much of the text is not spoken, and how much sound the text lacks.
+    """Lines on how much of the text is not spoken, and how much sound the text lacks.
 
     None if text and sound agree.
     """

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from asr_hlg.align import anchors
-from asr_hlg.align.anchors import Cut, Heard
+from asr_hlg.align.anchors import Cut, RecognisedWord
 from asr_hlg.align.optional import Costs, Floats, Ints, OptionalPath, align, num_cells
 
 Unit = Sequence[Sequence[int]]
@@ -45,7 +45,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is aligned.
+    """Posteriors of a recording and the units of its text.
 
     Attributes
     ----------
@@ -113,10 +113,12 @@ def divide(whole: Window, cuts: Sequence[Cut], frame_shift: float) -> Iterator[W
     yield replace(whole, first=first, begin=begin)
 
 
-def matching_cuts(firsts: Sequence[int], words: Sequence[str], heard: Sequence[Heard]) -> list[Cut]:
+def matching_cuts(
+    firsts: Sequence[int], words: Sequence[str], hypothesis: Sequence[RecognisedWord]
+) -> list[Cut]:
     """Cuts before units, of which unit n begins with word ``firsts[n]``."""
     unit_of = {word: unit for unit, word in enumerate(firsts)}
-    found = anchors.find(words, heard)
+    found = anchors.find(words, hypothesis)
     return [replace(cut, word=unit_of[cut.word]) for cut in found if cut.word in unit_of]
 
 

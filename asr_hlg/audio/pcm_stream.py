@@ -27,7 +27,7 @@ _CONVERT = "ffmpeg -i … -f s16le -ac 1 -ar 16000 - | asr-hlg transcribe --live
 
 @dataclass(frozen=True)
 class _Form:
-    """How the samples of a WAV file are written."""
+    """Sample format of a WAV file."""
 
     rate: int
     channels: int
@@ -106,7 +106,7 @@ def _read_exactly(stream: BinaryIO, size: int) -> bytes:
 
 
 def _read_header(stream: BinaryIO) -> tuple[_Form, int | None]:
-    """Form of the samples of a WAV file, and their bytes; None if the header does not say."""
+    """Form of the samples of a WAV file, and their bytes; None if the header does not state it."""
     start = _read_exactly(stream, 12)
     if start[:4] not in (b"RIFF", b"RF64") or start[8:] != b"WAVE":
         raise AudioError("standard input is no WAV file", remedy=f"convert it: {_CONVERT}")

@@ -11,7 +11,7 @@ from asr_hlg.graph import store
 from asr_hlg.graph.kaldi_graph import Transitions, import_kaldi
 from asr_hlg.graph.lookup import HERE
 from asr_hlg.graph.meter import Meter, Stage
-from asr_hlg.graph.ready_made import LABELS, ImportOptions, import_graph
+from asr_hlg.graph.openfst_graph import LABELS, ImportOptions, import_graph
 
 SUMMARY = "make a graph folder of a graph that another toolkit has compiled"
 EPILOG = """\

@@ -56,8 +56,8 @@ def run(options: argparse.Namespace) -> int:
     from asr_hlg.cli.transcription import live_job
 
     with microphone(options.input) as (rate, blocks):
-        return run_stream(options, live_job(options, transcribe.SEARCH), rate, blocks, _say)
+        return run_stream(options, live_job(options, transcribe.SEARCH), rate, blocks, _show_start)
 
 
-def _say() -> None:
+def _show_start() -> None:
     print("asr-hlg: speak; Ctrl-C ends the recording", file=sys.stderr)

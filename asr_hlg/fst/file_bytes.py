@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 class Malformed(Exception):
-    """What is wrong with a file, and a remedy; who knows the file's name makes an error of it."""
+    """Damage of a file, with a remedy; the caller adds the file's name."""
 
     def __init__(self, message: str, remedy: str = "copy or make the file again"):
         super().__init__(message)

@@ -140,7 +140,7 @@ class DecodingGraph:
 
     @cached_property
     def word_positions(self) -> dict[str, str] | None:
-        """Where in a word each token stands, for a graph whose tokens say so (Kaldi's phones).
+        """Position in a word of each token, for Kaldi's position-dependent phones.
 
         By token ``nonword``, ``begin``, ``end``, ``internal`` or ``singleton``.
         """

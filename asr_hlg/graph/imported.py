@@ -1,7 +1,7 @@
 """Graph folders made of an automaton that another toolkit has compiled.
 
 Such a folder holds the packed automaton (:mod:`asr_hlg.graph.packed_fst`), tables and
-``graph.json``, whose entry ``imported`` says where it comes from. There is no L∘G, so it is decoded
+``graph.json``, whose entry ``imported`` names its origin. There is no L∘G, so it is decoded
 as it is.
 """
 
@@ -25,7 +25,7 @@ from asr_hlg.versions import installed
 
 @dataclass(frozen=True)
 class Tables:
-    """Names of what an imported automaton reads and writes.
+    """Tables of an imported automaton: posterior columns, tokens, words, pronunciations.
 
     Attributes
     ----------

@@ -85,7 +85,7 @@ def read_source(name: str, path: Path, words: Collection[str] | None = None) -> 
 
 
 def speller_of(recipe: Recipe, tokens: ModelTokens) -> Speller:
-    """What spells words in the tokens of a model, as a recipe says."""
+    """Speller of words in the tokens of a model, with the options of a recipe."""
     section = recipe.lexicon
     return Speller.of(
         tokens,

@@ -1,8 +1,8 @@
 """Frames of words in imported graphs, whose lexicon may be unknown or another than the graph's.
 
-Kaldi's phones say where in a word they stand. Other tokens may begin words with ``▁``, as
-sentencepiece's do. Otherwise a word begins with the token on whose arc, or before whose end, it is
-written.
+Kaldi's phones may be position-dependent (``_B``, ``_I``, ``_E``, ``_S``). Other tokens may begin
+words with ``▁``, as sentencepiece's do. Otherwise a word begins with the token on whose arc, or
+before whose end, it is written.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def word_spans(
     frames : sequence of int
         For every word the frame in which the graph writes it, in order.
     graph : DecodingGraph
-        Knows pronunciations, or where in a word each token stands.
+        With a lexicon, positions of phones, or neither.
     """
     if not words:
         return ()

@@ -7,7 +7,7 @@ Kaldi ``dict``         ``lexiconp.txt`` or ``lexicon.txt``, ``optional_silence.t
 =====================  ==============================================================
 
 What torch has pickled in such folders, ``L.pt`` and ``HLG.pt``, is not read, since a pickle can run
-code; the text files say the same.
+code; the text files have the same content.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def read_entries(path: Path) -> list[Pronunciation]:
     """
     if path.suffix in (".pt", ".fst"):
         raise LexiconError(
-            "is a compiled lexicon", path=path, remedy="name lexicon.txt, which says the same"
+            "is a compiled lexicon",
+            path=path,
+            remedy="name lexicon.txt, which has the same content",
         )
     if path.name == Path(_ALIGNED).name:
         return list(_aligned(path))

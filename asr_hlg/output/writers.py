@@ -106,7 +106,7 @@ def check(
 
 
 def format_of(target: str | None) -> str:
-    """Format that the suffix of an output says: ``srt`` for ``.srt``; ``text`` if it says none."""
+    """Format by the suffix of an output: ``srt`` for ``.srt``; ``text`` for other suffixes."""
     suffix = Path(target or "").suffix.lower()
     named = {f".{name}": name for name in NAMES} | {".jsonl": "json"}
     return named.get(suffix, "text")

@@ -119,9 +119,6 @@ class FstSearch(UtteranceSearch):
     def _allocate(self, capacity: int) -> FstWorkspace:
         return allocate(capacity)
 
-    def _num_links(self) -> int:
-        return int(self._position["num_links"][0])
-
     def _pass(self, acoustics: Acoustics) -> bool:
         count = fst_kernels.pass_tokens(
             self._graph, acoustics, self._limits, self.workspace, self._frames, self._position

@@ -45,7 +45,7 @@ class FstOutputs(NamedTuple):
 
 
 class FstWorkspace(NamedTuple):
-    """What a search writes; ``buckets`` is a hash table as in `records.Workspace`.
+    """Arrays that a search writes; ``buckets`` is a hash table as in `records.Workspace`.
 
     ``stack`` holds tokens whose ε-arcs are still to be followed.
     """

@@ -1,4 +1,4 @@
-"""The search of one utterance as the acoustic model of Kaldi's online decoding follows it.
+"""Search of one utterance, on whose best path so far the i-vectors of Kaldi's models depend.
 
 >>> search = OnlineSearch(decoder)
 >>> search.accept(log_likelihoods)
@@ -17,7 +17,7 @@ _CAPACITY = 1 << 16
 
 
 class OnlineSearch:
-    """Search of one utterance, part by part, of which the best path so far can be asked.
+    """Search of one utterance, part by part, with the phones of its best path so far.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ class GraphOutputs(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """What a search writes: as many of each record as the workspace's capacity.
+    """Arrays that a search writes, each as long as the workspace's capacity.
 
     ``label_buckets`` and ``blank_buckets``, int32 ``(HASH + 1,)``, are hash tables from states to
     tokens: the last token in a list of those whose states have the same lowest bits. They need no

@@ -34,7 +34,7 @@ class Rows(NamedTuple):
 
 
 class Shapes(Protocol):
-    """How large the tensors of a frame are; a kind of rows has a name, and a capacity by it."""
+    """Sizes of the tensors of a frame; a kind of rows has a name, and a capacity by it."""
 
     def select(self, mask: Tensor, kind: str) -> Rows:
         """Indices at which a mask is true, in order."""

@@ -67,7 +67,7 @@ class Emissions(NamedTuple):
         )
 
     def within(self, to_spare: Tensor, utterance: Tensor) -> Tensor:
-        """At least as many labels as are so little less probable than the frame's best one."""
+        """Upper bound on the labels whose score is within ``to_spare`` of the frame's best."""
         bins = (to_spare * (1 / _BIN) + 1).clamp_(0, _NUM_BINS - 1).long()
         return pick(self.counts, utterance * _NUM_BINS + bins)
 
@@ -153,7 +153,7 @@ class Arcs(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Which token led to which in one frame."""
+    """Links of one frame: from a token to its successor."""
 
     utterance: Tensor  # int64 (n,)
     src: Tensor  # ids of tokens
@@ -165,7 +165,7 @@ class Links(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Where :func:`~asr_hlg.search.tensor_ops.recombine` groups tokens; never cleared.
+    """Tables of :func:`~asr_hlg.search.tensor_ops.recombine` for tokens; never cleared.
 
     ``pairs`` is int32 ``(utterances * num_pairs + 1,)``, ``states`` likewise for states.
     """
@@ -184,7 +184,7 @@ class Tables(NamedTuple):
 
 
 class History:
-    """What the search has recorded.
+    """Links, cutoffs and last tokens of a search, in the order of frames.
 
     Attributes
     ----------

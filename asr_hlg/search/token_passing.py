@@ -106,9 +106,6 @@ class TokenSearch(UtteranceSearch):
     def _allocate(self, capacity: int) -> Workspace:
         return allocate(capacity)
 
-    def _num_links(self) -> int:
-        return int(self._position["num_links"][0])
-
     def _pass(self, acoustics: Acoustics) -> bool:
         return kernels.pass_tokens(
             self._graph, acoustics, self._limits, self.workspace, self._frames, self._position

@@ -13,7 +13,7 @@ from asr_hlg.errors import AsrHlgError, OptionError
 
 
 class Refused(AsrHlgError):
-    """A client that is refused.
+    """Error with which a client is refused.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the page shows of one line: alternatives of its words, its phones, its lattice.
+"""Details of one line of the page: alternatives of its words, its phones, its lattice.
 
 The page keeps the sound of a line and sends it back, so that the server keeps no speech.
 """

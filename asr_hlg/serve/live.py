@@ -25,7 +25,7 @@ _MAX_REASON = 120  # bytes of a WebSocket's reason are at most 123
 
 
 class _Over(Exception):
-    """A stream has to end, though its client has not ended it.
+    """Error that ends a stream before its client does: a limit, or the stop of the server.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class _Connection:
                 raise
             if (sound := message.get("bytes")) is not None:
                 await self._answer(sound)
-            elif await self._obey(vosk.command(message.get("text") or "")):
+            elif await self._run_command(vosk.command(message.get("text") or "")):
                 await self.close(1000, "")
                 return "eof"
 
@@ -144,8 +144,8 @@ class _Connection:
             message.cancel()
             hurry.cancel()
 
-    async def _obey(self, command: dict[str, Any]) -> bool:
-        """Do what a text message asks for; returns whether it was the eof."""
+    async def _run_command(self, command: dict[str, Any]) -> bool:
+        """Run the command of a text message; returns whether it was the eof."""
         if "config" in command:
             given = command["config"]
             key = given.get("api_key") if isinstance(given, dict) else None
@@ -171,11 +171,11 @@ class _Connection:
             # Graph, phrases and hotwords are fixed until a reset, and the rate for good.
             rate = self._config.sample_rate
             self._session = Session(self._service, self._opening(), rate)
-        heard = await self._session.accept(sound)
+        update = await self._session.accept(sound)
         answer = (
-            vosk.result(heard.finished, self._config)
-            if _has_words(heard.finished)
-            else vosk.partial_result(heard.partial, self._config)
+            vosk.result(update.finished, self._config)
+            if _has_words(update.finished)
+            else vosk.partial_result(update.partial, self._config)
         )
         self._service.metrics.reply.observe(time.monotonic() - began)
         await self._send(answer)

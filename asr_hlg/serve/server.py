@@ -138,7 +138,7 @@ class _Server(uvicorn.Server):
         self.on_start: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
+        """Listen, and log the start."""
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
         self._tidying = self._loop.create_task(keep_small(self._service))

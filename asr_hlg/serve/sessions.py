@@ -30,7 +30,7 @@ class Stream(Protocol):
         """The last segment; ends the stream."""
 
 
-class Heard(NamedTuple):
+class Update(NamedTuple):
     """Segments that a message has finished, and the words of the one that goes on."""
 
     finished: list[Transcript]
@@ -59,7 +59,7 @@ class Session:
     _stream: Stream | None = field(default=None, repr=False)
     _offset: float = 0.0
 
-    async def accept(self, pcm: bytes) -> Heard:
+    async def accept(self, pcm: bytes) -> Update:
         """Decode signed 16-bit samples, little-endian, one channel."""
         samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16, copy=False)
         block = int(self.sample_rate * _BLOCK_SECONDS)
@@ -73,7 +73,7 @@ class Session:
         self.seconds += len(samples) / self.sample_rate
         self.service.metrics.sound.labels("live").inc(len(samples) / self.sample_rate)
         unfinished = await self.service.live(self._partial)
-        return Heard([_shifted(each, self._offset) for each in finished], unfinished)
+        return Update([_shifted(each, self._offset) for each in finished], unfinished)
 
     async def final(self) -> Transcript:
         """The last segment. Sound after it begins a new stream, with times that go on."""

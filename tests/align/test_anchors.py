@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from asr_hlg.align import anchors, windows
-from asr_hlg.align.anchors import Cut, Heard
+from asr_hlg.align.anchors import Cut, RecognisedWord
 from asr_hlg.align.optional import Costs, align
 from asr_hlg.align.windows import Inputs, Window
 
 ALPHABET = "._abcdefghij"
 
 
-def heard(text: str) -> list[Heard]:
+def hypothesis(text: str) -> list[RecognisedWord]:
     """Words of 10 frames, with a pause of as many frames as there are dots before each."""
     words, at = [], 0
     for word in text.split():
         at += word.count(".")
-        words.append(Heard(word.strip(".?"), at, at + 10, "?" not in word))
+        words.append(RecognisedWord(word.strip(".?"), at, at + 10, "?" not in word))
         at += 10
     return words
 
@@ -40,7 +40,7 @@ def longest(words, hypothesis) -> int:
 def test_the_chain_is_the_longest(seed):
     rng = np.random.default_rng(seed)
     words = rng.choice(list("abc"), size=rng.integers(0, 30)).tolist()
-    spoken = heard(" ".join(rng.choice(list("abc"), size=rng.integers(0, 30))))
+    spoken = hypothesis(" ".join(rng.choice(list("abc"), size=rng.integers(0, 30))))
     chain = anchors.chain(words, spoken)
     assert len(chain) == longest(words, spoken)
     for before, after in itertools.pairwise(chain):
@@ -52,15 +52,15 @@ def test_the_chain_is_the_longest(seed):
 
 def test_cuts_are_within_agreement():
     words = ["x", "y", "a", "b", "c", "d", "e", "f", "z"]
-    found = anchors.find(words, heard("p a b ..c ....d e f q r"))
+    found = anchors.find(words, hypothesis("p a b ..c ....d e f q r"))
     assert found == [Cut(4, 31, 2), Cut(5, 44, 4), Cut(6, 56, 0)]
-    assert anchors.find(words, heard("a b ?c d e f")) == []
-    assert anchors.find(words, heard("x y b c d q z")) == []
+    assert anchors.find(words, hypothesis("a b ?c d e f")) == []
+    assert anchors.find(words, hypothesis("x y b c d q z")) == []
 
 
 def test_a_frequent_trigram_is_tried_near_the_diagonal():
     words = ["a"] * 3000
-    chain = anchors.chain(words, heard(" ".join(words)))
+    chain = anchors.chain(words, hypothesis(" ".join(words)))
     assert len(chain) == 2998
     assert all(i == j for i, j in chain)
 

@@ -208,12 +208,12 @@ def _time_first(
 
 
 def _num_outputs(network: OnnxNetwork) -> int | None:
-    """Outputs of a network, by its shape or its metadata; None where neither says it."""
+    """Outputs of a network, by its shape or its metadata; None where neither states it."""
     return network.num_outputs or network.integer("vocab_size", 0) or None
 
 
 def _measured(run: Callable[[Floats], Any], front_end: FrontEnd) -> int:
-    """Frames of features for one of the output, from a network that computes four seconds."""
+    """Subsampling factor of a network, measured on four seconds of zeros."""
     assert front_end.filters is not None
     frames = 400
     outputs = len(run(np.zeros((frames, front_end.filters.num_filters), np.float32)))

@@ -96,5 +96,5 @@ def _network_in(folder: Path) -> Path | None:
 
 
 def _is_quantized(file: Path) -> bool:
-    """Whether a file's name says that its weights are rounded."""
+    """Whether the name of a file marks a network with quantized weights."""
     return any(mark in file.stem for mark in ("int8", "fp16", "quantized", "q4", "uint8", "bnb4"))

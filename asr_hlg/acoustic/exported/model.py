@@ -24,7 +24,7 @@ _TOLERANCE = 3  # frames by which a network's output may differ from its subsamp
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """What a network gets for a waveform.
+    """Front end: the input of a network for a waveform.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Descriptors: expressions that say what the input of a node of an nnet3 network is.
+"""Descriptors of nnet3 networks: expressions that define the input of a node.
 
 For instance ``Append(Offset(x, -1), x, ReplaceIndex(ivector, t, 0))`` is the previous frame of x,
 x itself and the i-vector, side by side.

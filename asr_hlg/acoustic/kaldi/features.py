@@ -106,7 +106,7 @@ def read_feature_options(folder: Path) -> FeatureOptions:
 
 
 def num_frames(num_samples: int, options: FeatureOptions, finished: bool = True) -> int:
-    """Frames of so many samples, at the end of the recording or before it."""
+    """Number of frames of a number of samples, at the end of the recording or before it."""
     shift, length = options.shift, options.length
     if options.snip_edges:
         return 0 if num_samples < length else 1 + (num_samples - length) // shift

@@ -28,7 +28,7 @@ _LOG_2PI = float(np.log(2 * np.pi))
 
 @dataclass(frozen=True)
 class IvectorOptions:
-    """How statistics are accumulated.
+    """Options of the estimation of i-vectors: accumulation of statistics, conjugate gradients.
 
     Attributes
     ----------
@@ -70,9 +70,17 @@ class Ubm(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """Extractor: ``precisions`` float64 ``(num_gauss, n * n)``: Mᵀ Σ⁻¹ M of each Gaussian;
-    ``projections`` float64 ``(num_gauss, dim, n)``: Σ⁻¹ M; ``offset``: mean of the first factor.
-    """  # noqa: D205
+    """Total-variability matrices M and covariances Σ of the Gaussians, as products.
+
+    Attributes
+    ----------
+    precisions : np.ndarray
+        float64 ``(num_gauss, n * n)``: Mᵀ Σ⁻¹ M of each Gaussian, for n factors.
+    projections : np.ndarray
+        float64 ``(num_gauss, dim, n)``: Σ⁻¹ M.
+    offset : float
+        Prior mean of the first factor.
+    """
 
     precisions: Doubles
     projections: Doubles
@@ -85,7 +93,7 @@ class Factors(NamedTuple):
 
 
 class IvectorExtractor:
-    """Files of the folder ``ivector``.
+    """Extractor of i-vectors, from the files of a model's folder ``ivector``.
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ class KaldiModel(AcousticModel):
             )  # fmt: skip
 
     def frame_stream(self, search: LastFrames | None = None) -> KaldiStream:
-        """Log-likelihoods while sound comes; the search says which frames are silence."""
+        """Log-likelihoods while sound comes; silent frames are those of the search's best path."""
         return KaldiStream(self.parts, search)
 
     @property

@@ -27,7 +27,7 @@ STEP = 0.2
 
 @dataclass(frozen=True)
 class ModelParts:
-    """What computes log-likelihoods.
+    """Parts of a hybrid model: features, network, i-vector extractor, priors.
 
     Attributes
     ----------
@@ -52,14 +52,14 @@ class ModelParts:
 
 
 class BestPath(LastFrames, Protocol):
-    """The search whose best path says which frames are silence."""
+    """A search that marks frames as silence by its best path so far."""
 
     def accept(self, scores: Floats) -> None:
         """Search more frames, with log-likelihoods ``(frames, num_pdfs)``."""
 
 
 class KaldiStream:
-    """Log-likelihoods of one recording.
+    """Log-likelihoods of one recording, computed as its sound arrives.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the components of nnet3 networks compute, as operations of an ONNX graph.
+"""Components of nnet3 networks as operations of an ONNX graph.
 
 Values are ``(frames, columns)``.
 """

@@ -102,7 +102,7 @@ def is_constant_in_time(descriptor: Descriptor) -> bool:
 
 
 def _reachable(network: Nnet3, output: str) -> dict[str, list[Edge]]:
-    """What each node that the output depends on reads."""
+    """Nodes on which the output depends, each with the nodes that it reads."""
     reads: dict[str, list[Edge]] = {}
     waiting = [output]
     while waiting:

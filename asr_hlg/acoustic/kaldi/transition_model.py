@@ -1,4 +1,4 @@
-"""Kaldi's transition model: what the transition-ids on the arcs of a Kaldi graph stand for.
+"""Kaldi's transition model: phone, HMM state and pdf of each transition-id, the labels of HCLG.
 
 A transition-id, counted from 1, is a transition out of a state of the HMM of a phone in a context;
 it determines the phone, the pdf (the column of the network's output) and whether the transition is

@@ -66,9 +66,9 @@ def pronounce(
 
 
 def speller_of_graph(meta: Mapping[str, Any], tokens: Sequence[str]) -> Speller | None:
-    """What spells new words of a graph whose words are spelled in the tokens of a model.
+    """Speller of new words, for a graph whose words are spelled in the tokens of a model.
 
-    None for graphs whose lexicon was read.
+    None for graphs whose lexicon was read from files.
     """
     section = LexiconSection(**meta.get("recipe", {}).get("lexicon", {}))
     if section.tokens is None or section.files or section.lang:

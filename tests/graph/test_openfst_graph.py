@@ -18,7 +18,7 @@ from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.symbols import SymbolTable
 from asr_hlg.graph import DecodingGraph, compile_hlg, topology
 from asr_hlg.graph.export import arcs_of, export
-from asr_hlg.graph.ready_made import ImportOptions, import_graph
+from asr_hlg.graph.openfst_graph import ImportOptions, import_graph
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.search import SearchOptions, decode
 from tests.support.cat_hat import best_score, intersect
