@@ -65,6 +65,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         part.write_text(text + "\n", encoding="utf-8")
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Value of a JSON text; raises a ValueError also for one that is nested too deeply to read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 @contextmanager
 def opened(
     path: str | Path, mode: Literal["rb", "wb"], error: type[AsrHlgError] = AsrHlgError

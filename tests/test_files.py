@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 
 from asr_hlg import files
-from asr_hlg.files import cache_folder, file_hash, replaced, save_array, write_json
+from asr_hlg.files import (
+    cache_folder,
+    file_hash,
+    parse_json,
+    replaced,
+    save_array,
+    write_json,
+)
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -95,3 +102,9 @@ def test_no_home_is_no_folder_named_tilde(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="no home folder"):
         assert cache_folder().is_relative_to(tmp_path)
     assert not Path("~").exists()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, b'{"a":' * 100_000])
+def test_json_that_is_nested_too_deeply_is_a_value_error(text):
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(text)

@@ -25,7 +25,6 @@ these files lack::
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 from collections.abc import Callable, Sequence
@@ -43,6 +42,7 @@ from asr_hlg.acoustic.model import AcousticModel, Samples
 from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.audio.recording import SAMPLE_RATES
 from asr_hlg.errors import AsrHlgError, ModelError
+from asr_hlg.files import parse_json
 from asr_hlg.fst import symbols
 from asr_hlg.lexicon.token_files import blank_named
 from asr_hlg.settings import section
@@ -73,7 +73,7 @@ class Description:
         plain = model.with_suffix("") if model.name.endswith(".jsonl.gz") else model
         path = plain.with_suffix(".json")
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = parse_json(path.read_text(encoding="utf-8"))
         except OSError:
             raise ModelError(
                 "the model has no description",

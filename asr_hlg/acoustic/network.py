@@ -26,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from asr_hlg.acoustic.config import FbankConfig, checked_priors, config_key
 from asr_hlg.errors import ModelError
+from asr_hlg.files import parse_json
 from asr_hlg.settings import section
 
 Augment = Callable[[Tensor, Tensor], Tensor]
@@ -138,7 +139,7 @@ class Network(nn.Module):
             _check_unpacked_size(path)
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            fields = json.loads(str(arrays.pop(config_key(cls.kind))))
+            fields = parse_json(str(arrays.pop(config_key(cls.kind))))
             priors = arrays.pop(_PRIORS, None)
             config = section(cls.config_class, fields, "", error=ModelError)
             with _WeightLimit(sum(array.size for array in arrays.values())):

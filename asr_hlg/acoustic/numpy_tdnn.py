@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from asr_hlg.acoustic.features import FbankOptions
 from asr_hlg.acoustic.numpy_fbank import fbank
 from asr_hlg.errors import ModelError
+from asr_hlg.files import parse_json
 
 Floats = npt.NDArray[np.float32]
 
@@ -80,7 +80,7 @@ class NumpyTdnn:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                config = json.loads(str(arrays[_KEY]))
+                config = parse_json(str(arrays[_KEY]))
                 weights = {
                     name: arrays[name].astype(np.float32) for name in arrays.files if name != _KEY
                 }

@@ -11,7 +11,6 @@ Arrays that Lhotse stored as ``numpy_files`` are read without it; compressed one
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 
 from asr_hlg.acoustic.kaldi_matrix import Matrix
 from asr_hlg.errors import ModelError
-from asr_hlg.files import text_lines
+from asr_hlg.files import parse_json, text_lines
 
 LookUp = Callable[[str], Matrix]
 
@@ -87,7 +86,7 @@ def _entries(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Ids and arrays of a manifest."""
     for number, line in text_lines(path, ModelError):
         try:
-            content = json.loads(line)
+            content = parse_json(line)
             arrays = [content] if "storage_key" in content else list(_arrays_of(content))
             ids = [content[name] for name in ("id", "recording_id") if name in content]
             ids += [content["recording"]["id"]] if "recording" in content else []

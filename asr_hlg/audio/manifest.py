@@ -17,6 +17,8 @@ from lhotse.serialization import deserialize_item
 from asr_hlg.audio.entries import clean_id, failed, lines, reason
 from asr_hlg.audio.recording import SAMPLE_RATES, Recording
 
+_RATES = ("sampling_rate", "source_sampling_rate", "target_sampling_rate")
+
 
 def manifest(path: Path) -> Iterator[Recording]:
     """Entries of a Lhotse manifest of recordings or cuts: a JSON object in each line."""
@@ -31,9 +33,7 @@ def manifest(path: Path) -> Iterator[Recording]:
                 continue
             # Lhotse allocates memory for the rate before it opens the sound file.
             if any(
-                part["sampling_rate"] not in SAMPLE_RATES
-                for part in parts
-                if "sampling_rate" in part
+                part[name] not in SAMPLE_RATES for part in parts for name in _RATES if name in part
             ):
                 raise ValueError("a sampling rate is out of range")
             item = deserialize_item(data)

@@ -89,6 +89,10 @@ def _phrase_list(text: str) -> Rules:
         raise position.error(
             f"a JSON list of phrases is expected: {error.msg}", 'as in ["turn on", "turn off"]'
         ) from None
+    except RecursionError:
+        raise Position(1, 1).error(
+            "the JSON list is nested too deeply", 'write ["turn on", "turn off"]'
+        ) from None
     start = Position(1, 1)
     options = []
     for phrase in phrases:

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.errors import GraphError
-from asr_hlg.files import file_hash, save_array, write_json
+from asr_hlg.files import file_hash, parse_json, save_array, write_json
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.symbols import SymbolTable
@@ -334,7 +334,7 @@ def read_meta(folder: Path) -> Meta:
             remedy="compile one with: asr-hlg graph NAME",
         )
     with checks.damage_named(path):
-        meta: Meta = json.loads(path.read_text(encoding="utf-8"))
+        meta: Meta = parse_json(path.read_text(encoding="utf-8"))
         if meta["format"] != FORMAT:
             raise GraphError(
                 f"has format {meta['format']}, this version reads {FORMAT}",

@@ -8,13 +8,12 @@ not repeated as long as no file that it read has changed since.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from asr_hlg.files import cache_folder, write_json
+from asr_hlg.files import cache_folder, parse_json, write_json
 
 _SUBFOLDER = "verified-graphs"
 _SETTLED_SECONDS = 2.0
@@ -76,7 +75,7 @@ def _name(folder: Path) -> str:
 def _read(path: Path) -> dict[str, Any]:
     """Checks that were passed; none if the record cannot be read."""
     try:
-        passed = json.loads(path.read_text(encoding="utf-8"))
+        passed = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return passed if isinstance(passed, dict) else {}

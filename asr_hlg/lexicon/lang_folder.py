@@ -46,10 +46,20 @@ def lexicon_file(folder: Path) -> Path:
 
 
 def optional_silence(folder: Path) -> str | None:
-    """The phone of silence between words that a folder names."""
+    """The phone of silence between words that a folder names.
+
+    Raises
+    ------
+    LexiconError
+        If the file cannot be read, or names several.
+    """
     for name in _SILENCES:
-        if (folder / name).is_file():
-            return (folder / name).read_text(encoding="utf-8").strip() or None
+        path = folder / name
+        if path.is_file():
+            phones = [line.strip() for _, line in text_lines(path, LexiconError)]
+            if len(phones) > 1:
+                raise LexiconError("expected one phone", path=path, line=2)
+            return phones[0] if phones else None
     return None
 
 

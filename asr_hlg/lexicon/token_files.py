@@ -17,14 +17,13 @@ Blank is called ``<blk>`` here, and a token that is a space is called ``▁``. D
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from asr_hlg.errors import AsrHlgError, ModelError
-from asr_hlg.files import text_lines
+from asr_hlg.files import parse_json, text_lines
 from asr_hlg.fst.symbols import BLANK, EPS, is_disambig
 
 FILES = ("tokens.txt", "vocab.txt", "vocab.json")
@@ -140,7 +139,7 @@ def _names(path: Path) -> list[str]:
         by_id = _of_json(path) if path.suffix == ".json" else _of_lines(path)
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}", path=path) from None
-    if not by_id or max(by_id) != len(by_id) - 1:
+    if not by_id or min(by_id) != 0 or max(by_id) != len(by_id) - 1:
         raise ModelError("ids of tokens must run from 0 without a gap", path=path)
     return [by_id[index] for index in range(len(by_id))]
 
@@ -152,10 +151,10 @@ def _of_json(path: Path) -> dict[int, str]:
         if not place.is_file():
             continue
         try:
-            content = json.loads(place.read_text(encoding="utf-8"))
+            content = parse_json(place.read_text(encoding="utf-8"))
             pairs = enumerate(content) if isinstance(content, list) else _inverted(content)
             found.update({index: _without_spaces(str(name)) for index, name in pairs})
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError):
             raise ModelError("expected tokens with their ids", path=place) from None
     return found
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter
 from pathlib import Path
 
 from asr_hlg.errors import AsrHlgError, OnItemError, stop
-from asr_hlg.files import text_lines
+from asr_hlg.files import parse_json, text_lines
 
 _COMMENT = ";;"  # of NIST's formats
 _TRN = re.compile(r"(?P<text>.*)\((?P<id>[^()]+)\)\s*")
@@ -61,7 +60,7 @@ def read_alternatives(path: str | Path) -> dict[str, list[str]]:
     lists: dict[str, list[str]] = {}
     for number, line in text_lines(Path(path)):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             if record.get("alternatives"):
                 lists[record["id"]] = [item["text"] for item in record["alternatives"]]
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -116,7 +115,7 @@ def _parse_trn(line: str) -> tuple[str, str]:
 
 def _parse_json(line: str) -> tuple[str, str]:
     """Id and text of a JSON object."""
-    record = json.loads(line)
+    record = parse_json(line)
     name, text = (record.get("id"), record.get("text")) if isinstance(record, dict) else ("", "")
     if not name or not isinstance(name, str) or not isinstance(text, str):
         raise ValueError("expected an object with an id and a text")

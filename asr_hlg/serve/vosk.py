@@ -18,7 +18,6 @@ Two keys of ``config`` are this server's own: ``hotwords``, phrases that are mad
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +25,7 @@ from typing import Any
 import kaldialign
 
 from asr_hlg.audio.recording import SAMPLE_RATES
+from asr_hlg.files import parse_json
 from asr_hlg.output.transcript import Alternative, Transcript, Word
 from asr_hlg.serve.graphs import Phrases, checked_phrases
 from asr_hlg.serve.limits import Refused
@@ -107,7 +107,7 @@ def _listed(value: object, key: str) -> list[object]:
     """A list of a client, or the JSON text of one, as some clients send it."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except ValueError:
             value = [value]
     if not isinstance(value, list):
@@ -118,8 +118,8 @@ def _listed(value: object, key: str) -> list[object]:
 def command(text: str) -> dict[str, Any]:
     """Object of a text message: one with config, eof or reset."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except ValueError:
         raise Refused("a text message must be JSON") from None
     if not isinstance(value, dict) or not value.keys() & {"config", "eof", "reset"}:
         raise Refused("a text message must hold config, eof or reset")

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from asr_hlg.errors import AsrHlgError, OptionError
-from asr_hlg.files import replaced
+from asr_hlg.files import parse_json, replaced
 from asr_hlg.output.transcript import Alternative, Transcript, Word
 
 _SYNC_SECONDS = 1.0
@@ -126,7 +126,7 @@ class Journal:
             self._entries.seek(self._offsets[id])
             line = self._entries.readline()
         with _entry_errors(self.path):
-            fields = json.loads(line)["transcript"]
+            fields = parse_json(line)["transcript"]
             for tier in ("words", "written", "phones"):
                 fields[tier] = [Word(**word) for word in fields.get(tier, ())]
             fields["alternatives"] = [Alternative(**one) for one in fields["alternatives"]]
@@ -216,7 +216,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except ValueError:
         return None
     return entry if isinstance(entry, dict) else None

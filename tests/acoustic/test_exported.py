@@ -293,6 +293,46 @@ def test_models_of_other_kinds_are_refused(tmp_path, model_type, reason):
         acoustic.load(made.folder)
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "reason"),
+    [
+        ("wenet", "subsampling_factor", "inf", "not a number"),
+        ("wenet", "subsampling_factor", "0", "must be 1 to 64"),
+        ("sense_voice", "lfr_window_size", "2147483647", "must be 1 to 64"),
+        ("sense_voice", "neg_mean", "1,2,3", "has 3 numbers, expected 560"),
+        ("omnilingual", "sample_rate", "-1", "must be 4000 to 48000"),
+        ("streaming_zipformer", "T", "16777216", "must be 1 to 10000"),
+        ("streaming_nemo", "chunk_shift", "0", "must be 1 to 10000"),
+        ("streaming_nemo", "cache_last_channel_dim2", "2147483647", "state cache_last_channel"),
+        ("streaming_nemo", "cache_last_channel_dim2", "-1", "state cache_last_channel"),
+    ],
+)
+def test_metadata_out_of_bounds_are_refused(tmp_path, kind, key, value, reason):
+    made = getattr(made_by, kind)(tmp_path)
+    change(made, **{key: value})
+    with pytest.raises(ModelError, match=rf"onnx: .*{reason}"):
+        acoustic.load(made.folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reason"),
+    [
+        ("preprocessor_config.json", '{"sampling_rate": "fast"}', "sampling_rate fast is out of"),
+        ("preprocessor_config.json", '{"sampling_rate": 0}', "sampling_rate 0 is out of range"),
+        ("preprocessor_config.json", '{"sampling_rate": 2000000000}', "is out of range"),
+        ("config.json", '{"conv_stride": ["a"]}', "conv_stride must be"),
+        ("config.json", '{"conv_stride": [0]}', "conv_stride must be"),
+        ("config.json", '{"vocab_size": "all"}', "vocab_size must be a number"),
+        ("config.json", "[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_settings_of_hugging_face_out_of_bounds_are_refused(tmp_path, name, settings, reason):
+    made = made_by.hugging_face(tmp_path / "hub")
+    (made.folder / name).write_text(settings)
+    with pytest.raises(ModelError, match=rf"{name}.*{reason}"):
+        acoustic.load(made.folder)
+
+
 def test_metadata_that_are_missing_are_named(tmp_path):
     made = made_by.wenet(tmp_path)
     network = onnx.load(made.network)

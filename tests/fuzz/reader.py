@@ -48,7 +48,9 @@ def with_words(*words: str) -> Callable[[Random, bytes], bytes]:
 
 
 def mutate_json_lines(random: Random, data: bytes) -> bytes:
-    """Mostly values of one line changed; at times its bytes."""
+    """Mostly values of one line changed; at times its bytes, or a line nested very deeply."""
+    if random.random() < 0.01:
+        return random.choice([b"[", b'{"id":']) * 100_000
     if random.random() < 0.3:
         return mutation.mutate(random, data)
     lines = data.decode("utf-8").splitlines()
@@ -63,3 +65,22 @@ def mutate_archive(random: Random, data: bytes) -> bytes:
 
 def texts(*contents: str) -> Callable[[Path], Sequence[bytes]]:
     return lambda _: [content.encode() for content in contents]
+
+
+def named(path: str, content: str | bytes) -> bytes:
+    """A seed for readers of several files: the name of one, a zero byte, its content."""
+    return path.encode() + b"\0" + (content.encode() if isinstance(content, str) else content)
+
+
+def split_name(data: bytes) -> tuple[str, bytes]:
+    """Name and content of such a seed or case."""
+    name, _, content = data.partition(b"\0")
+    return name.decode(), content
+
+
+def mutate_named(random: Random, data: bytes) -> bytes:
+    """The content changed as the file's kind invites to."""
+    name, content = split_name(data)
+    if name.endswith((".json", ".jsonl")):
+        return named(name, mutate_json_lines(random, content))
+    return named(name, mutation.mutate(random, content))

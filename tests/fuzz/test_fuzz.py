@@ -16,7 +16,10 @@ CASES = 200
 FEWER_CASES = 50
 CPU_SECONDS = 300  # only a hang takes so long, on any machine
 # a case takes milliseconds
-SLOW = ("graph", "network", "torchscript", "onnx", "kaldi-graph", "kaldi-mdl")
+SLOW = (
+    *("graph", "network", "torchscript", "onnx", "kaldi-graph", "kaldi-mdl"),
+    *("metadata", "hugging-face", "exported-onnx"),
+)
 
 
 @pytest.fixture(scope="module")

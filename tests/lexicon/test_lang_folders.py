@@ -33,6 +33,15 @@ def test_a_lang_folder_of_kaldi(tmp_path):
     assert optional_silence(tmp_path) == "SIL"
 
 
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"\x9fSIL\n", "is not UTF-8"), (b"SIL\nSPN\n", "expected one phone")]
+)
+def test_faulty_phones_of_silence_are_refused(tmp_path, content, message):
+    (tmp_path / "optional_silence.txt").write_bytes(content)
+    with pytest.raises(LexiconError, match=rf"optional_silence\.txt.*{message}"):
+        optional_silence(tmp_path)
+
+
 def test_pickled_lexica_are_refused(tmp_path):
     (tmp_path / "L.pt").write_bytes(b"")
     with pytest.raises(LexiconError, match=r"only L\.pt, pickled by torch.*lexicon\.txt"):

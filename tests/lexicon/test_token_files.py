@@ -71,6 +71,14 @@ def test_faulty_tables_are_refused(tmp_path, text, message):
         table(tmp_path / "tokens.txt", text, num_outputs=max(2, len(text.split("\n")) - 1))
 
 
+@pytest.mark.parametrize("ids", ["-1, 1", "0, Infinity", "0, 2", "[], 1"])
+def test_faulty_ids_of_a_vocabulary_are_refused(tmp_path, ids):
+    first, second = ids.split(", ")
+    text = f'{{"<pad>": {first}, "a": {second}}}'
+    with pytest.raises(ModelError, match=r"vocab\.json: .*ids"):
+        table(tmp_path / "vocab.json", text)
+
+
 def test_another_number_of_outputs_is_refused(tmp_path):
     with pytest.raises(ModelError, match="2 tokens, but the network has 5 outputs"):
         table(tmp_path / "tokens.txt", "<blk> 0\na 1\n", num_outputs=5)

@@ -7,16 +7,16 @@ package transformers.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from asr_hlg.acoustic.exported.model import Exported, FrontEnd
+from asr_hlg.acoustic.exported.model import SAMPLE_RATES, Exported, FrontEnd
 from asr_hlg.acoustic.exported.network import OnnxNetwork
 from asr_hlg.acoustic.filter_banks import Floats, normalised_waveform
 from asr_hlg.errors import ModelError
+from asr_hlg.files import parse_json
 from asr_hlg.lexicon.token_files import ModelTokens, read_tokens
 
 VOCABULARY = "vocab.json"
@@ -93,10 +93,22 @@ def _exported(
             path=folder / "preprocessor_config.json",
             remedy="models that take waveforms are opened: wav2vec 2.0, HuBERT, WavLM",
         )
-    rate = int(features.get("sampling_rate", 16000))
+    rate = features.get("sampling_rate", 16000)
+    if not isinstance(rate, int) or rate not in SAMPLE_RATES:
+        raise ModelError(
+            f"the sampling_rate {rate} is out of range", path=folder / "preprocessor_config.json"
+        )
     normalise = (normalised_waveform(1e-7),) if features.get("do_normalize", True) else ()
-    stride = math.prod(config.get("conv_stride") or [320])
-    tokens = tokens_of(folder, num_outputs or config.get("vocab_size"))
+    strides = config.get("conv_stride") or [320]
+    if not isinstance(strides, list) or not all(
+        isinstance(k, int) and 0 < k < 1000 for k in strides
+    ):
+        raise ModelError("conv_stride must be a list of numbers", path=folder / "config.json")
+    size = config.get("vocab_size")
+    if not isinstance(size, int | None):
+        raise ModelError("vocab_size must be a number", path=folder / "config.json")
+    stride = math.prod(strides)
+    tokens = tokens_of(folder, num_outputs or size)
     front_end = FrontEnd(None, normalise, rate)
     return Exported("hugging face", path, tokens, front_end, run, stride / rate)
 
@@ -104,7 +116,7 @@ def _exported(
 def _read(path: Path) -> dict[str, Any]:
     """Content of a JSON file; empty without the file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

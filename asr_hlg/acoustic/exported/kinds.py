@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from asr_hlg.acoustic.exported.chunks import ChunkSizes, StreamingNetwork
-from asr_hlg.acoustic.exported.model import Exported, FrontEnd
+from asr_hlg.acoustic.exported.model import SAMPLE_RATES, Exported, FrontEnd
 from asr_hlg.acoustic.exported.network import OnnxNetwork
 from asr_hlg.acoustic.filter_banks import (
     FilterOptions,
@@ -31,6 +31,8 @@ from asr_hlg.lexicon.token_files import read_tokens
 Kind = Callable[[OnnxNetwork, Path], Exported]
 
 _SHIFT = 0.01  # seconds from one frame of features to the next
+_FACTORS = range(1, 65)  # frames of features for one of the output, or side by side
+_CHUNKS = range(1, 10_001)  # frames of features of a chunk
 
 ICEFALL = FilterOptions()
 WENET = FilterOptions(scale=32768.0)
@@ -54,7 +56,7 @@ TELESPEECH = FilterOptions(
 
 def icefall(network: OnnxNetwork, tokens: Path) -> Exported:
     """Zipformer or Conformer of icefall: ``x`` and ``x_lens`` to ``log_probs``."""
-    factor = network.integer("subsampling_factor", 4)
+    factor = network.integer("subsampling_factor", 4, _FACTORS)
     return _time_first("icefall", network, tokens, FrontEnd(ICEFALL), factor)
 
 
@@ -66,7 +68,7 @@ def wenet(network: OnnxNetwork, tokens: Path) -> Exported:
             path=network.path,
             remedy="export it with scripts/wenet/export-onnx.py of sherpa-onnx, not streaming",
         )
-    factor = network.integer("subsampling_factor")
+    factor = network.integer("subsampling_factor", within=_FACTORS)
     return _time_first("wenet", network, tokens, FrontEnd(WENET), factor)
 
 
@@ -88,7 +90,7 @@ def nemo(network: OnnxNetwork, tokens: Path) -> Exported:
     def run(features: Floats) -> Any:
         return network.run([features.T[None], [len(features)]])[0][0]
 
-    factor = network.integer("subsampling_factor", 0) or _measured(run, front_end)
+    factor = network.integer("subsampling_factor", 0, _FACTORS) or _measured(run, front_end)
     return Exported("nemo", network.path, table, front_end, run, factor * _SHIFT)
 
 
@@ -99,10 +101,13 @@ def sense_voice(network: OnnxNetwork, tokens: Path) -> Exported:
     """
     if "Nano" in network.metadata.get("comment", ""):
         raise ModelError("is a Fun-ASR-Nano model, which is not opened", path=network.path)
-    window, shift = (network.integer(f"lfr_window_{name}") for name in ("size", "shift"))
+    window, shift = (
+        network.integer(f"lfr_window_{name}", within=_FACTORS) for name in ("size", "shift")
+    )
     scale = 1.0 if network.integer("normalize_samples") else 32768.0
     options = FilterOptions(**{**vars(SENSE_VOICE), "scale": scale})
-    moments = (network.numbers(name) for name in ("neg_mean", "inv_stddev"))
+    dim = window * options.num_filters
+    moments = (network.numbers(name, dim) for name in ("neg_mean", "inv_stddev"))
     front_end = FrontEnd(
         options, (partial(stacked, window=window, shift=shift), shifted_and_scaled(*moments))
     )
@@ -123,7 +128,7 @@ def telespeech(network: OnnxNetwork, tokens: Path) -> Exported:
         return network.run([features[None]])[0][:, 0]
 
     table = read_tokens(tokens, network.num_outputs)
-    factor = network.integer("subsampling_factor", 4)
+    factor = network.integer("subsampling_factor", 4, _FACTORS)
     return Exported("telespeech", network.path, table, front_end, run, factor * _SHIFT)
 
 
@@ -146,7 +151,7 @@ def streaming_zipformer(network: OnnxNetwork, tokens: Path) -> Exported:
         network,
         states,
         {name: f"new_{name}" for name in states},
-        ChunkSizes(network.integer("T"), network.integer("decode_chunk_len")),
+        _chunk_sizes(network, "T", "decode_chunk_len"),
         4,
     )
     table = read_tokens(tokens, network.num_outputs)
@@ -155,21 +160,27 @@ def streaming_zipformer(network: OnnxNetwork, tokens: Path) -> Exported:
     )
 
 
+def _chunk_sizes(network: OnnxNetwork, length: str, shift: str) -> ChunkSizes:
+    """Sizes of chunks that metadata with these keys give."""
+    return ChunkSizes(*(network.integer(key, within=_CHUNKS) for key in (length, shift)))
+
+
 def _streaming_nemo(network: OnnxNetwork, tokens: Path, front_end: FrontEnd) -> Exported:
     """Cache-aware FastConformer of NeMo: a window of frames and three caches."""
     states: dict[str, Any] = {
-        f"cache_last_{name}": np.zeros(
-            [1, *(network.integer(f"cache_last_{name}_dim{k}") for k in (1, 2, 3))], np.float32
+        f"cache_last_{name}": network.zeros_of(
+            [1, *(network.integer(f"cache_last_{name}_dim{k}") for k in (1, 2, 3))],
+            f"cache_last_{name}",
         )
         for name in ("channel", "time")
     }
     states["cache_last_channel_len"] = np.zeros(1, np.int64)
-    factor = network.integer("subsampling_factor")
+    factor = network.integer("subsampling_factor", within=_FACTORS)
     streaming = StreamingNetwork(
         network,
         states,
         dict(zip(states, network.outputs[2:], strict=False)),
-        ChunkSizes(network.integer("window_size"), network.integer("chunk_shift")),
+        _chunk_sizes(network, "window_size", "chunk_shift"),
         factor,
         channels_first=True,
     )
@@ -181,7 +192,7 @@ def _of_waveforms(
     kind: str, network: OnnxNetwork, tokens: Path, epsilon: float, blank: int | None = None
 ) -> Exported:
     """Model that takes samples ``(1, n)``, and gives a frame every 20 ms."""
-    rate = network.integer("sample_rate", 16000)
+    rate = network.integer("sample_rate", 16000, SAMPLE_RATES)
 
     def run(samples: Floats) -> Any:
         arrays: dict[str, Any] = {network.inputs[0]: samples[None]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ _TYPES: dict[str, Any] = {
     "tensor(int32)": np.int32,
     "tensor(bool)": np.bool_,
 }
+
+
+_NUMBERS = range(-(2**31), 2**31)
+_MOST_VALUES = 1 << 26  # of a state of a streaming network
 
 
 class OnnxNetwork:
@@ -63,6 +68,12 @@ class OnnxNetwork:
     def zeros(self, name: str) -> npt.NDArray[Any]:
         """Zeros of the shape of an input; axes that are left open have length 1."""
         shape = [size if isinstance(size, int) else 1 for size in self._nodes[name].shape]
+        return self.zeros_of(shape, name)
+
+    def zeros_of(self, shape: Sequence[int], name: str) -> npt.NDArray[Any]:
+        """Zeros of a shape for an input; a ModelError if they are implausibly many."""
+        if min(shape, default=1) < 0 or math.prod(shape) > _MOST_VALUES:
+            raise ModelError(f"the state {name} has the shape {tuple(shape)}", path=self.path)
         return np.zeros(shape, self.dtype(name))
 
     def run(self, arrays: Sequence[Any] | Mapping[str, Any]) -> list[npt.NDArray[Any]]:
@@ -82,23 +93,32 @@ class OnnxNetwork:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(f"the network failed: {reason}", path=self.path) from None
 
-    def integer(self, key: str, default: int | None = None) -> int:
-        """A number of the metadata."""
+    def integer(self, key: str, default: int | None = None, within: range = _NUMBERS) -> int:
+        """A number of the metadata; a ModelError if it is none, or not within the range."""
         value = self.metadata.get(key)
         if value is None and default is not None:
             return default
         try:
-            return int(float(self.text(key)))
-        except ValueError:
+            number = int(float(self.text(key)))
+        except (ValueError, OverflowError):
             raise ModelError(f"metadata {key} is {value!r}, not a number", path=self.path) from None
+        if number not in within:
+            limits = f"{within.start} to {within.stop - 1}"
+            raise ModelError(f"metadata {key} is {number}, and must be {limits}", path=self.path)
+        return number
 
-    def numbers(self, key: str) -> npt.NDArray[np.float32]:
-        """A list of numbers of the metadata, separated by commas."""
+    def numbers(self, key: str, count: int) -> npt.NDArray[np.float32]:
+        """A list of so many numbers of the metadata, separated by commas."""
         value = self.text(key)
         try:
-            return np.array([float(part) for part in value.split(",") if part.strip()], np.float32)
+            found = np.array([float(part) for part in value.split(",") if part.strip()], np.float32)
         except ValueError:
             raise ModelError(f"metadata {key} is not a list of numbers", path=self.path) from None
+        if len(found) != count:
+            raise ModelError(
+                f"metadata {key} has {len(found)} numbers, expected {count}", path=self.path
+            )
+        return found
 
     def text(self, key: str) -> str:
         """A value of the metadata."""
