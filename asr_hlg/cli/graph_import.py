@@ -16,11 +16,11 @@ from asr_hlg.graph.openfst_graph import LABELS, ImportOptions, import_graph
 SUMMARY = "make a graph folder of a graph that another toolkit has compiled"
 EPILOG = """\
 FILE is a graph in a binary OpenFst file (vector or const): H.fst, HL.fst, HLG.fst, TLG.fst of a
-CTC model, or LG.fst, with which the CTC topology is composed. tokens.txt and words.txt beside it
-are found. Or FILE is the folder of a Kaldi model: its HCLG.fst, or HCLr.fst with Gr.fst, which are
+CTC model, or LG.fst, with which the CTC topology is composed. tokens.txt and words.txt are
+looked for beside it. Or FILE is the folder of a Kaldi model: its HCLG.fst, or HCLr.fst with Gr.fst, which are
 composed (with Vosk's Korean model: 45 million arcs, 1.1 GB on disk, 2.7 GB of memory).
 
-Input labels are numbered in three ways; which one is found out, and said:
+Input labels are numbered in one of three ways, which is detected and printed:
   shifted  id in tokens.txt + 1 (icefall, sherpa-onnx, kaldi-decoder)
   kaldi    id in tokens.txt, with <eps> as 0 and the blank as another id (EESEN, Kaldi)
   k2       id in tokens.txt, 0 for the blank, without ε
@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the graph's name: folder graphs/NAME")
     parser.add_argument("--tokens", type=Path, help="tokens.txt of the model (default: beside)")
     parser.add_argument("--words", type=Path, help="words.txt of the graph (default: beside)")
-    parser.add_argument("--labels", choices=LABELS, help="see above (default: found out)")
-    parser.add_argument("--blank", help="name of the blank in tokens.txt (default: found out)")
+    parser.add_argument("--labels", choices=LABELS, help="see below (default: detected)")
+    parser.add_argument("--blank", help="name of the blank in tokens.txt (default: detected)")
     parser.add_argument("--lexicon", type=Path, help="pronunciations, for exact times of words")
     parser.add_argument("--silence", help="token that belongs to no word (with --lexicon)")
     parser.add_argument("--model", help="acoustic model to decode with by default")
