@@ -47,7 +47,7 @@ class LastFrames(Protocol):
     def last_frames(self, count: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Phones of the last ``count`` frames of the best path so far, and the states before them.
 
-        Both are in order; states are numbers by which the search knows its tokens in a frame.
+        Both are in order; states are the search's numbers of its tokens in a frame.
         """
 
 
@@ -84,7 +84,7 @@ class AcousticModel(abc.ABC):
     is_transducer : bool
         Whether the posteriors have ``features``, which only a transducer's decoders search.
     silence_phones : np.ndarray or None
-        int32: phones of the graph that are silence, for a model whose tokens do not say what is;
+        int32: phones of the graph that are silence, for a model whose tokens do not name it;
         None for other models.
     context : (float, float) or None
         Seconds of sound before and after the start of a frame on which its posteriors depend; None

@@ -188,7 +188,7 @@ def _align(options: argparse.Namespace, inputs: list[Recording]) -> int:
 
 
 def _aligner(options: argparse.Namespace, folder: Path, scripts: dict[str, Script]) -> Aligner:
-    """Aligner with the pronunciations of all words; says which of them were guessed."""
+    """Aligner with the pronunciations of all words; prints which of them were guessed."""
     words = [word for script in scripts.values() for word in script.words()]
     others = {word for script in scripts.values() for word in script.alternatives()}
     aligner, guesses = Aligner.from_graph(

@@ -17,8 +17,9 @@ SUMMARY = "make a graph folder of a graph that another toolkit has compiled"
 EPILOG = """\
 FILE is a graph in a binary OpenFst file (vector or const): H.fst, HL.fst, HLG.fst, TLG.fst of a
 CTC model, or LG.fst, with which the CTC topology is composed. tokens.txt and words.txt are
-looked for beside it. Or FILE is the folder of a Kaldi model: its HCLG.fst, or HCLr.fst with Gr.fst, which are
-composed (with Vosk's Korean model: 45 million arcs, 1.1 GB on disk, 2.7 GB of memory).
+looked for beside it. Or FILE is the folder of a Kaldi model: its HCLG.fst, or HCLr.fst with
+Gr.fst, which are composed (with Vosk's Korean model: 45 million arcs, 1.1 GB on disk, 2.7 GB of
+memory).
 
 Input labels are numbered in one of three ways, which is detected and printed:
   shifted  id in tokens.txt + 1 (icefall, sherpa-onnx, kaldi-decoder)
@@ -26,7 +27,7 @@ Input labels are numbered in one of three ways, which is detected and printed:
   k2       id in tokens.txt, 0 for the blank, without ε
 
 The graph is decoded as it is: hotwords, new words and grammars need a compiled recipe. Without
---lexicon, times of words are approximate, unless tokens say where words begin (▁, Kaldi's phones).
+--lexicon, times of words are approximate, unless tokens mark where words begin (▁, Kaldi's phones).
 
 examples:
   asr-hlg graph import lang/HLG.fst NAME --tokens lang/tokens.txt --words lang/words.txt
@@ -85,7 +86,7 @@ def _import_kaldi(options: argparse.Namespace, output: Path, meter: Meter) -> No
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise GraphError(
-            "has no final.mdl, which says what the graph's labels stand for",
+            "has no final.mdl, which defines the labels of the graph",
             path=folder,
             remedy="copy the model's final.mdl into the folder",
         )

@@ -45,20 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add("--fast", action="store_true", help="no second pass on recordings; live speech has none")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=2700, help="0 is any free one (default: %(default)s)")
+    add("--port", type=int, default=2700, help="port; 0 is any free one (default: %(default)s)")
     add(
         "--sample-rate",
         type=int,
         default=defaults.SAMPLE_RATE,
         metavar="HZ",
-        help="of live sound whose client does not state it (default: %(default)s)",
+        help="sample rate of live sound whose client does not state it (default: %(default)s)",
     )
     add("--workers", type=int, help="threads for live streams (default: one per core)")
     add = parser.add_argument_group("limits").add_argument
     for name, type_, default, metavar, text in (
-        ("streams", int, defaults.MAX_STREAMS, "N", "live streams at the same time"),
-        ("uploads", int, defaults.MAX_UPLOADS, "N", "recordings at the same time"),
-        ("upload", float, defaults.MAX_UPLOAD, "MB", "size of a recording"),
+        ("streams", int, defaults.MAX_STREAMS, "N", "most live streams at the same time"),
+        ("uploads", int, defaults.MAX_UPLOADS, "N", "most recordings at the same time"),
+        ("upload", float, defaults.MAX_UPLOAD, "MB", "largest size of a recording"),
     ):
         add(
             f"--max-{name}",
@@ -68,9 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{text} (default: %(default)g)",
         )
     for name, default, text in (
-        ("idle", defaults.IDLE_TIMEOUT, "without a message, after which a stream is ended"),
-        ("total", defaults.TOTAL_TIMEOUT, "that a stream may last"),
-        ("stop", defaults.STOP_TIMEOUT, "that streams in flight may go on after SIGTERM"),
+        ("idle", defaults.IDLE_TIMEOUT, "time without a message after which a stream is ended"),
+        ("total", defaults.TOTAL_TIMEOUT, "longest duration of a stream"),
+        ("stop", defaults.STOP_TIMEOUT, "time that streams in flight get after SIGTERM"),
     ):
         add(
             f"--{name}-timeout",

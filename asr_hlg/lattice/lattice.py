@@ -174,7 +174,7 @@ class Lattice:
         path with the smallest edit distance; a word that this path lacks gets an empty span
         between its neighbours.
 
-        Where the graph's tokens say where in a word they stand (Kaldi's phones), words, times and
+        Where the graph's tokens are position-dependent (Kaldi's phones), words, times and
         confidences are those of Kaldi and Vosk: see :mod:`asr_hlg.lattice.timed_words`.
         """
         if self.graph.word_positions is not None:

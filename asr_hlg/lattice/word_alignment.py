@@ -1,6 +1,6 @@
 """Word-aligned lattices: every arc is one word, or silence, with exactly its frames.
 
-Kaldi's phones say where in a word they stand. The phones of an alignment are divided into words by
+Kaldi's phones are position-dependent. The phones of an alignment are divided into words by
 that, as ``lattice-align-words`` does.
 """
 

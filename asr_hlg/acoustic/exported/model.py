@@ -14,7 +14,7 @@ from asr_hlg.acoustic.arrays import Array, log_softmax
 from asr_hlg.acoustic.exported.chunks import StreamingNetwork
 from asr_hlg.acoustic.exported.streams import ChunkStream, FeatureStream
 from asr_hlg.acoustic.filter_banks import FilterOptions, Floats, filter_banks
-from asr_hlg.acoustic.model import AcousticModel, Samples
+from asr_hlg.acoustic.model import AcousticModel, LastFrames, Samples
 from asr_hlg.errors import ModelError
 from asr_hlg.lexicon.token_files import ModelTokens
 
@@ -118,7 +118,7 @@ class ExportedModel(AcousticModel):
         rows = scores[: max(1, round(seconds / self.frame_shift) + 1)] if lacking > 0 else scores
         return self._to_log_probs(rows)
 
-    def frame_stream(self, search: object = None) -> ChunkStream | None:
+    def frame_stream(self, search: LastFrames | None = None) -> ChunkStream | None:
         """Computation of a recording's frames while its sound comes; None if not streaming.
 
         ``search`` is not used: the frames do not depend on its result.

@@ -45,7 +45,7 @@ class KaldiModel(AcousticModel):
     options : DecodingOptions
     transitions : TransitionModel
     searches : callable or None
-        Begins the search of a recording, whose best path says which frames are silence.
+        Begins the search of a recording, whose best path marks frames as silence.
 
     Raises
     ------
