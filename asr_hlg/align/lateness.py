@@ -61,7 +61,11 @@ def corrected(words: Sequence[Word], samples: Floats, sample_rate: int) -> list[
 
 
 def lateness(words: Sequence[Word], samples: Floats, sample_rate: int) -> float:
-    """Seconds by which words are late apart from the share of the gap; 0 to 0.15."""
+    """Lateness of words after pauses, in seconds, from the onsets of the sound; 0 to 0.15.
+
+    ``samples`` is float32 ``(num_samples,)``. The share of the gap between two peaks that
+    :func:`corrected` subtracts is not part of it.
+    """
     after_pause = [
         word.start
         for number, word in enumerate(words)

@@ -37,10 +37,13 @@ class Shapes(Protocol):
     """Sizes of the tensors of a frame; a kind of rows has a name, and a capacity by it."""
 
     def select(self, mask: Tensor, kind: str) -> Rows:
-        """Indices at which a mask is true, in order."""
+        """Indices at which a mask, bool ``(n,)``, is true, in order."""
 
     def expand(self, counts: Tensor, kind: str) -> tuple[Rows, Tensor]:
-        """Row i ``counts[i]`` times, and for each copy which of them it is."""
+        """Row i ``counts[i]`` times, and the number of each copy, 0 to ``counts[i] - 1``.
+
+        ``counts`` and the numbers are int64 ``(n,)`` and ``(counts.sum(),)``.
+        """
 
     def exceeded(self) -> dict[str, int]:
         """Rows that were needed of the kinds whose capacity did not suffice."""
@@ -58,7 +61,7 @@ class ExactShapes:
         return Rows(mask.nonzero().view(-1), None)
 
     def expand(self, counts: Tensor, kind: str) -> tuple[Rows, Tensor]:
-        """Row i ``counts[i]`` times, and for each copy which of them it is."""
+        """Row i ``counts[i]`` times, and the number of each copy."""
         owner = torch.repeat_interleave(counts)
         before = counts.cumsum(0).sub_(counts)
         copy = torch.arange(len(owner), device=counts.device)
@@ -94,7 +97,7 @@ class FixedShapes:
         return self._rows(mask.cumsum(0), kind)[0]
 
     def expand(self, counts: Tensor, kind: str) -> tuple[Rows, Tensor]:
-        """Row i ``counts[i]`` times, then dead rows; and for each copy which of them it is."""
+        """Row i ``counts[i]`` times, then dead rows; and the number of each copy."""
         ends = counts.cumsum(0)
         rows, place = self._rows(ends, kind)
         copy = place - pick(ends - counts, rows.at)

@@ -56,11 +56,11 @@ class UtteranceSearch(ABC):
 
     @property
     def acoustics(self) -> Acoustics:
-        """The frames searched so far."""
+        """The frames searched so far, float32 ``(num_frames, num_columns)``."""
         return self._acoustics[: self.num_frames]
 
     def accept(self, acoustics: Acoustics) -> None:
-        """Search the next frames."""
+        """Search the next frames, float32 ``(n, num_columns)``, scaled."""
         if not len(acoustics):
             return
         if self._num_links() > self._release_at:
@@ -110,7 +110,7 @@ class UtteranceSearch(ABC):
     def last_frames(self, count: int) -> tuple[Ints, Ints]:
         """Phones of the last ``count`` frames of the best path so far, and the states before them.
 
-        Only searches of graphs whose labels are no phones have it.
+        Both are int32 ``(count,)``. Only :class:`~asr_hlg.search.fst_decoder.FstSearch` has it.
         """
         raise NotImplementedError
 

@@ -21,7 +21,7 @@ class Stream(Protocol):
     """Incremental recognition, as :meth:`Transcriber.stream` gives it."""
 
     def accept(self, samples: npt.NDArray[Any]) -> list[Transcript]:
-        """Decode samples; returns the segments that have ended."""
+        """Decode samples, int16 ``(n,)``; returns the segments that have ended."""
 
     def partial(self) -> Transcript:
         """The words of the unfinished segment."""

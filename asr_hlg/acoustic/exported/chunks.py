@@ -84,12 +84,12 @@ class StreamingNetwork:
         return -(-frames // self._subsampling)
 
     def padded(self, features: Floats) -> Floats:
-        """Features, at least a chunk of them: filled with copies of the last frame."""
+        """Features ``(frames, dim)``, filled with copies of the last frame to a chunk at least."""
         lacking = max(0, self.sizes.length - len(features))
         return np.pad(features, ((0, lacking), (0, 0)), mode="edge")
 
     def initial(self) -> dict[str, npt.NDArray[Any]]:
-        """States before the first chunk."""
+        """States before the first chunk, by the names of the inputs."""
         return dict(self._states)
 
     def step(

@@ -137,7 +137,10 @@ class IvectorExtractor:
         return result
 
     def normalised(self, features: Floats) -> Floats:
-        """Features without the mean of the last frames, which the global mean completes."""
+        """Features ``(frames, dim)`` after online cepstral mean normalisation.
+
+        The mean is that of the last ``cmn_window`` frames, completed by the global mean.
+        """
         options, count = self.cmvn, len(features)
         sums = np.cumsum(features, axis=0, dtype=np.float64)
         squares = np.cumsum(features.astype(np.float64) ** 2, axis=0)
