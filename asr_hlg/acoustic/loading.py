@@ -119,8 +119,10 @@ def _model_file(path: Path) -> Path:
         return path
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.name.endswith(_SUFFIXES))
-        # A Kaldi script file points into archives, which may be in the same folder.
-        files = [file for file in files if file.suffix == ".scp"] or files
+        # A Kaldi script file or a Lhotse manifest points into archives, which may be in the same
+        # folder; beside a network, JSON lines are the log of its training.
+        for wanted in (".scp",), (".pt", ".onnx", ".npz"):
+            files = [file for file in files if file.suffix in wanted] or files
         if len(files) != 1:
             names = ", ".join(file.name for file in files) or "none"
             raise ModelError(
