@@ -50,10 +50,10 @@ class JointWeights:
         How many of the graph's hypotheses Whisper scores at most.
     """
 
-    acoustic: float = 0.5
+    acoustic: float = 0.45
     floor: float = 6.0
-    lm: float = 0.25
-    word: float = 0.3
+    lm: float = 0.3
+    word: float = 0.15
     graph: float = -2.0
     max_loss: float = 8.0
     hotword: float = 1.0
