@@ -1,9 +1,11 @@
-"""Number of threads that networks and searches use, without importing torch to know it."""
+"""Threads: how many networks and searches use, and one for compiled code that takes long."""
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
 _number: int | None = None
@@ -32,3 +34,28 @@ def limit(threads: int) -> None:
     torch: Any = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(threads)
+
+
+def interruptible(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Result of a function that numba has compiled, called in a thread of its own.
+
+    Signals are handled in the main thread only. Where a handler raises, as for Ctrl-C and SIGTERM,
+    while compiled code makes the arrays that it returns, numba ends the process with a segmentation
+    fault. Here the main thread waits, and the exception leaves the function to its thread, which
+    ends with the process. Exceptions of the function are raised.
+    """
+    results: list[Any] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            results.append(function(*arguments))
+        except BaseException as error:  # is raised in the thread that waits
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

@@ -24,6 +24,7 @@ from asr_hlg.graph import lookahead_kernels as kernels
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed import STATE
 from asr_hlg.graph.packed_fst import ARC, EPS_ARC, PackedFst
+from asr_hlg.threads import interruptible
 
 _CHUNK = 1 << 21  # arcs that one call of the kernel may write
 
@@ -122,8 +123,8 @@ def _compose(
     )
     done, num_arcs, num_eps = 0, 0, 0
     while done < table.size[0]:
-        table, states, arcs, eps = kernels.expand(
-            left, right, labels, table, buffers, done, num_arcs, num_eps
+        table, states, arcs, eps = interruptible(
+            kernels.expand, left, right, labels, table, buffers, done, num_arcs, num_eps
         )
         pieces.add("states", buffers.states[:states])
         pieces.add("final", buffers.final[:states])

@@ -39,6 +39,7 @@ from asr_hlg.graph.tree_kernels import (
     set_arc,
 )
 from asr_hlg.lexicon import Lexicon
+from asr_hlg.threads import interruptible
 
 __all__ = ["DELTA", "compose", "is_back_off_acceptor"]
 
@@ -73,12 +74,12 @@ def compose(lexicon: Lexicon, G: Arcs) -> Arcs:
     back_off = lexicon.words["#0"]
     G = _connect(_without_unknown(G, np.diff(pronunciations.word_first) > 0, back_off))
     g_arcs = GArcs(row_splits(G.src, G.num_states), G.dst, G.ilabel, G.score)
-    trees = build_trees(g_arcs, pronunciations)
+    trees = interruptible(build_trees, g_arcs, pronunciations)
     silence = _Silence(-1, 0.0, -np.inf)
     if lexicon.silence is not None:
         token, probability = lexicon.tokens[lexicon.silence], lexicon.silence_prob
         silence = _Silence(token, float(np.log1p(-probability)), float(np.log(probability)))
-    return Arcs(*_join(g_arcs, G.final, trees, back_off, silence))
+    return Arcs(*interruptible(_join, g_arcs, G.final, trees, back_off, silence))
 
 
 class _Silence(NamedTuple):
