@@ -65,7 +65,7 @@ def _print_packages(problems: list[str]) -> None:
         failure = import_failure(requirement.module)
         state = "" if failure is None else f" cannot be imported: {failure}"
         print(f"package   {package:<21} {versions[package]}{state}")
-        if failure is not None:
+        if failure is not None and extra is None:
             problems.append(f"{package} cannot be imported: {failure}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import SimpleNamespace
 
@@ -40,6 +41,18 @@ def test_a_package_that_cannot_be_imported(sound, capsys, monkeypatch):
     )
     assert main(["doctor", "--no-example"]) == 1
     assert "problem   numba cannot be imported: libx.so is missing" in capsys.readouterr().out
+
+
+def test_a_package_of_an_extra_that_cannot_be_imported(sound, capsys, monkeypatch):
+    failing = "sounddevice"  # it needs a library of the system
+    monkeypatch.setattr(
+        doctor, "import_failure", lambda module: "no PortAudio" if module == failing else None
+    )
+    monkeypatch.setattr(doctor, "installed", lambda packages: dict.fromkeys(packages, "1.0"))
+    assert main(["doctor", "--no-example"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"sounddevice +1\.0 cannot be imported: no PortAudio\n", shown)
+    assert "problem" not in shown
 
 
 def test_the_example(sound, english, root, capsys, monkeypatch):
