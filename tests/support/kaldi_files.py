@@ -243,10 +243,11 @@ CHAIN_MODEL = {
 """Transition model of two phones in contexts, with five pdfs."""
 
 
-def write_kaldi_folder(folder, silence_phones="2"):
+def write_kaldi_folder(folder, silence_phones="2", seed=5):
     """A model as Vosk reads it, without a graph: a small random network with i-vectors."""
     from tests.support import kaldi_networks
 
+    kaldi_networks.random = np.random.default_rng(seed)  # whatever was drawn before
     for name in ("am", "conf", "ivector"):
         (folder / name).mkdir(parents=True)
     writer = Writer(True)
