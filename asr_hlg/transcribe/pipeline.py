@@ -103,11 +103,7 @@ class Pipeline:
                 keep_lattice(decoded)
                 transcripts.append(transcript)
                 report_progress()
-        return replace(
-            join(recording.id, transcripts, recording.notes),
-            recording=recording.name,
-            channel=recording.channel_name,
-        )
+        return _of_recording(recording, transcripts, recording.notes)
 
     def transcribe_together(
         self, recordings: Sequence[Recording], report_progress: ReportProgress
@@ -149,11 +145,7 @@ class Pipeline:
     def _without_words(self, recording: Recording, reason: SilenceError) -> Transcript:
         """Transcript of a silent recording."""
         nothing = Transcript("", "", [], 0.0, recording.expected_duration())
-        return replace(
-            join(recording.id, [nothing], [reason.message]),
-            recording=recording.name,
-            channel=recording.channel_name,
-        )
+        return _of_recording(recording, [nothing], [reason.message])
 
     def _transcript_or_error(
         self, recording: Recording, report_progress: ReportProgress
@@ -163,6 +155,17 @@ class Pipeline:
             return self.transcribe(recording, report_progress)
         except AsrHlgError as error:
             return error
+
+
+def _of_recording(
+    recording: Recording, parts: Sequence[Transcript], notes: Sequence[str]
+) -> Transcript:
+    """Transcript of a recording from those of its pieces, with its names."""
+    return replace(
+        join(recording.id, parts, notes),
+        recording=recording.name,
+        channel=recording.channel_name,
+    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:
