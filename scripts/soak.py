@@ -101,7 +101,9 @@ def main() -> int:
         tempfile.TemporaryDirectory() as folder,
         Workers(FailingJob(options.graph), options.workers, TIMEOUT) as workers,
     ):
-        good = list(recordings(options.inputs))
+        silent = Path(folder) / "silent.wav"  # its transcript has no words
+        soundfile.write(silent, np.zeros(16000), 16000)
+        good = list(recordings([*options.inputs, silent]))
         bad = list(recordings(bad_files(Path(folder), good[0])))
         seconds = options.minutes * 60
         trials = Trials(options.graph, options.inputs)
@@ -189,8 +191,7 @@ def bad_files(folder: Path, good: Recording) -> list[Path]:
     for name, content in contents.items():
         paths.append(folder / f"{name}.wav")
         paths[-1].write_bytes(content)
-    soundfile.write(folder / "bad-silent.wav", np.zeros(16000), 16000)
-    return [*paths, folder / "bad-silent.wav", folder / "bad-absent.wav"]
+    return [*paths, folder / "bad-absent.wav"]
 
 
 def report(counts: Counts, workers: Workers, trials: Trials, options: argparse.Namespace) -> str:
