@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from asr_hlg.errors import OptionError
+
+# Tensors of the last collectives. The threads of gloo drop theirs some time after a collective
+# has ended. If that were the last reference, a thread would have to wait for the interpreter's
+# lock, which the main thread keeps while it waits for these threads to end: a deadlock at exit
+# (torch 1.13).
+_recent: deque[torch.Tensor] = deque(maxlen=16)
 
 
 @contextmanager
@@ -57,6 +64,7 @@ def wrap(objective: nn.Module) -> nn.Module:
 def total(values: torch.Tensor) -> torch.Tensor:
     """Sum a tensor over all processes, in place."""
     if world()[1] > 1:
+        _recent.append(values)
         dist.all_reduce(values)
     return values
 
@@ -64,5 +72,6 @@ def total(values: torch.Tensor) -> torch.Tensor:
 def from_first(values: torch.Tensor) -> torch.Tensor:
     """Copy a tensor from the first process, in place."""
     if world()[1] > 1:
+        _recent.append(values)
         dist.broadcast(values, src=0)
     return values

@@ -6,6 +6,7 @@ several of it.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -153,4 +154,5 @@ def main(folder: Path, settings: dict) -> Outcome:
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(500, exit=True)  # says where a hang is
     main(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -24,7 +24,7 @@ from asr_hlg.train import OptimiserOptions, TrainingOptions, checkpoints, log
 from tests.support.training_toys import Batches, Objective, dev_errors, trainer, weights
 
 TOYS = Path(__file__).parents[1] / "support" / "training_toys.py"
-_PATIENCE = 1800  # seconds: the machine may be busy
+_PATIENCE = 600  # seconds: the machine may be busy
 
 
 def _entries(folder, kind):
