@@ -23,6 +23,7 @@ import types
 import typing
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
@@ -191,11 +192,14 @@ def section(
     index : int
         Position among the file's tables of the same name, ``[[name]]``.
     """
-    from pydantic import ValidationError
-
     table = _Table(path, error, tuple(name.split(".")) if name else (), index)
     if not isinstance(values, Mapping):
         raise table.failure(f"[{name}] must be a table", [], values)
+    with suppress(AsrHlgError, OverflowError):  # errors are reported below
+        if (simple := _simple_fields(target, values)) is not None:
+            return target(**simple)
+    from pydantic import ValidationError
+
     try:
         content = json.dumps({name: values}, default=_plain)
         adapter: TypeAdapter[dict[str, T]] = _adapter(typing.cast("Any", target))
@@ -212,6 +216,37 @@ def section(
         named = [key for key in values if re.search(rf"\b{re.escape(key)}\b", reason.message)]
         keys, value = (named[:1], values[named[0]]) if named else ([], values)
         raise table.failure(f"{table}{reason.message}", keys, value, reason.remedy) from None
+
+
+def _simple_fields(target: type, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Checked values, if all fields of a table are numbers and strings; else None.
+
+    The result is that of pydantic, whose import takes longer than a search.
+    """
+    hints = typing.get_type_hints(target)
+    fields = dataclasses.fields(target)
+    optional = {name for name in hints if hasattr(target, name)}  # a default is an attribute
+    names = {field.name for field in fields}
+    if not names - optional <= values.keys() <= names:
+        return None
+    if not all(_is_simple(value, hints[name]) for name, value in values.items()):
+        return None
+    return {name: float(value) if hints[name] is float else value for name, value in values.items()}
+
+
+def _is_simple(value: Any, annotation: Any) -> bool:
+    """Whether a field certainly takes a value, which is a number or an ASCII string."""
+    if isinstance(value, str) and not value.isascii():
+        return False
+    if _is_literal(annotation):
+        return isinstance(value, str) and value in typing.get_args(annotation)
+    if annotation is float:
+        return type(value) in (int, float)
+    return annotation in (bool, int, str) and type(value) is annotation
+
+
+def _is_literal(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is typing.Literal
 
 
 @functools.cache
@@ -293,7 +328,7 @@ def _tables_of(target: type) -> dict[str, type]:
 def _describe(annotation: Any) -> str:
     """Description of the values that a field takes, for messages."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Literal:
+    if _is_literal(annotation):
         return "one of " + ", ".join(map(repr, arguments))
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_describe(a) for a in arguments if a is not type(None))

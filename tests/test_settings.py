@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from asr_hlg import settings
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.settings import RelativeToFile, check_keys, read_toml, section, tomllib
 
@@ -156,6 +159,41 @@ def test_unknown_tables(tmp_path):
         section(Outer, 3, "table", path)
 
 
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "name": VALUES,
+            "rate": VALUES,
+            "kind": st.sampled_from(["a", "b", "c", 1]),
+            "other": VALUES,
+            "size": VALUES,
+        },
+    )
+)
+def test_tables_of_numbers_and_strings_are_as_with_pydantic(values):
+    def outcome():
+        try:
+            return repr(section(Outer, values, "table"))  # nan is not equal to itself
+        except OptionError as error:
+            return str(error)
+
+    result = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "_simple_fields", lambda target, values: None)
+        assert outcome() == result
+
+
 def test_pydantic_is_imported_by_need_only():
-    code = "import sys, asr_hlg.settings; sys.exit('pydantic' in sys.modules)"
+    code = """if True:
+        import sys
+        from asr_hlg.search import SearchOptions
+        from asr_hlg.settings import section
+        options = section(SearchOptions, {"search_beam": 8, "engine": "tokens"}, "search")
+        wrong = options != SearchOptions(search_beam=8.0, engine="tokens")
+        sys.exit(wrong or "pydantic" in sys.modules)
+        """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
