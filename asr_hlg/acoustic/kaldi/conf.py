@@ -1,7 +1,11 @@
-"""Kaldi's configuration files: lines ``--name=value``, and comments after ``#``."""
+"""Kaldi's configuration files: options ``--name=value``, and comments after ``#``.
+
+Files ``*.conf`` have an option a line, files ``*_opts`` all on one line.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,6 +16,7 @@ from asr_hlg.files import text_lines
 
 T = TypeVar("T", bound=Any)
 
+_NEXT_OPTION = re.compile(r"\s+(?=--)")
 _BOOLEANS = {"true": True, "t": True, "1": True, "": True, "false": False, "f": False, "0": False}
 
 
@@ -26,15 +31,14 @@ def read_conf(path: Path) -> dict[str, tuple[str, int]]:
     options = {}
     for number, line in text_lines(path, ModelError):
         text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        name, _, value = text.removeprefix("--").partition("=")
-        if not text.startswith("--") or not name:
-            raise ModelError(
-                f"expected --name=value, found {text!r}", path=path, line=number,
-                remedy="correct the line, or put # before it",
-            )  # fmt: skip
-        options[name.strip()] = value.strip(), number
+        for option in _NEXT_OPTION.split(text) if text else ():
+            name, _, value = option.removeprefix("--").partition("=")
+            if not option.startswith("--") or not name:
+                raise ModelError(
+                    f"expected --name=value, found {option!r}", path=path, line=number,
+                    remedy="correct the line, or put # before it",
+                )  # fmt: skip
+            options[name.strip()] = value.strip(), number
     return options
 
 

@@ -1,4 +1,4 @@
-"""Kaldi's hybrid models as folders: ``am/final.mdl``, ``conf``, ``ivector``, as Vosk reads them."""
+"""Kaldi's nnet3 models as folders: ``am/final.mdl``, ``conf``, ``ivector``, as Vosk reads them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from asr_hlg.acoustic.kaldi.conf import read_decoding_options
 from asr_hlg.acoustic.kaldi.features import read_feature_options
+from asr_hlg.acoustic.kaldi.folder import conf_folder, model_file
 from asr_hlg.acoustic.kaldi.ivectors import IvectorExtractor
 from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.nnet3 import Nnet3, read_hybrid_model
@@ -18,14 +19,6 @@ from asr_hlg.acoustic.kaldi.online import BestPath, KaldiStream, ModelParts
 from asr_hlg.acoustic.kaldi.reader import Floats
 from asr_hlg.acoustic.model import AcousticModel, LastFrames, Samples
 from asr_hlg.errors import ModelError
-
-
-def model_file(folder: Path) -> Path | None:
-    """``final.mdl`` of a folder of Kaldi's or Vosk's; None if there is none."""
-    for name in ("am/final.mdl", "final.mdl"):
-        if (folder / name).is_file():
-            return folder / name
-    return None
 
 
 class KaldiModel(AcousticModel):
@@ -61,7 +54,7 @@ class KaldiModel(AcousticModel):
             raise ModelError(
                 "has no am/final.mdl", path=folder, remedy="name the folder of a model for Vosk"
             )
-        conf = folder / "conf" if (folder / "conf").is_dir() else folder
+        conf = conf_folder(folder)
         features = read_feature_options(conf)
         self.options = read_decoding_options(conf / "model.conf")
         hybrid = read_hybrid_model(path)

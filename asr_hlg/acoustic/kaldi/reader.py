@@ -116,6 +116,12 @@ class KaldiReader:
             raise self.error(f"expected {' or '.join(tokens)}, found {found!r}")
         return found
 
+    def find(self, token: str) -> bool:
+        """Go to what follows the next occurrence of a token; False if there is none."""
+        found = self._content.find(token.encode(), self.place)
+        self.place = len(self._content) if found < 0 else found + len(token)
+        return found >= 0
+
     def line(self) -> str:
         """Next line, without its end."""
         end = self._content.find(b"\n", self.place)
