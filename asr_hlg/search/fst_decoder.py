@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from asr_hlg.errors import GraphError, OptionError
+from asr_hlg.fst.symbols import BLANK
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import FrameArcs
 from asr_hlg.search import fst_kernels, fst_lattices
@@ -67,6 +68,7 @@ class FstTokenPassing(UtteranceDecoder):
     def start(self, workspace: FstWorkspace, limits: Limits) -> FstSearch:
         """Begin the search of an utterance in a workspace, with some beams."""
         search = FstSearch(self._arcs, self._outputs, workspace, limits, self.graph.folder)
+        search.has_blank = self.graph.columns[0] == BLANK
         search.ends_anywhere = self.graph.is_imported
         return search
 
@@ -76,11 +78,14 @@ class FstSearch(UtteranceSearch):
 
     Attributes
     ----------
+    has_blank : bool
+        Whether column 0 is a blank.
     ends_anywhere : bool
         Where no path reaches a final state, let paths end in every state, as Kaldi's decoders do.
     """
 
     workspace: FstWorkspace
+    has_blank = False
     ends_anywhere = False
 
     def __init__(
@@ -121,7 +126,13 @@ class FstSearch(UtteranceSearch):
 
     def _pass(self, acoustics: Acoustics) -> bool:
         count = fst_kernels.pass_tokens(
-            self._graph, acoustics, self._limits, self.workspace, self._frames, self._position
+            self._graph,
+            acoustics,
+            self._limits,
+            self.workspace,
+            self._frames,
+            self._position,
+            self.has_blank,
         )
         if count == fst_kernels.ENDLESS:
             raise GraphError(

@@ -33,7 +33,7 @@ def release(
     kept = prune_links(graph, acoustics, output_beam, tokens, open_scores(tokens))
     number = _new_numbers(tokens, kept)
     frames, num_frames = tokens.frames, len(acoustics)
-    num_tokens = num_links = num_eps = token = link = eps = 0
+    num_tokens = num_links = num_eps = token = 0
     for t in range(num_frames + 2):
         # Those of the frames before t, whose ends frames[t] holds.
         while token < frames[t].token:
@@ -41,16 +41,12 @@ def release(
                 tokens.tokens[number[token]] = tokens.tokens[token]
                 num_tokens += 1
             token += 1
-        while link < frames[t].link:
-            if kept.links[link]:
-                _move(tokens.links, link, num_links, number)
-                num_links += 1
-            link += 1
-        while eps < frames[t].eps_link:
-            if kept.eps_links[eps]:
-                _move(tokens.eps_links, eps, num_eps, number)
-                num_eps += 1
-            eps += 1
+        while num_links < len(kept.links) and kept.links[num_links] < frames[t].link:
+            _move(tokens.links, kept.links[num_links], num_links, number)
+            num_links += 1
+        while num_eps < len(kept.eps_links) and kept.eps_links[num_eps] < frames[t].eps_link:
+            _move(tokens.eps_links, kept.eps_links[num_eps], num_eps, number)
+            num_eps += 1
         frames[t].token, frames[t].link, frames[t].eps_link = num_tokens, num_links, num_eps
     position[0].num_tokens, position[0].num_links = num_tokens, num_links
 
@@ -69,12 +65,10 @@ def _new_numbers(tokens: FstTokens, kept: Kept) -> Ints:
     number = np.full(len(kept.beta), -1, dtype=np.int32)
     number[0] = 0
     number[tokens.frames[num_frames].token :] = 0
-    for i in range(len(kept.links)):
-        if kept.links[i]:
-            number[tokens.links[i].src] = number[tokens.links[i].dst] = 0
-    for i in range(len(kept.eps_links)):
-        if kept.eps_links[i]:
-            number[tokens.eps_links[i].src] = number[tokens.eps_links[i].dst] = 0
+    for i in kept.links:
+        number[tokens.links[i].src] = number[tokens.links[i].dst] = 0
+    for i in kept.eps_links:
+        number[tokens.eps_links[i].src] = number[tokens.eps_links[i].dst] = 0
     count = 0
     for token in range(len(number)):
         if number[token] == 0:
