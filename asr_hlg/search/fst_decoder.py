@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from asr_hlg.search.fst_release import release
 from asr_hlg.search.fst_traceback import last_frames
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.records import Ints, Limits
-from asr_hlg.search.utterance import Acoustics, UtteranceSearch, no_final_scores
+from asr_hlg.search.utterance import Acoustics, UtteranceSearch
 
 _idle: SimpleQueue[FstWorkspace] = SimpleQueue()
 """Workspaces that no search is using, shared by all graphs."""
@@ -67,7 +66,8 @@ class FstTokenPassing(UtteranceDecoder):
 
     def start(self, workspace: FstWorkspace, limits: Limits) -> FstSearch:
         """Begin the search of an utterance in a workspace, with some beams."""
-        search = FstSearch(self._arcs, self._outputs, workspace, limits, self.graph.folder)
+        search = FstSearch(self._arcs, self._outputs, workspace, limits, FRAME)
+        search.folder = self.graph.folder
         search.has_blank = self.graph.columns[0] == BLANK
         search.ends_anywhere = self.graph.is_imported
         return search
@@ -78,6 +78,8 @@ class FstSearch(UtteranceSearch):
 
     Attributes
     ----------
+    folder : Path or None
+        The graph's, for errors.
     has_blank : bool
         Whether column 0 is a blank.
     ends_anywhere : bool
@@ -85,19 +87,11 @@ class FstSearch(UtteranceSearch):
     """
 
     workspace: FstWorkspace
+    build = staticmethod(fst_lattices.build)
+    release = staticmethod(release)
+    folder: Path | None = None
     has_blank = False
     ends_anywhere = False
-
-    def __init__(
-        self,
-        graph: FstArrays,
-        outputs: FstOutputs,
-        workspace: FstWorkspace,
-        limits: Limits,
-        folder: Path | None,
-    ):
-        self._graph, self._outputs, self._folder = graph, outputs, folder
-        super().__init__(workspace, limits, FRAME)
 
     def lattice(self, everywhere: bool = False, output_beam: float | None = None) -> FrameArcs:
         """As :meth:`UtteranceSearch.lattice` describes it, and see ``ends_anywhere``."""
@@ -137,7 +131,7 @@ class FstSearch(UtteranceSearch):
         if count == fst_kernels.ENDLESS:
             raise GraphError(
                 "a cycle of ε-arcs raises the score of a path without end",
-                path=self._folder,
+                path=self.folder,
                 remedy="compile the graph from a language model whose back-off weights are not "
                 "above 1",
             )
@@ -157,15 +151,6 @@ class FstSearch(UtteranceSearch):
             ("eps_links", self._frames["eps_link"][self.num_frames + 1]),
         ):
             getattr(larger, name)[:used] = getattr(self.workspace, name)[:used]
-
-    def _release(self) -> None:
-        release(self._graph, self.acoustics, self._limits[1], self._tokens(), self._position)
-
-    def _build(self, acoustics: Acoustics, everywhere: bool, output_beam: float) -> Any:
-        outputs = self._outputs
-        if everywhere:
-            outputs = outputs._replace(final=no_final_scores(outputs.final))
-        return fst_lattices.build(self._graph, outputs, acoustics, output_beam, self._tokens())
 
     def _tokens(self) -> FstTokens:
         return FstTokens(*self.workspace[:3], self._frames[: self.num_frames + 2])

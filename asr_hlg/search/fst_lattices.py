@@ -69,7 +69,7 @@ def build(
 
 
 @njit(nogil=True, cache=True)
-def prune_links(
+def prune_links(  # noqa: C901 - both kinds of links share eight arrays
     graph: FstArrays, acoustics: Scores, output_beam: float, tokens: FstTokens, ends: Ends
 ) -> Kept:
     """The links on paths within the output beam, found from the last frame to the first.
