@@ -55,7 +55,9 @@ def opened(path: Path, first_byte: int = 0) -> Iterator[Sound]:
         If the file is missing, empty, cut short, damaged, or not of a known format.
     """
     if not os.path.exists(path):
-        raise AudioError("no such file", path=path)
+        is_address = path.parts[:1] in [("http:",), ("https:",)]
+        remedy = "download it first: nothing is fetched" if is_address else None
+        raise AudioError("no such file", path=path, remedy=remedy)
     if not os.path.isfile(path):
         raise AudioError(
             "not a regular file", path=path, remedy="name a file, not a folder or a pipe"

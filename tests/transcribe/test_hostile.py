@@ -208,12 +208,9 @@ def test_a_rate_of_a_transform_does_not_fill_the_memory(tmp_path):
 @pytest.mark.parametrize(
     "transform",
     [
-        {
-            "name": "Resample",
-            "kwargs": {"source_sampling_rate": 15999, "target_sampling_rate": 16000},
-        },
-        {"name": "Speed", "kwargs": {"factor": 0.99991}},
-        {"name": "Speed", "kwargs": {"factor": 1e6}},
+        ("Resample", {"source_sampling_rate": 15999, "target_sampling_rate": 16000}),
+        ("Speed", {"factor": 0.99991}),
+        ("Speed", {"factor": 1e6}),
     ],
 )
 def test_filters_of_lhotse_do_not_fill_the_memory(tmp_path, transform):
