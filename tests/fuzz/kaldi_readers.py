@@ -13,6 +13,7 @@ from asr_hlg.acoustic.kaldi.gmm_features import GmmFeatures
 from asr_hlg.acoustic.kaldi.model import evaluator_of
 from asr_hlg.acoustic.kaldi.nnet3 import read_hybrid_model
 from asr_hlg.acoustic.kaldi.reader import read_file
+from asr_hlg.acoustic.kaldi.window import WindowOptions
 from tests.fuzz.reader import Reader, in_file
 from tests.support import kaldi_networks
 from tests.support.kaldi_files import (
@@ -85,7 +86,7 @@ def _read_options(path: Path) -> None:
 
 
 def _read_model(path: Path) -> None:
-    evaluator_of(read_hybrid_model(path).network, 3, path)
+    evaluator_of(read_hybrid_model(path).network, 3, path, WindowOptions(21, 5, 5))
 
 
 def _of_folder(name: str) -> Callable[[Path], Sequence[bytes]]:

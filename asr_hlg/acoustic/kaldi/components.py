@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from asr_hlg.acoustic.kaldi.reader import Floats, KaldiReader
 
 _INTEGERS = [
@@ -33,6 +35,12 @@ _INTEGERS = [
     "NumBackpropped",
     "NumElementsZeroed",
     "NumZeroingBoundaries",
+    *("CellDim", "RecurrentDim"),
+    *("NumFiltersIn", "NumFiltersOut", "HeightIn", "HeightOut", "HeightSubsampleOut"),
+    *("InputXDim", "InputYDim", "InputZDim", "InputVectorization"),
+    *("FiltXDim", "FiltYDim", "FiltXStep", "FiltYStep"),
+    *("PoolXSize", "PoolYSize", "PoolZSize", "PoolXStep", "PoolYStep", "PoolZStep"),
+    *("InputPeriod", "OutputPeriod", "LeftContext", "RightContext", "NumLogCountFeatures"),
 ]
 _NUMBERS = [
     "LearningRateFactor",
@@ -67,8 +75,16 @@ _NUMBERS = [
     "UpdateCount",
     "ActiveScalingCount",
     "MaxChangeScaleStats",
+    "SelfRepairTotal",
+    "SelfRepairThreshold",
+    "MaxMemoryMb",
+    "NumMinibatchesHistory",
+    "VarianceFloor",
 ]
-_FLAGS = "IsGradient UseNaturalGradient DropoutPerFrame AddLogStddev UseDropout IsUpdatable"
+_FLAGS = (
+    "IsGradient UseNaturalGradient DropoutPerFrame AddLogStddev UseDropout IsUpdatable "
+    "IncludeVarinance OutputStddevs"  # so Kaldi writes it
+)
 _ARRAYS = [
     "LinearParams",
     "BiasParams",
@@ -84,8 +100,11 @@ _ARRAYS = [
     "Output",
     "SelfRepairConfig",
     "SelfRepairProb",
+    "w_h",
+    "FilterParams",
 ]
-_VECTORS_OF_INTEGERS = ["TimeOffsets", "ColumnMap", "Sizes"]
+_VECTORS_OF_INTEGERS = ["TimeOffsets", "ColumnMap", "Sizes", "RequiredTimeOffsets"]
+_WITHOUT_VALUE = ["Continuous", "Model", "ConvolutionModel", "/ConvolutionModel"]
 
 _READERS: dict[str, Callable[[KaldiReader], Any]] = {
     **dict.fromkeys(_INTEGERS, KaldiReader.integer),
@@ -96,7 +115,7 @@ _READERS: dict[str, Callable[[KaldiReader], Any]] = {
     "RankInOut": lambda reader: (reader.integer(), reader.integer()),
     "AlphaInOut": lambda reader: (reader.number(), reader.number()),
     "NormBasedClipping": KaldiReader.boolean,
-    "Continuous": lambda reader: True,
+    **dict.fromkeys(_WITHOUT_VALUE, lambda reader: True),
 }
 _BARE_TEST_MODE = ("GeneralDropoutComponent", "SpecAugmentTimeMaskComponent")
 _MOST_FIELDS = 64
@@ -109,12 +128,22 @@ _NAMES = [
     "BackpropTruncation", "Normalize", "Pnorm", "PerElementScale",
     "NaturalGradientPerElementScale", "PerElementOffset", "ScaleAndOffset", "FixedScale",
     "FixedBias", "Permute", "ElementwiseProduct", "SumGroup", "SumBlock", "LstmNonlinearity",
-    "Constant", "ConstantFunction",
+    "Constant", "ConstantFunction", "GruNonlinearity", "OutputGruNonlinearity",
+    "RepeatedAffine", "NaturalGradientRepeatedAffine", "BlockAffine",
+    "NaturalGradientBlockAffine", "TimeHeightConvolution", "Convolution", "Maxpooling",
+    "StatisticsExtraction", "StatisticsPooling", "Composite",
 ]
 # fmt: on
 
 KINDS = frozenset(f"{name}Component" for name in _NAMES)
 """Types of components that can be evaluated."""
+
+_PARTS = KINDS - {
+    f"{name}Component"
+    for name in ("Composite", "Tdnn", "TimeHeightConvolution", "StatisticsExtraction",
+                 "StatisticsPooling", "Constant", "ConstantFunction", "DropoutMask")
+}  # fmt: skip
+"""Types of which a CompositeComponent may consist: they compute a frame from the same frame."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +155,8 @@ class Component:
     kind : str
         Type, such as ``TdnnComponent``.
     fields : dict
-        Value of each tag: float, bool, np.ndarray or a pair of numbers.
+        Value of each tag: float, bool, np.ndarray, a pair of numbers, or the components of which a
+        CompositeComponent consists.
     """
 
     kind: str
@@ -161,11 +191,15 @@ def read_component(reader: KaldiReader) -> Component:
     ModelError
         If its type is not one of `KINDS`, or it has an unknown tag.
     """
+    return _component(reader, KINDS)
+
+
+def _component(reader: KaldiReader, kinds: frozenset[str]) -> Component:
     opening = reader.token()
     kind = opening.strip("<>")
     if opening != f"<{kind}>":
         raise reader.error(f"expected a component, found {opening!r}")
-    if kind not in KINDS:
+    if kind not in kinds:
         raise reader.error(f"the network has a component of the unknown type {kind}")
     fields: dict[str, Any] = {}
     for _ in range(_MOST_FIELDS):
@@ -176,6 +210,12 @@ def read_component(reader: KaldiReader) -> Component:
         name = tag[1:-1]
         if name == "TestMode":
             fields[name] = kind in _BARE_TEST_MODE or reader.boolean()
+        elif tag == "<NumComponents>" and kind == "CompositeComponent":
+            number = reader.count(10, "components")
+            fields[name] = [_component(reader, _PARTS) for _ in range(number)]
+        elif tag == "<Offsets>" and kind == "TimeHeightConvolutionComponent":
+            fields[name] = reader.integer_pairs()
+            fields["TimeOffsets"] = np.unique(fields[name][:, 0])
         elif tag != f"<{name}>" or name not in _READERS:
             raise reader.error(f"the {kind} has the unknown tag {tag!r}")
         else:

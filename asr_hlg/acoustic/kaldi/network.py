@@ -43,7 +43,7 @@ class Nnet3Evaluator:
     Raises
     ------
     ValueError
-        If the network cannot be evaluated.
+        If the network cannot be evaluated; `NeedsWindows` if it can be in windows.
     """
 
     def __init__(self, network: Nnet3, subsampling: int = 3, output: str = "output"):
@@ -57,6 +57,11 @@ class Nnet3Evaluator:
         builder = _Builder(network, self.plan, subsampling, widths)
         self.session = make_session(builder.content(output))
         self._shapes = builder.shapes
+
+    @property
+    def right_context(self) -> int:
+        """Frames of input after a frame that its output depends on."""
+        return self.plan.right_context
 
     def stream(self) -> Nnet3Stream:
         """Evaluation of one recording, chunk by chunk."""
@@ -131,10 +136,10 @@ class Nnet3Stream:
 
     def _chunk(self, inputs: Floats, ivectors: Floats | None, begin: int, end: int) -> Floats:
         ahead = self._evaluator.plan.ahead
-        fed = {"input": _frames(inputs, begin + ahead["input"], end + ahead["input"])}
+        fed = {"input": input_frames(inputs, begin + ahead["input"], end + ahead["input"])}
         if ivectors is not None and "ivector" in ahead:
             place = ahead["ivector"]
-            fed["ivector"] = _frames(ivectors, begin + place, end + place)
+            fed["ivector"] = input_frames(ivectors, begin + place, end + place)
         session = self._evaluator.session
         names = [output.name for output in session.get_outputs()]
         results = dict(zip(names, session.run(None, fed | self._kept), strict=True))
@@ -143,7 +148,7 @@ class Nnet3Stream:
         return output
 
 
-def _frames(rows: Floats, begin: int, end: int) -> Floats:
+def input_frames(rows: Floats, begin: int, end: int) -> Floats:
     """Rows ``[begin, end)``, where those beyond the edges are copies of the first and last."""
     if begin >= 0 and end <= len(rows):
         return rows[begin:end]

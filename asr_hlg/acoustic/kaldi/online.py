@@ -19,6 +19,7 @@ from asr_hlg.acoustic.kaldi.ivectors import IvectorEstimate, IvectorExtractor
 from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.reader import Floats
 from asr_hlg.acoustic.kaldi.silence import SilenceWeights
+from asr_hlg.acoustic.kaldi.window import WindowEvaluator
 from asr_hlg.acoustic.model import LastFrames
 
 STEP = 0.2
@@ -32,7 +33,7 @@ class ModelParts:
     Attributes
     ----------
     features : FeatureOptions
-    evaluator : Nnet3Evaluator
+    evaluator : Nnet3Evaluator or WindowEvaluator
     extractor : IvectorExtractor or None
         None for a network without i-vectors.
     log_priors : np.ndarray
@@ -44,7 +45,7 @@ class ModelParts:
     """
 
     features: FeatureOptions
-    evaluator: Nnet3Evaluator
+    evaluator: Nnet3Evaluator | WindowEvaluator
     extractor: IvectorExtractor | None
     log_priors: Floats
     chunk: int
@@ -133,7 +134,7 @@ class KaldiStream:
         if self._speaker is not None:
             self._speaker.accept(rows, self._finished)
             self._weigh()
-        size, right = model.chunk, model.evaluator.plan.right_context
+        size, right = model.chunk, model.evaluator.right_context
         sub = model.evaluator.subsampling
         total = -(-len(rows) // sub)
         ready = total if self._finished else max(0, len(rows) - right) // size * size // sub

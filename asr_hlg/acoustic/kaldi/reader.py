@@ -171,6 +171,16 @@ class KaldiReader:
         size = self._bare_count(4)
         return self._array(np.dtype("<i4"), size)
 
+    def integer_pairs(self) -> Ints:
+        """Vector of pairs of integers, int32 ``(size, 2)``."""
+        if not self.binary:
+            words = self._inside().replace(b",", b" ").split()
+            return self._numbers(words[: len(words) // 2 * 2]).astype(np.int32).reshape(-1, 2)
+        if self._take(1) != b"\4":
+            raise self.error("expected pairs of integers of four bytes")
+        size = self._bare_count(8)
+        return self._array(np.dtype("<i4"), 2 * size).reshape(size, 2)
+
     def vector(self) -> Floats:
         """Vector, float32."""
         if not self.binary:
