@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr_hlg.acoustic.kaldi.components import KINDS
 from asr_hlg.cli import main
 from tests.support import kaldi_gmm
 from tests.support.kaldi_files import Writer, write_hclg, write_kaldi_folder
@@ -49,3 +50,8 @@ def test_the_commands_run(page, tmp_path, monkeypatch, capsys):
     for command in commands:
         assert main(shlex.split(command)) == 0, capsys.readouterr().err
         assert "talk" in capsys.readouterr().out
+
+
+def test_the_page_lists_the_components_of_the_code(page):
+    [listed] = re.findall(r"^Components: (.*)\.$", page, re.MULTILINE)
+    assert {f"{name}Component" for name in listed.split(", ")} == KINDS

@@ -24,15 +24,19 @@ from tests.support.kaldi_files import (
     write_transition_model,
 )
 from tests.support.kaldi_gmm import write_mixtures
+from tests.support.kaldi_windows import bidirectional
 
 
 def _models(folder: Path) -> Sequence[bytes]:
     seeds = []
     for binary in (True, False):
-        for network in ("factored", "assorted", "recurrent"):
+        for network in (
+            *(kaldi_networks.factored, kaldi_networks.assorted, kaldi_networks.recurrent),
+            *(kaldi_networks.convolved, kaldi_networks.gated, bidirectional),
+        ):
             writer = Writer(binary)
             write_transition_model(writer, **CHAIN_MODEL)
-            write_network(writer, *getattr(kaldi_networks, network)())
+            write_network(writer, *network())
             for tag in ("<LeftContext>", "<RightContext>"):
                 writer.token(tag)
                 writer.integer(6)

@@ -119,6 +119,7 @@ _READERS: dict[str, Callable[[KaldiReader], Any]] = {
 }
 _BARE_TEST_MODE = ("GeneralDropoutComponent", "SpecAugmentTimeMaskComponent")
 _MOST_FIELDS = 64
+_FARTHEST = 10_000  # frames of a time offset
 
 # fmt: off
 _NAMES = [
@@ -181,6 +182,22 @@ class Component:
         if not isinstance(value, int | float):
             raise ValueError(f"the {self.kind} has no number {tag}")
         return float(value)
+
+
+def time_offsets(component: Component | None) -> list[int]:
+    """Frames, from that of the result, that a component puts side by side as its input.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is out of range.
+    """
+    found = [0]
+    if component is not None:
+        found = [int(offset) for offset in component.fields.get("TimeOffsets", (0,))]
+    if not found or max(map(abs, found)) > _FARTHEST:
+        raise ValueError("a component has no time offsets, or they are out of range")
+    return found
 
 
 def read_component(reader: KaldiReader) -> Component:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asr_hlg.acoustic.kaldi import operations
+from asr_hlg.acoustic.kaldi.components import time_offsets
 from asr_hlg.acoustic.kaldi.descriptors import Descriptor
 from asr_hlg.acoustic.kaldi.nnet3 import Nnet3, Node
 from asr_hlg.acoustic.kaldi.operations import KaldiGraph
@@ -220,7 +221,7 @@ class _Builder:
         if not node.component:
             return self._descriptor(node.input, name, 0)
         component = self._network.components[node.component]
-        offsets = [int(offset) for offset in component.fields.get("TimeOffsets", (0,))]
+        offsets = time_offsets(component)
         parts = [self._descriptor(node.input, name, offset) for offset in offsets]
         x = parts[0] if len(parts) == 1 else graph.op("Concat", *parts, axis=1)
         result = operations.apply(graph, component, x, node.component)

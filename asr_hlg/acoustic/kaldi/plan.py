@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
+from asr_hlg.acoustic.kaldi.components import time_offsets
 from asr_hlg.acoustic.kaldi.descriptors import Descriptor
 from asr_hlg.acoustic.kaldi.nnet3 import Nnet3
 
@@ -124,8 +125,9 @@ def _reachable(network: Nnet3, output: str) -> dict[str, list[Edge]]:
             component = network.components.get(node.component)
             if component is not None and component.kind in STATISTICS:
                 raise NeedsWindows(f"the {component.kind} reads many frames")
-            offsets = component.fields.get("TimeOffsets", (0,)) if component else (0,)
-            reads[name] = [edge for offset in offsets for edge in leaves(node.input, int(offset))]
+            reads[name] = [
+                edge for offset in time_offsets(component) for edge in leaves(node.input, offset)
+            ]
         waiting.extend(source for source, *_ in reads[name])
     return reads
 

@@ -15,7 +15,7 @@ from graphlib import CycleError, TopologicalSorter
 import numpy as np
 import numpy.typing as npt
 
-from asr_hlg.acoustic.kaldi.components import Component
+from asr_hlg.acoustic.kaldi.components import Component, time_offsets
 from asr_hlg.acoustic.kaldi.descriptors import Descriptor
 from asr_hlg.acoustic.kaldi.nnet3 import Nnet3
 from asr_hlg.acoustic.kaldi.plan import STATISTICS
@@ -209,8 +209,7 @@ def shifted(descriptor: Descriptor, times: Times) -> Times:
 def taps(component: Component | None, times: Times) -> list[Times]:
     """Frames at which a component reads its input, for its results at some frames."""
     if component is None or component.kind not in STATISTICS:
-        offsets = () if component is None else component.fields.get("TimeOffsets", ())
-        return [times + int(offset) for offset in offsets] if len(offsets) else [times]
+        return [times + offset for offset in time_offsets(component)]
     period = int(component.number("InputPeriod"))
     if component.kind == "StatisticsExtractionComponent":
         length = int(component.number("OutputPeriod"))
@@ -300,9 +299,7 @@ def _spans_of(network: Nnet3, name: str, low: int, high: int) -> Iterator[tuple[
     component = network.components.get(node.component)
     if component is not None and component.kind in STATISTICS:
         low = high = 0  # any frame is enough
-    offsets = [0]
-    if component is not None:
-        offsets = [int(offset) for offset in component.fields.get("TimeOffsets", (0,))]
+    offsets = time_offsets(component)
     yield from _spans(node.input, low + min(offsets), high + max(offsets))
 
 
