@@ -92,8 +92,9 @@ def test_an_lstm_that_returns_after_each_frame_is_evaluated_in_windows(tmp_path)
     evaluator = evaluator_of(read, 3, tmp_path, OPTIONS)
     rows, _ = inputs(evaluator.left_context + 21 + evaluator.right_context)
     start = -evaluator.left_context
-    # The reference counts frames from the begin of its input, where the window begins.
-    reference = kaldi_networks.Reference(near, components, {"input": rows}, 0)
+    # The reference counts frames from the begin of the window. The gates read the frame after
+    # them, so that they begin one frame before.
+    reference = kaldi_networks.Reference(near, components, {"input": rows}, -1)
     expected = [reference.node("output", t - start) for t in range(0, 21, 3)]
     np.testing.assert_allclose(evaluator.chunk(rows, None, 21), expected, rtol=1e-3, atol=1e-4)
 
