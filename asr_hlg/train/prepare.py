@@ -79,7 +79,7 @@ def prepare(config: TrainingConfig, report: ReportLine) -> Parts:
         If data, network, loss and graph do not fit each other.
     """
     torch.manual_seed(config.training.seed)
-    recipe = Recipe.read(config.graph)
+    recipe = config.recipe()
     network, lexicon, H = make_network(config, recipe)
     train_cuts = checks.read_cuts(config.data.train)
     if config.data.guess_words:
@@ -296,9 +296,9 @@ def _evaluation(
     report: ReportLine,
 ) -> Evaluation:
     """A test set with the graph of a recipe, which is compiled if need be."""
-    recipe = Recipe.read(graph)
+    recipe = config.recipe(graph)
     note = Report(note=lambda text: report(f"{recipe.path.stem}: {text}"))
-    decoding = DecodingGraph.load(build(recipe, report=note))
+    decoding = DecodingGraph.load(build(recipe, config.graph_folder(recipe), report=note))
     evaluation = Evaluation(checks.read_cuts(sources), decoding, **config.search)
     evaluation.check(network)
     return evaluation
