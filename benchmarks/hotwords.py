@@ -22,7 +22,8 @@ from pathlib import Path
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.adapt import cached
 from asr_hlg.output import text
-from asr_hlg.transcribe import Transcriber
+from asr_hlg.rescore.passes import PassOptions
+from asr_hlg.transcribe import TranscribeOptions, Transcriber
 
 SYLLABLES = re.findall("..", "kalomizuvetagrishoelobwithstraquponidefumagobety")
 
@@ -76,7 +77,8 @@ def made_up(number: int, taken: set[str]) -> list[str]:
 def transcripts(graph: str, hotwords: Path | None, recordings: str) -> dict[str, str]:
     """Text of every recording."""
     changed, _ = cached.open_graph(graph, hotword_file=hotwords, on_error=lambda _: None)
-    transcriber = Transcriber.from_graph(graph, graph=changed)
+    options = TranscribeOptions(passes=PassOptions())
+    transcriber = Transcriber.from_graph(graph, options=options, graph=changed)
     return {t.id: t.text for t in transcriber.transcribe([recordings])}
 
 

@@ -209,15 +209,24 @@ def joint_pass(
     )
 
 
-def default_whisper(meta: Mapping[str, Any]) -> tuple[str | None, bool]:
-    """Whisper model that a graph's recipe names in ``[rescore]``, and whether it is installed.
+def default_whisper(
+    meta: Mapping[str, Any], search: str = "viterbi", device: str = "cpu"
+) -> tuple[str | None, bool]:
+    """Whisper model of the second pass where none is asked for, and whether it is installed.
+
+    The graph's recipe names it in ``[rescore]``. It is None on a GPU, and where the search is not
+    "viterbi".
 
     Parameters
     ----------
     meta : dict
         Content of the graph's ``graph.json``.
+    search : str
+        As in :class:`~asr_hlg.transcribe.TranscribeOptions`.
+    device : str
+        Where the first pass runs.
     """
     name = ((meta.get("recipe") or {}).get("rescore") or {}).get("whisper")
-    if name is None:
+    if name is None or search != "viterbi" or device != "cpu":
         return None, False
     return name, whisper_files.is_installed(name)

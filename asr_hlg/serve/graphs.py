@@ -85,11 +85,11 @@ class Graphs:
         key = options.model or acoustic_model(folder, graph.meta)
         if key not in networks:
             networks[key] = load_network(folder, options.device, options.model)
-        whisper, is_installed = default_whisper(graph.meta)
-        is_used = is_installed and not options.fast and options.device == "cpu"
+        whisper, is_installed = default_whisper(graph.meta, device=options.device)
+        is_used = is_installed and not options.fast
         passes = PassOptions(whisper=whisper if is_used else None, lm_graph=str(folder))
         served = _Served(name, folder, graph, networks[key], passes)
-        served.live = self._transcriber(served, graph, TranscribeOptions())
+        served.live = self._transcriber(served, graph, TranscribeOptions(passes=PassOptions()))
         served.recordings = self._transcriber(served, graph, _for_recordings(passes))
         served.live.warm_up()
         return served
@@ -172,7 +172,8 @@ class Graphs:
             graph, _ = with_grammar(served.folder, text, on_error=lambda _: None)
             graph = graph.to(self._options.device)
         graph = _boosted(graph, hotwords)
-        return self._transcriber(served, graph, TranscribeOptions(nbest=nbest))
+        options = TranscribeOptions(nbest=nbest, passes=PassOptions())
+        return self._transcriber(served, graph, options)
 
     def _recordings_variant(self, served: _Served, hotwords: Phrases) -> Transcriber:
         graph = _boosted(served.graph, hotwords)

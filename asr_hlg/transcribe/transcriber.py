@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.output.transcript import Transcript
-from asr_hlg.rescore.passes import SecondPass, second_passes
+from asr_hlg.rescore.passes import PassOptions, SecondPass, default_whisper, second_passes
 from asr_hlg.search import Decoder, warm_up
 from asr_hlg.transcribe.kaldi_graphs import attach_search, folder_of
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
@@ -80,6 +81,7 @@ class Transcriber:
             self.options,
             model.sample_rate,
         )
+        self._live = self.pipeline
 
     @classmethod
     def from_graph(
@@ -92,7 +94,10 @@ class Transcriber:
         graph: DecodingGraph | None = None,
         **search: Any,
     ) -> Transcriber:
-        """Load a graph and the acoustic model that its recipe names.
+        """Load a graph, the acoustic model that its recipe names, and its second pass.
+
+        The second pass runs if it is installed, as in ``asr-hlg transcribe``;
+        ``options=TranscribeOptions(passes=PassOptions())`` leaves it out, as ``--fast`` does.
 
         Parameters
         ----------
@@ -125,8 +130,12 @@ class Transcriber:
             model = load_network(path, device, model)
         network = model
         decoder = decoder_for(network, graph, **search)
+        pass_options = options.passes
+        if pass_options is None:
+            whisper, is_installed = default_whisper(graph.meta, options.search, device)
+            pass_options = PassOptions(whisper=whisper if is_installed else None)
         passes = second_passes(
-            options.passes,
+            pass_options,
             path,
             graph,
             sample_rate=network.sample_rate,
@@ -135,7 +144,10 @@ class Transcriber:
             nbest=options.nbest,
             forward=options.search == "forward",
         )
-        return cls(graph, network, decoder, options, passes)
+        made = cls(graph, network, decoder, options, passes)
+        if options.passes is None:
+            made._live = replace(made.pipeline, passes=())
+        return made
 
     def warm_up(self) -> None:
         """Decode random posteriors once, so that compiling and loading delay no recording."""
@@ -143,6 +155,8 @@ class Transcriber:
 
     def stream(self, sample_rate: int, options: StreamOptions | None = None) -> Stream:
         """Begin to transcribe sound while it is recorded.
+
+        Second passes run only if the transcriber's options ask for them, since words would wait.
 
         Parameters
         ----------
@@ -155,7 +169,7 @@ class Transcriber:
         OptionError
             If the acoustic model or the decoder cannot work on a stream.
         """
-        return Stream(self.model, self.pipeline, sample_rate, options)
+        return Stream(self.model, self._live, sample_rate, options)
 
     def transcribe(
         self, paths: Iterable[str | Path | Recording], on_error: OnError | None = None
