@@ -53,7 +53,8 @@ def measure_long(options: argparse.Namespace, folder: Path) -> None:
     """Memory of one worker that decodes a long recording."""
     path = folder / "long.wav"
     write_long(path, options.inputs, options.hours * 3600)
-    with Workers(Job(options.graph, options=FIRST_PASS), 1) as workers, Sampler(workers.pids[0]) as sampler:
+    job = Job(options.graph, options=FIRST_PASS)
+    with Workers(job, 1) as workers, Sampler(workers.pids[0]) as sampler:
         loaded = memory(workers.pids[0])["VmRSS"]
         begin = time.monotonic()
         [(_, result)] = workers.run(recordings([path]))
