@@ -95,7 +95,7 @@ def transcripts(system: str, graph: str, hotwords: Path | None, sounds: str) -> 
     changed, _ = cached.open_graph(graph, hotword_file=hotwords, on_error=lambda _: None)
     passes = PassOptions()
     if system == "both":
-        passes = PassOptions(whisper=WHISPER, hotwords=hotwords and str(hotwords))
+        passes = PassOptions(whisper=WHISPER, hotwords=None if hotwords is None else str(hotwords))
     options = TranscribeOptions(passes=passes)
     transcriber = Transcriber.from_graph(graph, options=options, graph=changed)
     return {t.id: t.text for t in transcriber.transcribe([sounds])}

@@ -26,6 +26,7 @@
     [rescore]                          # weights of a larger model's scores (`--rescore-lm`)
     lm = 0.9
     whisper = "tiny.en"                # second pass of `asr-hlg transcribe`, if it is installed
+    acoustic_model = "hama-whisper"    # of the first pass where Whisper follows
 
 Paths are relative to the recipe. ``pocketsphinx:dict`` and ``pocketsphinx:lm`` name the English
 dictionary and trigram in the package pocketsphinx.

