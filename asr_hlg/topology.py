@@ -5,7 +5,6 @@ from __future__ import annotations
 from asr_hlg.graph.topology import (
     chain,
     column_names,
-    context_dependent,
     ctc,
     hmm,
     is_ctc,
@@ -13,13 +12,4 @@ from asr_hlg.graph.topology import (
     transducer,
 )
 
-__all__ = [
-    "chain",
-    "column_names",
-    "context_dependent",
-    "ctc",
-    "hmm",
-    "is_ctc",
-    "left_to_right",
-    "transducer",
-]
+__all__ = ["chain", "column_names", "ctc", "hmm", "is_ctc", "left_to_right", "transducer"]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from asr_hlg.fst.arcs import k2_fsa
 from asr_hlg.lattice import kernels
+from asr_hlg.lattice.compact import CompactLattice
 
 if TYPE_CHECKING:
     import k2
@@ -48,6 +49,8 @@ class FrameArcs:
         float64 total score, and the graph's share of it.
     words, word_splits : np.ndarray
         int32 word ids; arc i has ``words[word_splits[i]:word_splits[i + 1]]``.
+    compact : CompactLattice or None
+        The lattice over words, if the search determinized it as it went on.
     """
 
     num_states: int
@@ -60,6 +63,7 @@ class FrameArcs:
     graph_score: Floats
     words: Ints
     word_splits: Indices
+    compact: CompactLattice | None = None
 
     @property
     def num_arcs(self) -> int:

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from asr_hlg.errors import LatticeError
 from asr_hlg.lattice.arrays import FrameArcs
-
-Alignment = tuple[tuple[int, int], ...]
-"""For every frame the column that is read, and the phone that begins, 0 for none."""
+from asr_hlg.lattice.compact import Alignment, CompactLattice, WordArc
 
 _DIGITS = 3  # after the point, to which scores of equal states agree
 _MOST_STATES = 200_000
@@ -30,31 +27,6 @@ class Weight(NamedTuple):
     score: float
     counted: float
     alignment: Alignment
-
-
-class WordArc(NamedTuple):
-    """Arc of a determinized lattice; ``word`` is 0 on arcs into the final state."""
-
-    word: int
-    target: int
-    counted: float
-    alignment: Alignment
-
-
-@dataclass(frozen=True)
-class CompactLattice:
-    """Acceptor of words with alignments; state 0 is the start.
-
-    Attributes
-    ----------
-    arcs : list of list of WordArc
-        Arcs of every state.
-    final : int
-        The only final state, without arcs.
-    """
-
-    arcs: list[list[WordArc]]
-    final: int
 
 
 _Subset = dict[int, Weight]

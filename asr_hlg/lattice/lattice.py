@@ -16,6 +16,7 @@ from asr_hlg.fst.symbols import BLANK, EPS
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import spans as imported_spans
 from asr_hlg.lattice.arrays import FrameArcs, arc_counts
+from asr_hlg.lattice.compact import GRAPH_SCALE
 from asr_hlg.lattice.determinize import determinize
 from asr_hlg.lattice.mbr import ConfusionNetwork, confusion_network, minimum_bayes_risk
 from asr_hlg.lattice.path import NO_PATH, Path, Segment, word_spans
@@ -25,9 +26,6 @@ from asr_hlg.output.transcript import Word
 
 if TYPE_CHECKING:
     import k2
-
-CONFIDENCE_GRAPH_SCALE = 0.9
-"""Weight of the graph's scores in the confidences of Kaldi's words, as Vosk has it."""
 
 
 class Lattice:
@@ -198,7 +196,7 @@ class Lattice:
         """Words of minimum Bayes risk among word sequences with their best alignments."""
         names = self.graph.word_positions or {}
         positions = {self.graph.tokens[name]: position for name, position in names.items()}
-        compact = determinize(arcs, graph_scale=CONFIDENCE_GRAPH_SCALE)
+        compact = arcs.compact or determinize(arcs, graph_scale=GRAPH_SCALE)
         words = timed_words(align_words(compact, positions))
         ids = np.array([word.word for word in words], dtype=np.int32)
         return replace(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asr_hlg.lattice.determinize import Alignment, CompactLattice
+from asr_hlg.lattice.compact import Alignment, CompactLattice
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
@@ -54,6 +54,10 @@ class _Node(NamedTuple):
     frames: Alignment
     time: int
 
+    def is_end(self, final: int) -> bool:
+        """Whether the lattice ends here."""
+        return self.state == final and not self.words and not self.frames
+
 
 class _Arc(NamedTuple):
     source: _Node
@@ -71,7 +75,7 @@ def align_words(lattice: CompactLattice, positions: Mapping[int, str]) -> Aligne
     positions : mapping
         ``nonword``, ``begin``, ``end``, ``internal`` or ``singleton`` for every phone's id.
     """
-    start, end = _Node(0, (), (), 0), _Node(-1, (), (), -1)
+    start = _Node(0, (), (), 0)
     arcs: list[_Arc] = []
     waiting, seen = [start], {start}
 
@@ -83,7 +87,7 @@ def align_words(lattice: CompactLattice, positions: Mapping[int, str]) -> Aligne
 
     while waiting:
         node = waiting.pop()
-        if node is end or node.state < 0:
+        if node.is_end(lattice.final):
             continue
         # Paths of the lattice from here until a word or silence is complete.
         paths = [(node, 0.0)]
@@ -101,14 +105,14 @@ def align_words(lattice: CompactLattice, positions: Mapping[int, str]) -> Aligne
                 )
                 add(node, rest, word, score)
             elif is_end:
-                finished = _Node(-1, (), (), here.time + len(here.frames))
+                finished = _Node(lattice.final, (), (), here.time + len(here.frames))
                 add(node, finished, here.words[0] if here.words else 0, score)
             else:
                 for arc in lattice.arcs[here.state]:
                     words = (*here.words, arc.word) if arc.word else here.words
                     longer = _Node(arc.target, words, here.frames + arc.alignment, here.time)
                     paths.append((longer, score + arc.counted))
-    return _arrays(arcs, start)
+    return _arrays(arcs, start, lattice.final)
 
 
 def _complete(node: _Node, positions: Mapping[int, str], is_end: bool) -> tuple[int, int] | None:
@@ -129,19 +133,26 @@ def _complete(node: _Node, positions: Mapping[int, str], is_end: bool) -> tuple[
     return None
 
 
-def _arrays(arcs: list[_Arc], start: _Node) -> AlignedLattice:
-    """Arrays of arcs in topological order, with one final state after all ends."""
+def _arrays(arcs: list[_Arc], start: _Node, final: int) -> AlignedLattice:
+    """Arrays of arcs in topological order, with one final state.
+
+    An arc after the ends is added only where there are several of them, since arcs without a word
+    decide to which of two words a third one is aligned, if both are as close.
+    """
     before: dict[_Node, list[_Node]] = {}
     for arc in arcs:
         before.setdefault(arc.source, [])
         before.setdefault(arc.target, []).append(arc.source)
     order = list(TopologicalSorter(before).static_order()) or [start]
+    ends = [node for node in order if node.is_end(final)]
+    order = [node for node in order if not node.is_end(final)] + ends
     number = {node: index for index, node in enumerate(order)}
-    ends = [node for node in order if node.state < 0]
     rows = [(number[a.source], number[a.target], a.word, a.score) for a in arcs]
-    rows += [(number[node], len(order), 0, 0.0) for node in ends]
+    times = [float(node.time) for node in order]
+    if len(ends) != 1:
+        rows += [(number[node], len(order), 0, 0.0) for node in ends]
+        times.append(max(times))
     rows.sort()
-    times = [float(node.time) for node in order] + [float(max(n.time for n in [*ends, start]))]
     table = np.array([row[:3] for row in rows], np.int32).reshape(-1, 3)
     scores = np.array([row[3] for row in rows], np.float64)
     return AlignedLattice(table[:, 0], table[:, 1], table[:, 2], scores, np.array(times))

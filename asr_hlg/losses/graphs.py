@@ -72,9 +72,8 @@ class TranscriptGraphs:
         return self._compiled(" ".join(text.split()))
 
     def arcs(self, text: str) -> Arcs:
-        """Compile the graph of a transcript as a transducer from columns to tokens."""
+        """Compile the graph of a transcript as an automaton for other algorithms."""
         tokens = _token_graph(self.lexicon, text.split())
-        tokens = replace(tokens, olabel=tokens.ilabel)
         if self.grammar is not None:
             tokens = _intersect(self.grammar, tokens)
         return compose(self.H, tokens)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 
 from asr_hlg.errors import GraphError, OptionError
-from asr_hlg.fst.symbols import BLANK
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import FrameArcs
 from asr_hlg.search import fst_kernels, fst_lattices
@@ -25,9 +26,10 @@ from asr_hlg.search.fst_records import (
 )
 from asr_hlg.search.fst_release import release
 from asr_hlg.search.fst_traceback import last_frames
+from asr_hlg.search.incremental_lattice import IncrementalLattice, Searched, Steps
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.records import Ints, Limits
-from asr_hlg.search.utterance import Acoustics, UtteranceSearch
+from asr_hlg.search.utterance import Acoustics, UtteranceSearch, no_final_scores
 
 _idle: SimpleQueue[FstWorkspace] = SimpleQueue()
 """Workspaces that no search is using, shared by all graphs."""
@@ -38,6 +40,12 @@ class FstTokenPassing(UtteranceDecoder):
 
     For the CTC topology :class:`asr_hlg.search.TokenPassing` is faster, since it searches L∘G.
 
+    Attributes
+    ----------
+    steps : Steps or None
+        Where it is set, lattices have ``compact``, the lattice over words that Kaldi's decoder
+        makes while frames come in these steps.
+
     Raises
     ------
     OptionError
@@ -46,6 +54,7 @@ class FstTokenPassing(UtteranceDecoder):
 
     _idle = _idle
     allocate = staticmethod(allocate)
+    steps: Steps | None = None
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         super().__init__(graph, options)
@@ -64,12 +73,17 @@ class FstTokenPassing(UtteranceDecoder):
             fst.spelling_splits,
         )
 
+    def narrower(self) -> FstTokenPassing:
+        """The same decoder with narrower beams."""
+        decoder = super().narrower()
+        decoder.steps = self.steps
+        return decoder
+
     def start(self, workspace: FstWorkspace, limits: Limits) -> FstSearch:
         """Begin the search of an utterance in a workspace, with some beams."""
-        search = FstSearch(self._arcs, self._outputs, workspace, limits, FRAME)
-        search.folder = self.graph.folder
-        search.has_blank = self.graph.columns[0] == BLANK
+        search = FstSearch(self._arcs, self._outputs, workspace, limits, self.graph.folder)
         search.ends_anywhere = self.graph.is_imported
+        search.steps = self.steps
         return search
 
 
@@ -78,27 +92,51 @@ class FstSearch(UtteranceSearch):
 
     Attributes
     ----------
-    folder : Path or None
-        The graph's, for errors.
-    has_blank : bool
-        Whether column 0 is a blank.
     ends_anywhere : bool
         Where no path reaches a final state, let paths end in every state, as Kaldi's decoders do.
+    steps : Steps or None
+        As in :class:`FstTokenPassing`; to be set before the first frame.
     """
 
     workspace: FstWorkspace
-    build = staticmethod(fst_lattices.build)
-    release = staticmethod(release)
-    folder: Path | None = None
-    has_blank = False
     ends_anywhere = False
+    steps: Steps | None = None
+
+    def __init__(
+        self,
+        graph: FstArrays,
+        outputs: FstOutputs,
+        workspace: FstWorkspace,
+        limits: Limits,
+        folder: Path | None,
+    ):
+        self._graph, self._outputs, self._folder = graph, outputs, folder
+        super().__init__(workspace, limits, FRAME)
+        self._words = IncrementalLattice(graph, outputs, limits[1])
+
+    def accept(self, acoustics: Acoustics) -> None:
+        """Search the next frames, float32 ``(n, num_columns)``, scaled."""
+        if self.steps is None:
+            super().accept(acoustics)
+            return
+        begin, last = self.num_frames, self.num_frames + len(acoustics)
+        while self.num_frames < last:
+            self._words.prune(self._searched())
+            stop, is_update = self._words.next_stop(self.num_frames, last, self.steps)
+            super().accept(acoustics[self.num_frames - begin : stop - begin])
+            if is_update:
+                self._words.update(self._searched())
 
     def lattice(self, everywhere: bool = False, output_beam: float | None = None) -> FrameArcs:
         """As :meth:`UtteranceSearch.lattice` describes it, and see ``ends_anywhere``."""
         arcs = super().lattice(everywhere, output_beam)
-        if arcs.num_arcs or everywhere or not self.ends_anywhere or not self.num_frames:
+        if everywhere or not self.num_frames:
             return arcs
-        return super().lattice(True, output_beam)
+        if not arcs.num_arcs and self.ends_anywhere:
+            arcs = super().lattice(True, output_beam)
+        if arcs.num_arcs and self.steps is not None:
+            arcs = replace(arcs, compact=self._words.result(self._searched()))
+        return arcs
 
     def best_scores(self) -> tuple[float, float]:
         """The best score of a token of the last frame, and with the score of its final state."""
@@ -120,18 +158,12 @@ class FstSearch(UtteranceSearch):
 
     def _pass(self, acoustics: Acoustics) -> bool:
         count = fst_kernels.pass_tokens(
-            self._graph,
-            acoustics,
-            self._limits,
-            self.workspace,
-            self._frames,
-            self._position,
-            self.has_blank,
+            self._graph, acoustics, self._limits, self.workspace, self._frames, self._position
         )
         if count == fst_kernels.ENDLESS:
             raise GraphError(
                 "a cycle of ε-arcs raises the score of a path without end",
-                path=self.folder,
+                path=self._folder,
                 remedy="compile the graph from a language model whose back-off weights are not "
                 "above 1",
             )
@@ -151,6 +183,21 @@ class FstSearch(UtteranceSearch):
             ("eps_links", self._frames["eps_link"][self.num_frames + 1]),
         ):
             getattr(larger, name)[:used] = getattr(self.workspace, name)[:used]
+
+    def _release(self) -> None:
+        if self.steps is not None:
+            self._words.release(self._tokens(), self._position)
+            return
+        release(self._graph, self.acoustics, self._limits[1], self._tokens(), self._position)
+
+    def _build(self, acoustics: Acoustics, everywhere: bool, output_beam: float) -> Any:
+        outputs = self._outputs
+        if everywhere:
+            outputs = outputs._replace(final=no_final_scores(outputs.final))
+        return fst_lattices.build(self._graph, outputs, acoustics, output_beam, self._tokens())
+
+    def _searched(self) -> Searched:
+        return Searched(self._tokens(), self.acoustics)
 
     def _tokens(self) -> FstTokens:
         return FstTokens(*self.workspace[:3], self._frames[: self.num_frames + 2])

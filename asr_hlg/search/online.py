@@ -31,6 +31,7 @@ class OnlineSearch:
     def __init__(self, decoder: FstTokenPassing, tokens: tuple[str, ...], frame_shift: float):
         self._decoder, self._tokens, self._frame_shift = decoder, tokens, frame_shift
         self._search = decoder.start(decoder.allocate(_CAPACITY), decoder.options.limits)
+        self._search.steps = None  # nobody asks for the lattice
 
     def accept(self, scores: npt.NDArray[np.float32]) -> None:
         """Search more frames; ``scores`` are log-likelihoods float32 ``(frames, num_columns)``."""

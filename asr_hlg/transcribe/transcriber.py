@@ -7,8 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,7 @@ from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.output.transcript import Transcript
-from asr_hlg.rescore.passes import (
-    PassOptions,
-    SecondPass,
-    default_whisper,
-    first_pass_model,
-    second_passes,
-)
+from asr_hlg.rescore.passes import SecondPass, second_passes
 from asr_hlg.search import Decoder, warm_up
 from asr_hlg.transcribe.kaldi_graphs import attach_search, folder_of
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
@@ -36,33 +29,15 @@ OnError = Callable[[Recording, AsrHlgError], None]
 
 
 def load_network(
-    folder: str | Path,
-    device: str = "cpu",
-    model: str | Path | None = None,
-    options: TranscribeOptions | None = None,
+    folder: str | Path, device: str = "cpu", model: str | Path | None = None
 ) -> AcousticModel:
     """Load an acoustic model, by default the one that the recipe of a graph names.
 
-    Arguments are as for :meth:`Transcriber.from_graph`.
+    ``model`` and ``device`` are as for :meth:`Transcriber.from_graph`.
     """
     path = folder_of(folder)
-    spec = model or network_name(path, device, options)
+    spec = model or store.acoustic_model(path, store.read_meta(path))
     return load(spec, device, transducer=_load_transducer)
-
-
-def network_name(folder: Path, device: str, options: TranscribeOptions | None = None) -> str:
-    """Acoustic model that the recipe of a graph names for the passes of a transcription."""
-    meta = store.read_meta(folder)
-    passes = _passes(meta, device, options or TranscribeOptions())
-    return first_pass_model(meta, passes.whisper) or store.acoustic_model(folder, meta)
-
-
-def _passes(meta: Mapping[str, Any], device: str, options: TranscribeOptions) -> PassOptions:
-    """Second passes of the options, else the one of the graph's recipe, if it is installed."""
-    if options.passes is not None:
-        return options.passes
-    whisper, is_installed = default_whisper(meta, options.search, device)
-    return PassOptions(whisper=whisper if is_installed else None)
 
 
 def _load_transducer(path: Path, device: str) -> AcousticModel:
@@ -96,8 +71,8 @@ class Transcriber:
         self.graph = graph
         self.model = model
         self.decoder = decoder or decoder_for(model, graph)
-        attach_search(model, self.decoder)
         self.options = options or TranscribeOptions()
+        attach_search(model, self.decoder, self.options.search)
         self.pipeline = Pipeline(
             posterior_source(model, self.options),
             self.decoder,
@@ -105,7 +80,6 @@ class Transcriber:
             self.options,
             model.sample_rate,
         )
-        self._live = self.pipeline
 
     @classmethod
     def from_graph(
@@ -118,10 +92,7 @@ class Transcriber:
         graph: DecodingGraph | None = None,
         **search: Any,
     ) -> Transcriber:
-        """Load a graph, the acoustic model that its recipe names, and its second pass.
-
-        The second pass runs if it is installed, as in ``asr-hlg transcribe``;
-        ``options=TranscribeOptions(passes=PassOptions())`` leaves it out, as ``--fast`` does.
+        """Load a graph and the acoustic model that its recipe names.
 
         Parameters
         ----------
@@ -151,11 +122,11 @@ class Transcriber:
         path = folder_of(path)
         graph = graph or DecodingGraph.load(path, device)
         if model is None or isinstance(model, (str, Path)):
-            model = load_network(path, device, model, options)
+            model = load_network(path, device, model)
         network = model
         decoder = decoder_for(network, graph, **search)
         passes = second_passes(
-            _passes(graph.meta, device, options),
+            options.passes,
             path,
             graph,
             sample_rate=network.sample_rate,
@@ -164,10 +135,7 @@ class Transcriber:
             nbest=options.nbest,
             forward=options.search == "forward",
         )
-        made = cls(graph, network, decoder, options, passes)
-        if options.passes is None:
-            made._live = replace(made.pipeline, passes=())
-        return made
+        return cls(graph, network, decoder, options, passes)
 
     def warm_up(self) -> None:
         """Decode random posteriors once, so that compiling and loading delay no recording."""
@@ -175,8 +143,6 @@ class Transcriber:
 
     def stream(self, sample_rate: int, options: StreamOptions | None = None) -> Stream:
         """Begin to transcribe sound while it is recorded.
-
-        Second passes run only if the transcriber's options ask for them, since words would wait.
 
         Parameters
         ----------
@@ -189,7 +155,7 @@ class Transcriber:
         OptionError
             If the acoustic model or the decoder cannot work on a stream.
         """
-        return Stream(self.model, self._live, sample_rate, options)
+        return Stream(self.model, self.pipeline, sample_rate, options)
 
     def transcribe(
         self, paths: Iterable[str | Path | Recording], on_error: OnError | None = None

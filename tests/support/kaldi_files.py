@@ -38,14 +38,6 @@ class Writer:
         else:
             self.content += b"[ " + b"".join(b"%d " % value for value in values) + b"]\n"
 
-    def integer_pairs(self, values) -> None:
-        values = np.asarray(values, "<i4")
-        if self.binary:
-            self.content += b"\4" + struct.pack("<i", len(values)) + values.tobytes()
-        else:
-            pairs = b"".join(b"%d,%d " % tuple(pair) for pair in values)
-            self.content += b"[ " + pairs + b"]\n"
-
     def vector(self, values) -> None:
         values = np.asarray(values, "<f4")
         if self.binary:
@@ -156,26 +148,19 @@ def write_network(writer: Writer, lines, components) -> None:
     writer.line()
     writer.token("<NumComponents>")
     writer.integer(len(components))
-    for name, component in components.items():
-        writer.token("<ComponentName>", name)
-        write_component(writer, *component)
+    for name, (kind, fields) in components.items():
+        writer.token("<ComponentName>", name, f"<{kind}>")
+        for tag, value in fields.items():
+            writer.token(f"<{tag}>")
+            write_value(writer, value)
+        writer.token(f"</{kind}>")
     writer.token("</Nnet3>")
-
-
-def write_component(writer: Writer, kind, fields) -> None:
-    writer.token(f"<{kind}>")
-    for tag, value in fields.items():
-        writer.token(f"<{tag}>")
-        write_value(writer, value)
-    writer.token(f"</{kind}>")
 
 
 def write_value(writer: Writer, value) -> None:
     if value is None:  # a tag without value
         return
-    if isinstance(value, np.ndarray):
-        _write_array(writer, value)
-    elif isinstance(value, tuple):
+    if isinstance(value, tuple):
         for part in value:
             write_value(writer, part)
     elif isinstance(value, bool):
@@ -184,18 +169,12 @@ def write_value(writer: Writer, value) -> None:
         writer.integer(value)
     elif isinstance(value, float):
         writer.number(value)
-    elif isinstance(value, list):  # of components
-        writer.integer(len(value))
-        for part in value:
-            write_component(writer, *part)
-
-
-def _write_array(writer: Writer, value) -> None:
-    if value.dtype.kind == "i":
-        write = writer.integers if value.ndim == 1 else writer.integer_pairs
+    elif value.dtype.kind == "i":
+        writer.integers(value)
+    elif value.ndim == 1:
+        writer.vector(value)
     else:
-        write = writer.vector if value.ndim == 1 else writer.matrix
-    write(value)
+        writer.matrix(value)
 
 
 def write_ivector_folder(folder, width, binary=True, factors=4, gaussians=7, left=2, right=1):
@@ -264,17 +243,16 @@ CHAIN_MODEL = {
 """Transition model of two phones in contexts, with five pdfs."""
 
 
-def write_kaldi_folder(folder, silence_phones="2", seed=5, network=None):
+def write_kaldi_folder(folder, silence_phones="2", seed=5):
     """A model as Vosk reads it, without a graph: a small random network with i-vectors."""
     from tests.support import kaldi_networks
 
     kaldi_networks.random = np.random.default_rng(seed)  # whatever was drawn before
-    network = network or kaldi_networks.factored
     for name in ("am", "conf", "ivector"):
         (folder / name).mkdir(parents=True)
     writer = Writer(True)
     write_transition_model(writer, **CHAIN_MODEL)
-    write_network(writer, *network())
+    write_network(writer, *kaldi_networks.factored())
     for tag in ("<LeftContext>", "<RightContext>"):
         writer.token(tag)
         writer.integer(6)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asr_hlg.acoustic.kaldi import operations
-from asr_hlg.acoustic.kaldi.components import time_offsets
 from asr_hlg.acoustic.kaldi.descriptors import Descriptor
 from asr_hlg.acoustic.kaldi.nnet3 import Nnet3, Node
 from asr_hlg.acoustic.kaldi.operations import KaldiGraph
 from asr_hlg.acoustic.kaldi.plan import Plan, is_constant_in_time, make_plan
 from asr_hlg.acoustic.kaldi.reader import Floats
+from asr_hlg.acoustic.kaldi.rows import Rows
 from asr_hlg.acoustic.kaldi.widths import Widths
 from asr_hlg.acoustic.runtime import make_session
 
@@ -44,7 +44,7 @@ class Nnet3Evaluator:
     Raises
     ------
     ValueError
-        If the network cannot be evaluated; `NeedsWindows` if it can be in windows.
+        If the network cannot be evaluated.
     """
 
     def __init__(self, network: Nnet3, subsampling: int = 3, output: str = "output"):
@@ -58,11 +58,6 @@ class Nnet3Evaluator:
         builder = _Builder(network, self.plan, subsampling, widths)
         self.session = make_session(builder.content(output))
         self._shapes = builder.shapes
-
-    @property
-    def right_context(self) -> int:
-        """Frames of input after a frame that its output depends on."""
-        return self.plan.right_context
 
     def stream(self) -> Nnet3Stream:
         """Evaluation of one recording, chunk by chunk."""
@@ -86,7 +81,8 @@ class Nnet3Evaluator:
         sub = self.subsampling
         frames = -(-len(inputs) // sub)
         stream = self.stream()
-        return stream.advance(inputs, ivectors, -stream.warm_up, frames * sub)[:frames]
+        given = None if ivectors is None else Rows.of(ivectors)
+        return stream.advance(Rows.of(inputs), given, -stream.warm_up, frames * sub)[:frames]
 
 
 class Nnet3Stream:
@@ -105,17 +101,17 @@ class Nnet3Stream:
         step = plan.longest or sub
         self.warm_up = -(-context // step) * step
 
-    def advance(self, inputs: Floats, ivectors: Floats | None, begin: int, end: int) -> Floats:
+    def advance(self, inputs: Rows, ivectors: Rows | None, begin: int, end: int) -> Floats:
         """Output of the frames ``[begin, end)`` that are not negative.
 
         Frames before the first and after the last of the recording are copies of it.
 
         Parameters
         ----------
-        inputs : np.ndarray
-            float32 ``(num_frames, input_width)``: all frames of the recording so far.
-        ivectors : np.ndarray, optional
-            float32 ``(num_frames, ivector_width)``: for each of them.
+        inputs : Rows
+            Features of the recording so far, without those before ``begin`` if it is positive.
+        ivectors : Rows, optional
+            i-vectors for each of them.
         begin, end : int
             Multiples of the subsampling factor; ``begin`` is the last call's ``end``, and
             ``-warm_up`` in the first call.
@@ -135,25 +131,18 @@ class Nnet3Stream:
         result: Floats = np.concatenate(rows)[max(0, -begin // sub) :]
         return result
 
-    def _chunk(self, inputs: Floats, ivectors: Floats | None, begin: int, end: int) -> Floats:
+    def _chunk(self, inputs: Rows, ivectors: Rows | None, begin: int, end: int) -> Floats:
         ahead = self._evaluator.plan.ahead
-        fed = {"input": input_frames(inputs, begin + ahead["input"], end + ahead["input"])}
+        fed = {"input": inputs.part(begin + ahead["input"], end + ahead["input"])}
         if ivectors is not None and "ivector" in ahead:
             place = ahead["ivector"]
-            fed["ivector"] = input_frames(ivectors, begin + place, end + place)
+            fed["ivector"] = ivectors.part(begin + place, end + place)
         session = self._evaluator.session
         names = [output.name for output in session.get_outputs()]
         results = dict(zip(names, session.run(None, fed | self._kept), strict=True))
         self._kept = {name: results[f"next {name}"] for name in self._kept}
         output: Floats = results["log_probs"]
         return output
-
-
-def input_frames(rows: Floats, begin: int, end: int) -> Floats:
-    """Rows ``[begin, end)``, where those beyond the edges are copies of the first and last."""
-    if begin >= 0 and end <= len(rows):
-        return rows[begin:end]
-    return rows[np.clip(np.arange(begin, end), 0, len(rows) - 1)]
 
 
 class _Builder:
@@ -221,7 +210,7 @@ class _Builder:
         if not node.component:
             return self._descriptor(node.input, name, 0)
         component = self._network.components[node.component]
-        offsets = time_offsets(component)
+        offsets = [int(offset) for offset in component.fields.get("TimeOffsets", (0,))]
         parts = [self._descriptor(node.input, name, offset) for offset in offsets]
         x = parts[0] if len(parts) == 1 else graph.op("Concat", *parts, axis=1)
         result = operations.apply(graph, component, x, node.component)

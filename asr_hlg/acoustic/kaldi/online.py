@@ -18,8 +18,8 @@ from asr_hlg.acoustic.kaldi.features import FeatureOptions
 from asr_hlg.acoustic.kaldi.ivectors import IvectorEstimate, IvectorExtractor
 from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.reader import Floats
+from asr_hlg.acoustic.kaldi.rows import Rows
 from asr_hlg.acoustic.kaldi.silence import SilenceWeights
-from asr_hlg.acoustic.kaldi.window import WindowEvaluator
 from asr_hlg.acoustic.model import LastFrames
 
 STEP = 0.2
@@ -33,7 +33,7 @@ class ModelParts:
     Attributes
     ----------
     features : FeatureOptions
-    evaluator : Nnet3Evaluator or WindowEvaluator
+    evaluator : Nnet3Evaluator
     extractor : IvectorExtractor or None
         None for a network without i-vectors.
     log_priors : np.ndarray
@@ -45,7 +45,7 @@ class ModelParts:
     """
 
     features: FeatureOptions
-    evaluator: Nnet3Evaluator | WindowEvaluator
+    evaluator: Nnet3Evaluator
     extractor: IvectorExtractor | None
     log_priors: Floats
     chunk: int
@@ -77,9 +77,10 @@ class KaldiStream:
     def __init__(self, model: ModelParts, search: LastFrames | None = None):
         self._model, self._search = model, search
         self._network = model.evaluator.stream()
-        self._rest = np.zeros(0, np.float32)
-        self._features = _Rows(model.features.width)
-        self._ivectors = _Rows(max(1, model.evaluator.ivector_width))
+        self._rest = np.zeros(0, np.float32)  # sound that later frames need
+        self._again = 0  # frames of it that have been computed
+        self._features = Rows(model.features.width)
+        self._ivectors = Rows(max(1, model.evaluator.ivector_width))
         self._speaker = None if model.extractor is None else _Speaker(model, model.extractor)
         self._finished = False
         self._next = -self._network.warm_up
@@ -112,29 +113,37 @@ class KaldiStream:
 
     def _compute_features(self) -> None:
         options = self._model.features
-        count = features.num_frames(len(self._rest), options, self._finished)
         if not options.snip_edges:
-            self._compute_all_features(count)
-        elif count:
+            self._compute_with_edges()
+            return
+        count = features.num_frames(len(self._rest), options, self._finished)
+        if count:
             used = (count - 1) * options.shift + options.length
             self._features.append(features.compute(self._rest[:used], options))
             self._rest = self._rest[count * options.shift :]
 
-    def _compute_all_features(self, count: int) -> None:
-        """Features whose frames reach beyond the edges: of all samples, since few models do."""
-        done = len(self._features.rows)
-        if count > done:
-            self._features.append(features.compute(self._rest, self._model.features)[done:count])
+    def _compute_with_edges(self) -> None:
+        """Features whose first and last frames reach beyond the edges of the sound.
+
+        Some frames are computed again, since what is kept of the sound has such an edge too.
+        """
+        options, again = self._model.features, self._again
+        count = features.num_frames(len(self._rest), options, self._finished)
+        if count <= again:
+            return
+        self._features.append(features.compute(self._rest, options)[again:count])
+        self._again = min(count, options.length // options.shift + 1)
+        self._rest = self._rest[(count - self._again) * options.shift :]
 
     def _advance(self) -> Iterator[Floats]:
         """Log-likelihoods of the chunks that are ready."""
-        model, rows = self._model, self._features.rows
+        model, rows = self._model, self._features
         if not len(rows):
             return
         if self._speaker is not None:
             self._speaker.accept(rows, self._finished)
             self._weigh()
-        size, right = model.chunk, model.evaluator.right_context
+        size, right = model.chunk, model.evaluator.plan.right_context
         sub = model.evaluator.subsampling
         total = -(-len(rows) // sub)
         ready = total if self._finished else max(0, len(rows) - right) // size * size // sub
@@ -142,12 +151,22 @@ class KaldiStream:
             begin = self.decoded * sub
             end = begin + size
             self._extend_ivectors((end + right - 1) // size * size + size)
-            rows_of_ivectors = None if self._speaker is None else self._ivectors.rows
-            scores = self._network.advance(rows, rows_of_ivectors, self._next, end)
+            ivectors = None if self._speaker is None else self._ivectors
+            scores = self._network.advance(rows, ivectors, self._next, end)
             self._next = end
             scores = scores[: ready - self.decoded]
             self.decoded += len(scores)
             yield scores - model.log_priors if len(model.log_priors) else scores
+        self._drop()
+
+    def _drop(self) -> None:
+        """Forget what no later frame needs."""
+        self._ivectors.drop(self._next)
+        needed = self._next
+        if self._speaker is not None:
+            self._speaker.drop()
+            needed = min(needed, self._speaker.begin)
+        self._features.drop(needed)
 
     def _weigh(self) -> None:
         """Update the weights of frames by the best path so far."""
@@ -161,7 +180,7 @@ class KaldiStream:
 
     def _extend_ivectors(self, count: int) -> None:
         """Give frames up to ``count`` that have no i-vector yet the present one."""
-        missing = count - len(self._ivectors.rows)
+        missing = count - len(self._ivectors)
         if self._speaker is not None and missing > 0:
             row = self._speaker.ivector()
             self._ivectors.append(np.repeat(row[None], missing, axis=0))
@@ -174,7 +193,7 @@ class _Speaker:
         self._extractor = extractor
         self._estimate = IvectorEstimate(extractor)
         width = extractor.ubm.means_invvars.shape[1]
-        self._plain, self._normalised = _Rows(width), _Rows(width)
+        self._plain, self._normalised = Rows(width), Rows(width)
         self.weights = SilenceWeights(model.evaluator.subsampling)
         self._is_weighted = False
         self._used = 0  # frames whose weights are in the estimate
@@ -183,9 +202,14 @@ class _Speaker:
     @property
     def ready(self) -> int:
         """Frames whose LDA features are known."""
-        return len(self._plain.rows)
+        return len(self._plain)
 
-    def accept(self, rows: Floats, finished: bool) -> None:
+    @property
+    def begin(self) -> int:
+        """The first frame of features that later LDA features need."""
+        return self.ready - self._extractor.splice.left_context - self._extractor.cmvn.cmn_window
+
+    def accept(self, rows: Rows, finished: bool) -> None:
         """Compute LDA features of all frames whose context is known."""
         splice = self._extractor.splice
         begin = self.ready
@@ -195,9 +219,9 @@ class _Speaker:
         first = max(0, begin - splice.left_context)
         last = min(len(rows), end + splice.right_context)
         earliest = max(0, first - self._extractor.cmvn.cmn_window)
-        normalised = self._extractor.normalised(rows[earliest:last])[first - earliest :]
+        normalised = self._extractor.normalised(rows.part(earliest, last))[first - earliest :]
         part = slice(begin - first, end - first)
-        self._plain.append(self._extractor.spliced(rows[first:last])[part])
+        self._plain.append(self._extractor.spliced(rows.part(first, last))[part])
         self._normalised.append(self._extractor.spliced(normalised)[part])
 
     def weigh(
@@ -213,9 +237,9 @@ class _Speaker:
         if ready <= self._used:
             return self._estimate.current
         if not self._is_weighted:
-            new = slice(self._used, ready)
-            ones = np.ones(ready - self._used, np.float32)
-            self._estimate.add(self._plain.rows[new], self._normalised.rows[new], ones)
+            used, ones = self._used, np.ones(ready - self._used, np.float32)
+            plain, normalised = (x.part(used, ready) for x in (self._plain, self._normalised))
+            self._estimate.add(plain, normalised, ones)
         else:
             self._add_waiting(ready)
         self._used = ready
@@ -230,27 +254,13 @@ class _Speaker:
         unique, place = np.unique(frames[~later], return_inverse=True)
         weights = np.zeros(len(unique), np.float32)
         np.add.at(weights, place, changes[~later])
-        self._estimate.add(self._plain.rows[unique], self._normalised.rows[unique], weights)
+        self._estimate.add(self._plain.take(unique), self._normalised.take(unique), weights)
 
-
-class _Rows:
-    """Array ``(count, width)`` that grows at its end."""
-
-    def __init__(self, width: int):
-        self._array = np.empty((256, width), np.float32)
-        self._count = 0
-
-    @property
-    def rows(self) -> Floats:
-        """The rows so far."""
-        return self._array[: self._count]
-
-    def append(self, rows: Floats) -> None:
-        """Add rows at the end."""
-        count = self._count + len(rows)
-        if count > len(self._array):
-            larger = np.empty((2 * count, self._array.shape[1]), np.float32)
-            larger[: self._count] = self.rows
-            self._array = larger
-        self._array[self._count : count] = rows
-        self._count = count
+    def drop(self) -> None:
+        """Forget frames whose weights are in the estimate and cannot change any more."""
+        needed = self._used
+        if self._is_weighted:
+            needed = min([needed, self.weights.begin, *(int(part[0].min(initial=needed))
+                                                        for part in self._waiting)])  # fmt: skip
+        self._plain.drop(needed)
+        self._normalised.drop(needed)

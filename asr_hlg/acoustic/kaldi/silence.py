@@ -31,13 +31,24 @@ class SilenceWeights:
     def __init__(self, subsampling: int, silence_weight: float = 1e-3):
         self._subsampling = subsampling
         self._silence_weight = np.float32(silence_weight)
+        self._first = 0  # output frame with which the arrays begin
         self._weights = np.zeros(0, np.float32)
         self._silent = np.zeros(0, np.int8)
         self._states = np.zeros(0, np.int32)  # before each frame of the path
 
     def needed(self, decoded: int) -> int:
         """Number of the last of ``decoded`` output frames that :meth:`update` has to know."""
-        return min(decoded, decoded - max(0, max(len(self._weights), decoded) - _REVISED))
+        return min(decoded, decoded - max(0, max(self._end, decoded) - _REVISED))
+
+    @property
+    def begin(self) -> int:
+        """The first frame of features whose weight may still change."""
+        return max(0, self._end - _REVISED) * self._subsampling
+
+    @property
+    def _end(self) -> int:
+        """Output frames so far."""
+        return self._first + len(self._weights)
 
     def update(
         self,
@@ -69,12 +80,15 @@ class SilenceWeights:
         changes : np.ndarray
             float32: what is added to their weights.
         """
+        self._forget()
         self._grow(decoded)
-        first = decoded - len(silent)
-        same = np.flatnonzero(self._states[first:decoded] == states)
+        end = decoded - self._first
+        first = max(0, end - len(silent))
+        silent, states = silent[len(silent) - end + first :], states[len(silent) - end + first :]
+        same = np.flatnonzero(self._states[first:end] == states)
         changed = int(same[-1]) + 1 if len(same) else 0
-        self._silent[first + changed : decoded] = silent[changed:]
-        self._states[first + changed : decoded] = states[changed:]
+        self._silent[first + changed : end] = silent[changed:]
+        self._states[first + changed : end] = states[changed:]
         begin = max(0, len(self._weights) - _REVISED)
         self._grow(-(-frames_ready // self._subsampling))
         known = self._silent[begin:]
@@ -89,11 +103,20 @@ class SilenceWeights:
         changes = new - self._weights[begin:]
         self._weights[begin:] = new
         moved = np.flatnonzero(changes)
-        frames = (begin + moved)[:, None] * self._subsampling + np.arange(self._subsampling)
+        frames = (self._first + begin + moved)[:, None] * self._subsampling
+        frames = frames + np.arange(self._subsampling)
         return frames.reshape(-1), np.repeat(changes[moved], self._subsampling)
 
+    def _forget(self) -> None:
+        """Drop frames whose weights are settled, but the last of them."""
+        settled = len(self._weights) - _REVISED - 1
+        if settled > 0:
+            self._first += settled
+            self._weights = self._weights[settled:]
+            self._silent, self._states = self._silent[settled:], self._states[settled:]
+
     def _grow(self, size: int) -> None:
-        missing = size - len(self._weights)
+        missing = size - self._end
         if missing > 0:
             self._weights = np.append(self._weights, np.zeros(missing, np.float32))
             self._silent = np.append(self._silent, np.full(missing, _UNKNOWN, np.int8))

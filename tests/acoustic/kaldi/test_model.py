@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,17 +88,52 @@ def simulated(model, samples, search):
     return np.array(rows)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_log_likelihoods_are_those_of_the_steps(folder, weighted):
+@pytest.mark.parametrize(("weighted", "seconds"), [(False, 1.7), (True, 1.7), (True, 9.3)])
+def test_log_likelihoods_are_those_of_the_steps(folder, weighted, seconds):
     model = acoustic.load(folder)
     model.searches = Search if weighted else None
-    found = model.posteriors([sound()], 16000)
-    expected = simulated(model, sound(), Search() if weighted else None)
+    found = model.posteriors([sound(seconds)], 16000)
+    expected = simulated(model, sound(seconds), Search() if weighted else None)
     np.testing.assert_allclose(found.array[0], expected, rtol=1e-3, atol=1e-3)
     assert found.tokens == ("pdf_0", "pdf_1", "pdf_2", "pdf_3", "pdf_4")
     assert found.frame_shift == pytest.approx(0.03)
-    frames = 1 + (len(sound()) - 400) // 160
+    frames = 1 + (len(sound(seconds)) - 400) // 160
     assert found.lengths.tolist() == [-(-frames // 3)]
+
+
+@pytest.mark.parametrize("edges", [True, False])
+def test_a_stream_keeps_only_the_rows_that_later_frames_need(folder, edges):
+    model = acoustic.load(folder)
+    model.parts = replace(model.parts, features=replace(model.parts.features, snip_edges=edges))
+    search = Search()
+    stream = model.frame_stream(search)
+    samples, sizes = sound(80), []
+    for begin in range(0, len(samples), 32000):
+        for scores in stream.accept(samples[begin : begin + 32000]):
+            search.accept(scores)
+        sizes.append(stream_size(stream))
+    assert max(sizes[20:]) <= max(sizes[:20])  # no more after 40 s than before
+
+
+def stream_size(stream):
+    """Bytes of the arrays that a stream refers to."""
+    waiting, seen, size = (
+        [stream._rest, stream._features, stream._ivectors, stream._speaker],
+        set(),
+        0,
+    )
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, np.ndarray):
+            size += item.nbytes
+        elif isinstance(item, (list, tuple)):
+            waiting.extend(item)
+        elif type(item).__name__ in ("Rows", "_Speaker", "SilenceWeights"):
+            waiting.extend(vars(item).values())
+    return size
 
 
 def test_weights_of_silence_change_the_result(folder):
