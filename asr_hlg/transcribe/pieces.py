@@ -3,7 +3,8 @@
 >>> for piece in cut(source.frames(recording)):
 ...     lattice = decoder.decode(piece.posteriors)
 
-A pause is a run of frames in which the acoustic model is nearly certain of silence or blank.
+A pause is a run of frames in which the acoustic model is nearly certain of silence or blank, or the
+quietest sound where the model names neither.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from asr_hlg.transcribe.posteriors import Frames
 MAX_SECONDS = 30.0
 """Length of the longest piece."""
 
+_QUIET_SECONDS = 0.2  # of which the energy is compared
 _MIN_PAUSE_PROBABILITY = 0.95  # of silence or blank, in every frame of a pause
 
 
@@ -69,7 +71,8 @@ class PieceCutter:
 
     Cuts are made in the middle of the longest pause of the second half of each window of
     ``max_seconds``, so that no word is divided; in speech without a pause, after the frame in
-    which silence or blank is most probable.
+    which silence or blank is most probable. A model whose columns are pdfs names neither; then
+    cuts are made where the sound is quietest.
 
     Parameters
     ----------
@@ -93,7 +96,9 @@ class PieceCutter:
         samples_per_frame = len(self._samples) / max(1, int(posteriors.lengths[0]))
         while int(posteriors.lengths[0]) > max_frames:
             middle = max_frames // 2
-            end = middle + best_cut(pause_probability(posteriors.frames(middle, max_frames)))
+            first, last = (round(k * samples_per_frame) for k in (middle, max_frames))
+            part = posteriors.frames(middle, max_frames)
+            end = middle + place_of_cut(part, self._samples[first:last])
             end_sample = min(len(self._samples), round(end * samples_per_frame))
             yield self._piece(self._samples[:end_sample], posteriors.frames(0, end), False)
             self._samples = self._samples[end_sample:]
@@ -125,6 +130,30 @@ def cut(frames: Iterable[Frames], max_seconds: float = MAX_SECONDS) -> Iterator[
     for some in frames:
         yield from cutter.add(some)
     yield cutter.finish()
+
+
+def place_of_cut(posteriors: Posteriors, samples: Samples) -> int:
+    """Frame from 1 on before which to cut the frames of one utterance.
+
+    Parameters
+    ----------
+    posteriors : Posteriors
+    samples : np.ndarray
+        float32 ``(num_samples,)``: the sound of these frames, or none.
+    """
+    if len(samples) and not any(name in (BLANK, SILENCE) for name in posteriors.tokens):
+        width = max(1, round(_QUIET_SECONDS / posteriors.frame_shift))
+        return _quietest_place(samples, int(posteriors.lengths[0]), width)
+    return best_cut(pause_probability(posteriors))
+
+
+def _quietest_place(samples: Samples, num_frames: int, width: int) -> int:
+    """The middle of the ``width`` frames with the least energy."""
+    begins = np.arange(num_frames) * len(samples) // num_frames
+    energies = np.add.reduceat(samples.astype(np.float64) ** 2, begins)
+    width = min(width, num_frames)
+    sums = np.convolve(energies, np.ones(width), "valid")
+    return int(sums.argmin()) + (width + 1) // 2
 
 
 def pause_probability(posteriors: Posteriors) -> npt.NDArray[np.float32]:

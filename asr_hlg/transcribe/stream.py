@@ -32,7 +32,7 @@ from asr_hlg.search import IncrementalDecoder
 from asr_hlg.search.decoder import UtteranceDecoder
 from asr_hlg.transcribe.endpoints import EndpointDetector, EndpointOptions, Flags, silent_frames
 from asr_hlg.transcribe.lattices import DecodedPiece
-from asr_hlg.transcribe.pieces import Piece, best_cut, pause_probability
+from asr_hlg.transcribe.pieces import Piece, place_of_cut
 from asr_hlg.transcribe.pipeline import Pipeline
 from asr_hlg.transcribe.transcript import join
 
@@ -166,7 +166,10 @@ class Stream:
         """End a long segment at a pause; the frames behind it begin the next one."""
         posteriors = self._all_posteriors()
         middle = int(posteriors.lengths[0]) // 2
-        end = middle + best_cut(pause_probability(posteriors.frames(middle, None)))
+        first = self._sample(self._begin + middle) - self._sample(self._begin)
+        last = self._sample(self._begin + int(posteriors.lengths[0])) - self._sample(self._begin)
+        part = self._samples[first:last]
+        end = middle + place_of_cut(posteriors.frames(middle, None), part)
         self._decoder.restart()
         self._posteriors = [posteriors.frames(0, end)]
         for begin in range(0, end, _PART):  # in parts, which takes less memory

@@ -83,6 +83,37 @@ def test_pieces_do_not_depend_on_how_the_sound_comes(quiet, limit, sizes):
     assert np.array_equal(np.concatenate([piece.samples for piece in found]), samples)
 
 
+def pdfs(num_frames: int, frame_shift: float) -> Posteriors:
+    scores = np.random.default_rng(0).normal(5, 2, size=(1, num_frames, 3)).astype(np.float32)
+    names = ("pdf_0", "pdf_1", "pdf_2")
+    return Posteriors(scores, np.array([num_frames], np.int32), frame_shift, names)
+
+
+def test_models_of_pdfs_are_cut_where_the_sound_is_quietest():
+    sound = np.random.default_rng(1).normal(size=60 * 8000).astype(np.float32)
+    sound[int(18.9 * 8000) : int(19.2 * 8000)] *= 0.01
+    sound[int(41.5 * 8000) : int(41.7 * 8000)] *= 0.1
+    parts = [  # as the sound of a long recording comes
+        Frames(sound[begin * 8000 : end * 8000], pdfs((end - begin) * 100, 0.01))
+        for begin, end in ((0, 26), (26, 52), (52, 60))
+    ]
+    found = list(pieces.cut(parts, 30.0))
+    ends = [piece.begin / 100 for piece in found[1:]]
+    assert len(ends) == 2
+    assert 18.9 < ends[0] < 19.2
+    assert 41.5 < ends[1] < 41.7
+    assert np.array_equal(np.concatenate([piece.samples for piece in found]), sound)
+
+
+@given(st.integers(2, 200), st.integers(1, 60), st.floats(0.5, 50))
+def test_pieces_of_pdfs_fit(num_frames, limit, samples_per_frame):
+    samples = np.ones(max(1, int(num_frames * samples_per_frame)), np.float32)
+    found = list(pieces.cut([Frames(samples, pdfs(num_frames, 1.0))], limit))
+    lengths = [int(piece.posteriors.lengths[0]) for piece in found]
+    assert sum(lengths) == num_frames
+    assert 0 < min(lengths) <= max(lengths) <= limit
+
+
 def test_models_without_blank_or_silence_are_cut_too():
     log_probs = torch.from_numpy(np.log(np.full((1, 50, 2), 0.5, dtype=np.float32)))
     posteriors = Posteriors(log_probs, torch.tensor([50], dtype=torch.int32), 1.0, ("a", "b"))
