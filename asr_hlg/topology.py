@@ -5,6 +5,7 @@ from __future__ import annotations
 from asr_hlg.graph.topology import (
     chain,
     column_names,
+    context_dependent,
     ctc,
     hmm,
     is_ctc,
@@ -12,4 +13,13 @@ from asr_hlg.graph.topology import (
     transducer,
 )
 
-__all__ = ["chain", "column_names", "ctc", "hmm", "is_ctc", "left_to_right", "transducer"]
+__all__ = [
+    "chain",
+    "column_names",
+    "context_dependent",
+    "ctc",
+    "hmm",
+    "is_ctc",
+    "left_to_right",
+    "transducer",
+]

@@ -5,7 +5,7 @@
 
 Each graph is exported as HLG.fst, imported again, and searched by both in one thread; ``H`` is the
 CTC topology over the model's tokens alone, whose words are the tokens. Posteriors are computed
-before. A word error rate of our words against FasterDecoder's of 0 means that all are equal.
+before, and what is measured is CPU time.
 """
 
 from __future__ import annotations
@@ -82,17 +82,17 @@ def compare(name, folder, model, posteriors, options) -> None:  # type: ignore[n
     seconds = {"ours": 0.0, "FasterDecoder": 0.0}
     largest = 0.0
     for each in tqdm(posteriors, desc=name):
-        begin = time.perf_counter()
+        begin = time.process_time()
         lattice = decode(graph, each, options)
         ours = lattice.best_path()[0]
-        seconds["ours"] += time.perf_counter() - begin
+        seconds["ours"] += time.process_time() - begin
         mapped = likelihoods.map_tokens(each, graph.columns)
         frames = np.ascontiguousarray(mapped.array[0, : int(mapped.lengths[0])], np.float32)
-        begin = time.perf_counter()
+        begin = time.process_time()
         decoder = kaldi_decoder.FasterDecoder(fst, settings)
         decoder.decode(kaldi_decoder.DecodableCtc(frames))
         _, best = decoder.get_best_path()
-        seconds["FasterDecoder"] += time.perf_counter() - begin
+        seconds["FasterDecoder"] += time.process_time() - begin
         _, _, labels, cost = kaldifst.get_linear_symbol_sequence(best)
         theirs = tuple(graph.word_names[label] for label in labels)
         utterances += theirs == ours.words

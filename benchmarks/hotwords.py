@@ -1,11 +1,13 @@
 """Recall of hotwords among 10 and among 10,000, and the time that a list takes.
 
     python benchmarks/hotwords.py ../shared/data/ljspeech/flac ../shared/data/ljspeech/text
+    python benchmarks/hotwords.py ... --systems graph whisper both
 
 The hotwords are words of the references that the graph lacks or that occur in few texts: those that
 are not recognised without a list come first. The other entries of a list are made-up names, which
 the graph lacks and which therefore have to be pronounced. A recall is the share of the hotwords'
 occurrences in the references that are recognised; false ones are made-up names in the transcripts.
+The systems are the first pass, Whisper tiny.en alone, which is prompted with the list, and both.
 """
 
 from __future__ import annotations
@@ -19,11 +21,19 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from asr_hlg.audio import recordings
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.adapt import cached
+from asr_hlg.graph.adapt import hotwords as hotword_list
 from asr_hlg.output import text
-from asr_hlg.transcribe import Transcriber
+from asr_hlg.rescore.log_mel import SAMPLE_RATE
+from asr_hlg.rescore.passes import PassOptions
+from asr_hlg.rescore.prompts import Boosts
+from asr_hlg.rescore.whisper import WhisperModel
+from asr_hlg.transcribe import TranscribeOptions, Transcriber
 
+WHISPER = "tiny.en"
+SYSTEMS = ("graph", "whisper", "both")
 SYLLABLES = re.findall("..", "kalomizuvetagrishoelobwithstraquponidefumagobety")
 
 
@@ -35,22 +45,27 @@ def main() -> None:
     parser.add_argument("--graph", default="graphs/en")
     parser.add_argument("--hotwords", type=int, default=10)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 1000, 10_000])
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["graph"])
     options = parser.parse_args()
     references = text.read_transcripts(options.references)
-    before = transcripts(options.graph, None, options.recordings)
+    before = transcripts("graph", options.graph, None, options.recordings)
     hotwords = rare_words(references, before, options.graph)[: options.hotwords]
     print("hotwords:", " ".join(hotwords))
-    print(f"without a list: {row(hotwords, references, before, [])}")
-    for size in options.sizes:
-        others = made_up(size - len(hotwords), set(hotwords))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "hotwords.txt"
-            path.write_text("".join(f"{word}\n" for word in [*hotwords, *others]))
-            begin = time.monotonic()
-            found = transcripts(options.graph, path, options.recordings)
-            seconds = time.monotonic() - begin
-        shown = row(hotwords, references, found, others)
-        print(f"among {size:,}: {shown}; {seconds:.1f} s with all recordings")
+    for system in options.systems:
+        found = before
+        if system != "graph":
+            found = transcripts(system, options.graph, None, options.recordings)
+        print(f"{system}, without a list: {row(hotwords, references, found, [])}")
+        for size in options.sizes:
+            others = made_up(size - len(hotwords), set(hotwords))
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "hotwords.txt"
+                path.write_text("".join(f"{word}\n" for word in [*hotwords, *others]))
+                begin = time.monotonic()
+                found = transcripts(system, options.graph, path, options.recordings)
+                seconds = time.monotonic() - begin
+            shown = row(hotwords, references, found, others)
+            print(f"{system}, among {size:,}: {shown}; {seconds:.1f} s with all recordings")
 
 
 def rare_words(references: dict[str, str], transcribed: dict[str, str], graph: str) -> list[str]:
@@ -73,11 +88,31 @@ def made_up(number: int, taken: set[str]) -> list[str]:
     return list(names)
 
 
-def transcripts(graph: str, hotwords: Path | None, recordings: str) -> dict[str, str]:
+def transcripts(system: str, graph: str, hotwords: Path | None, sounds: str) -> dict[str, str]:
     """Text of every recording."""
+    if system == "whisper":
+        return by_whisper(hotwords, sounds)
     changed, _ = cached.open_graph(graph, hotword_file=hotwords, on_error=lambda _: None)
-    transcriber = Transcriber.from_graph(graph, graph=changed)
-    return {t.id: t.text for t in transcriber.transcribe([recordings])}
+    passes = PassOptions()
+    if system == "both":
+        passes = PassOptions(whisper=WHISPER, hotwords=None if hotwords is None else str(hotwords))
+    options = TranscribeOptions(passes=passes)
+    transcriber = Transcriber.from_graph(graph, options=options, graph=changed)
+    return {t.id: t.text for t in transcriber.transcribe([sounds])}
+
+
+def by_whisper(hotwords: Path | None, sounds: str) -> dict[str, str]:
+    """Text of every recording, of 30 s at most, by Whisper alone with a beam of 5."""
+    whisper = WhisperModel.load(WHISPER, threads=1)
+    boosts = Boosts(() if hotwords is None else hotword_list.read(hotwords))
+    return {
+        recording.id: " ".join(
+            whisper.encode(recording.load(SAMPLE_RATE), SAMPLE_RATE)
+            .hypotheses(5, boosts.prompt([]))[0]
+            .words
+        )
+        for recording in recordings([sounds])
+    }
 
 
 def row(

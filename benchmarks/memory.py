@@ -25,9 +25,11 @@ import soundfile
 from asr_hlg.audio import recordings
 from asr_hlg.bench.measure import kilobytes
 from asr_hlg.output.transcript import Transcript
-from asr_hlg.transcribe import Job, Workers
+from asr_hlg.rescore.passes import PassOptions
+from asr_hlg.transcribe import Job, TranscribeOptions, Workers
 
 RATE = 16000
+FIRST_PASS = TranscribeOptions(passes=PassOptions())
 
 
 def main() -> None:
@@ -51,7 +53,8 @@ def measure_long(options: argparse.Namespace, folder: Path) -> None:
     """Memory of one worker that decodes a long recording."""
     path = folder / "long.wav"
     write_long(path, options.inputs, options.hours * 3600)
-    with Workers(Job(options.graph), 1) as workers, Sampler(workers.pids[0]) as sampler:
+    job = Job(options.graph, options=FIRST_PASS)
+    with Workers(job, 1) as workers, Sampler(workers.pids[0]) as sampler:
         loaded = memory(workers.pids[0])["VmRSS"]
         begin = time.monotonic()
         [(_, result)] = workers.run(recordings([path]))
@@ -71,7 +74,7 @@ def measure_many(options: argparse.Namespace, folder: Path) -> None:
     """Memory of several workers while they decode many short recordings."""
     short = write_short(folder, options.inputs)
     paths = (path for path in islice(cycle(short), options.count))
-    with Workers(Job(options.graph), options.workers) as workers:
+    with Workers(Job(options.graph, options=FIRST_PASS), options.workers) as workers:
         begin, done = time.monotonic(), 0
         print("utterances  memory of all workers: private, with mapped files")
         for _ in workers.transcribe(paths, lambda recording, error: print(recording.id, error)):

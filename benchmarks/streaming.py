@@ -32,7 +32,8 @@ from asr_hlg.audio import Recording, recordings
 from asr_hlg.output import english
 from asr_hlg.output.scoring import score
 from asr_hlg.output.text import read_transcripts
-from asr_hlg.transcribe import EndpointOptions, Stream, StreamOptions
+from asr_hlg.rescore.passes import PassOptions
+from asr_hlg.transcribe import EndpointOptions, Stream, StreamOptions, TranscribeOptions
 
 PART = 0.1
 """Seconds of sound that come at once."""
@@ -62,7 +63,8 @@ class Result:
 def main() -> None:
     """Print a Markdown table for each set."""
     options = _options()
-    transcriber = Transcriber.from_graph(options.graph, model=options.model)
+    first_pass = TranscribeOptions(passes=PassOptions())
+    transcriber = Transcriber.from_graph(options.graph, model=options.model, options=first_pass)
     transcriber.warm_up()
     stream_options = StreamOptions(
         WindowOptions(**_fields(options, WindowOptions)),

@@ -35,11 +35,13 @@ import soundfile
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.bench.measure import kilobytes
 from asr_hlg.output.transcript import Transcript
-from asr_hlg.transcribe import Job, Transcriber, Workers
+from asr_hlg.rescore.passes import PassOptions
+from asr_hlg.transcribe import Job, TranscribeOptions, Transcriber, Workers
 
 sys.path.insert(0, str(Path(__file__).parent))
 from soak_limits import Trials
 
+FIRST_PASS = TranscribeOptions(passes=PassOptions())
 FAULT_RATE = 1 / 2000  # share of recordings at which a worker fails
 BAD_RATE = 1 / 10  # share of recordings whose files are damaged
 KILL_SECONDS = 60.0  # between two kills from outside, on average
@@ -99,7 +101,7 @@ def main() -> int:
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
-        Workers(FailingJob(options.graph), options.workers, TIMEOUT) as workers,
+        Workers(FailingJob(options.graph, options=FIRST_PASS), options.workers, TIMEOUT) as workers,
     ):
         silent = Path(folder) / "silent.wav"  # its transcript has no words
         soundfile.write(silent, np.zeros(16000), 16000)

@@ -34,6 +34,7 @@ from asr_hlg.rescore.joint import Candidate, JointPass
 from asr_hlg.rescore.passes import PassOptions, joint_pass
 from asr_hlg.rescore.weights import JointWeights
 from asr_hlg.rescore.whisper import WhisperModel
+from asr_hlg.transcribe import TranscribeOptions
 from asr_hlg.transcribe.lattices import search
 from asr_hlg.transcribe.pieces import cut
 
@@ -65,7 +66,8 @@ def main() -> None:
 def decode(graph: str, model: str, sound: str, text: str, file: Path) -> None:
     """Write the candidates of every piece of the recordings that have a reference."""
     references = read_transcripts(text)
-    transcriber = Transcriber.from_graph(graph)
+    options = TranscribeOptions(passes=PassOptions())
+    transcriber = Transcriber.from_graph(graph, options=options)
     whisper = WhisperModel.load(model, threads=1)
     second = joint_pass(
         PassOptions(whisper=model), whisper, transcriber.graph, transcriber.model.sample_rate

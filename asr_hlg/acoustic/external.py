@@ -38,9 +38,8 @@ import numpy.typing as npt
 from asr_hlg.acoustic.arrays import Array, log_softmax, pad, to_numpy, to_tensor
 from asr_hlg.acoustic.config import checked_priors
 from asr_hlg.acoustic.features import FbankOptions, fbank
-from asr_hlg.acoustic.model import AcousticModel, Samples
+from asr_hlg.acoustic.model import SAMPLE_RATES, AcousticModel, Samples
 from asr_hlg.acoustic.runtime import OnnxSession
-from asr_hlg.audio.recording import SAMPLE_RATES
 from asr_hlg.errors import AsrHlgError, ModelError
 from asr_hlg.files import parse_json
 from asr_hlg.fst import symbols

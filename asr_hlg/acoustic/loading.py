@@ -13,7 +13,7 @@
 ``.jsonl.gz``             arrays that a manifest of Lhotse names
 a folder                  the only such file in it
 a folder of Kaldi         ``am/final.mdl`` or ``final.mdl`` with the files that it needs, as Vosk's
-                          models have them: :mod:`asr_hlg.acoustic.kaldi.model`
+                          models have them, or Gaussian mixtures: :mod:`asr_hlg.acoustic.kaldi`
 models of other toolkits  a folder with ``tokens.txt`` or ``vocab.json``, or the network's file in
                           it: :mod:`asr_hlg.acoustic.exported`
 ========================  ========================================================================
@@ -77,11 +77,10 @@ def load(
         from asr_hlg.acoustic import whisper_conformer
 
         return whisper_conformer.load(device)
-    from asr_hlg.acoustic import exported
-    from asr_hlg.acoustic.kaldi.model import KaldiModel, model_file
+    from asr_hlg.acoustic import exported, kaldi
 
-    if model_file(Path(spec)) is not None:
-        return KaldiModel(Path(spec))
+    if kaldi.model_file(Path(spec)) is not None:
+        return kaldi.load(Path(spec))
     if exported.find(Path(spec)) is not None:
         return exported.load(Path(spec), device)
     path = _model_file(Path(spec))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from asr_hlg.acoustic.network import Network
 
 Samples = npt.NDArray[np.float32]
+
+SAMPLE_RATES = range(4000, 48_001)
+"""Sample rates in Hz that models may have."""
 
 
 class FrameStream(Protocol):
@@ -89,8 +93,15 @@ class AcousticModel(abc.ABC):
     context : (float, float) or None
         Seconds of sound before and after the start of a frame on which its posteriors depend; None
         where that is the whole utterance, or is not known.
+    name : str
+        By which recipes ask for it; empty for models that are files.
+    scales : mapping
+        Options of the search that were tuned for this model, ``acoustic_scale`` and
+        ``blank_penalty``. They replace those of a recipe that names another model.
     """
 
+    name = ""
+    scales: Mapping[str, float] = MappingProxyType({})
     is_transducer = False
     silence_phones: npt.NDArray[np.int32] | None = None
     context: tuple[float, float] | None = None

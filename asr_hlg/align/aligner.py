@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import k2
     import torch
 
+    from asr_hlg.losses.frame_graph import FramePath
     from asr_hlg.losses.graphs import TranscriptGraphs
 
 # While the recording deviates from the transcript, the only path allowed loses some nats a frame
@@ -209,14 +210,18 @@ class Aligner:
         """
         import torch
 
+        return torch.from_numpy(self.frame_path(posteriors, text).labels)
+
+    def frame_path(self, posteriors: Posteriors, text: str) -> FramePath:
+        """Find the best path of `labels`, with the tokens that begin in its frames."""
         mapped = likelihoods.map_tokens(posteriors, self.columns)
         scores = likelihoods.scale(mapped, mapped.priors, floor=_OPTIONS.floor)
         num_frames = int(posteriors.lengths[0])
         frames = scores.array[0, :num_frames].astype(np.float64)
-        labels, score = self._graphs.of(text).best_path(frames)
-        if score == -math.inf:
+        path = self._graphs.of(text).best_path(frames)
+        if path.score == -math.inf:
             raise AsrHlgError(self._too_short(text.split(), num_frames))
-        return torch.from_numpy(labels)
+        return path
 
     def check_words(self, words: Sequence[str]) -> None:
         """Raise a `LexiconError` that names the words without a pronunciation, if there are any."""

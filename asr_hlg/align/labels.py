@@ -26,6 +26,7 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.align.aligner import Aligner
 from asr_hlg.errors import AsrHlgError, DataError
 from asr_hlg.lexicon import Lexicon
+from asr_hlg.losses.frame_graph import FramePath
 
 
 def flat_start(lexicon: Lexicon, text: str, num_frames: int, num_states: int = 3) -> torch.Tensor:
@@ -94,15 +95,25 @@ def realign(
     dict
         Labels by id, int64 ``(num_frames,)``; see `Aligner.labels`.
     """
-    labels = {}
+    paths = frame_paths(aligner, utterances, on_error)
+    return {id: torch.from_numpy(path.labels) for id, path in paths.items()}
+
+
+def frame_paths(
+    aligner: Aligner,
+    utterances: Iterable[tuple[str, Posteriors, str]],
+    on_error: Callable[[str, AsrHlgError], None] | None = lambda id, error: None,
+) -> dict[str, FramePath]:
+    """Align utterances as `realign` does, and return the whole paths by id."""
+    paths = {}
     for id, posteriors, text in utterances:
         try:
-            labels[id] = aligner.labels(posteriors, text)
+            paths[id] = aligner.frame_path(posteriors, text)
         except AsrHlgError as error:
             if on_error is None:
                 raise
             on_error(id, error)
-    return labels
+    return paths
 
 
 def share_changed(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> float:

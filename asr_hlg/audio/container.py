@@ -40,6 +40,7 @@ _LONGEST_GAP = 600.0  # seconds; more is a fault of the time stamps
 _SEEK_FROM = 30.0  # seconds into the file before which all is decoded
 _DECODE_BEFORE = 2.0  # seconds decoded before a place, for the decoder to settle
 _MISSING = 1.0  # seconds by which a file may be shorter than its header states
+_DAMAGED = 3, 0.01  # packets that may be damaged, and the share of packets that may be so as well
 
 _SAMPLE_TYPES: dict[str, tuple[np.dtype[Any], float]] = {
     "u8": (np.dtype(np.uint8), 128.0),
@@ -107,10 +108,13 @@ class ContainerSound:
     sample_rate, num_channels : int
     num_samples : int, optional
         As the header states it; None if FFmpeg only estimates it.
+    notes : list of str
+        What was noticed so far: damaged packets.
     """
 
     def __init__(self, container: Any, path: Path):
         self._container, self._path = container, path
+        self.notes: list[str] = []
         if not container.streams.audio:
             raise self._failure("has no sound", "name a file with sound")
         self._stream = container.streams.audio[0]
@@ -186,20 +190,26 @@ class ContainerSound:
         self._frames, self._starts_at_zero = self._decode(), False
 
     def _decode(self) -> Iterator[Any]:
-        """Frames; packets that cannot be decoded are passed over before the first frame only."""
-        started = False
+        """Frames; packets before the first that cannot be decoded, and a few others, are left out.
+
+        Where the time stamps show a gap, it becomes silence.
+        """
+        num_packets = num_damaged = 0
         for packet in self._container.demux(self._stream):
             try:
                 frames = packet.decode()
             except OSError:
                 raise
             except Exception:  # of many classes
-                if started:
+                if not num_packets:
+                    continue
+                num_damaged += 1
+                if num_damaged > _DAMAGED[0] + _DAMAGED[1] * num_packets:
                     raise
+                self.notes[:] = [f"{num_damaged} packets of the sound are damaged and left out"]
                 continue
-            for frame in frames:
-                started = True
-                yield frame
+            num_packets += bool(frames)
+            yield from frames
 
     def _samples(self, frame: Any) -> Samples:
         """Samples of a frame, float32 ``(n, channels)`` in [-1, 1]."""

@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from asr_hlg.audio import formats, kaldi
 from asr_hlg.audio.entries import (
@@ -115,20 +115,18 @@ def file_ids(paths: list[Path]) -> list[str]:
     >>> file_ids([Path("/x/a/one.wav"), Path("/x/b/one.wav"), Path("/x/b/two.wav")])
     ['a/one', 'b/one', 'two']
     """
-    ids = [path.stem for path in paths]
+    files = [Path(os.path.abspath(path)) for path in paths]
+    ids = {file: file.stem for file in files}  # a file that is given twice repeats no name
     for with_ending in (False, True):
-        counts = Counter(ids)
-        folders = {
-            os.path.abspath(p.parent) for p, i in zip(paths, ids, strict=True) if counts[i] > 1
-        }
-        if not folders:
+        counts = Counter(ids.values())
+        repeated = [file for file, name in ids.items() if counts[name] > 1]
+        if not repeated:
             break
-        root = os.path.commonpath(folders)
-        for k, path in enumerate(paths):
-            if counts[ids[k]] > 1:
-                relative = PurePath(os.path.relpath(os.path.abspath(path), root))
-                ids[k] = str(relative if with_ending else relative.parent / relative.stem)
-    return [clean_id(name) for name in ids]
+        root = os.path.commonpath([file.parent for file in repeated])
+        for file in repeated:
+            relative = file.relative_to(root)
+            ids[file] = str(relative if with_ending else relative.parent / relative.stem)
+    return [clean_id(ids[file]) for file in files]
 
 
 def _expand(path: Path, on_skip: OnSkip) -> list[Path] | Iterator[Recording]:

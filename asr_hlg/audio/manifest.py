@@ -18,6 +18,7 @@ from asr_hlg.audio.entries import clean_id, failed, lines, reason
 from asr_hlg.audio.recording import SAMPLE_RATES, Recording
 
 _RATES = ("sampling_rate", "source_sampling_rate", "target_sampling_rate")
+_LARGEST_FILTER = 1 << 22  # weights; Lhotse takes about 32 bytes for each while it makes one
 
 
 def manifest(path: Path) -> Iterator[Recording]:
@@ -36,6 +37,12 @@ def manifest(path: Path) -> Iterator[Recording]:
                 part[name] not in SAMPLE_RATES for part in parts for name in _RATES if name in part
             ):
                 raise ValueError("a sampling rate is out of range")
+            large = (rates for part in parts for rates in _resampled(part) if _is_large(*rates))
+            if rates := next(large, None):
+                problem = f"Lhotse needs too large a filter to resample {rates[0]} to {rates[1]} Hz"
+                name, remedy = str(data.get("id", "")), "store the sound with its changes"
+                yield failed(path, problem, number, name, remedy)
+                continue
             item = deserialize_item(data)
             if not isinstance(item, (lhotse.Recording, Cut)):
                 raise TypeError("expected a recording or a cut")
@@ -64,6 +71,24 @@ def _nested_objects(data: Any) -> Iterator[dict[str, Any]]:
     values = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
     for value in values:
         yield from _nested_objects(value)
+
+
+def _resampled(part: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    """Rates from which and to which Lhotse resamples, since a transform says so."""
+    for transform in part.get("transforms") or ():
+        fields = transform["kwargs"]
+        if transform["name"] == "Speed":
+            rate = part["sampling_rate"]
+            yield round(rate * fields["factor"]), rate
+        elif transform["name"] == "Resample":
+            yield int(fields["source_sampling_rate"]), int(fields["target_sampling_rate"])
+
+
+def _is_large(source: int, target: int) -> bool:
+    """Whether Lhotse's filter is large: it grows with the ratio of the rates, such as 441:160."""
+    divisor = math.gcd(source, target)
+    step, results = source // divisor, target // divisor
+    return step * results + 13 * max(step, results) > _LARGEST_FILTER
 
 
 def _source_problem(source: dict[str, Any]) -> str | None:

@@ -56,7 +56,7 @@ class Recording:
         empty for ``id`` and channel 1.
     notes : list of str
         What was noticed in the sound when it was last read to its end: channels that cancel each
-        other, clipping, near silence.
+        other, clipping, near silence, damaged packets.
     """
 
     id: str
@@ -148,6 +148,7 @@ class Recording:
             self._check_duration((last or start) - start, sound.sample_rate, max_seconds)
             parts = self._mixed(sound.read(start, end), channel, sound.num_channels)
             yield from self._converted(parts, sound.sample_rate, sample_rate, max_seconds)
+            self.notes.extend(sound.notes)
 
     def _check_duration(self, num_samples: float, rate: int, max_seconds: float) -> None:
         if rate not in SAMPLE_RATES:

@@ -38,6 +38,8 @@ class Sound(Protocol):
     num_channels: int
     num_samples: int | None
     """Of each channel, as the header states; None if it does not."""
+    notes: list[str]
+    """What was noticed while it was read."""
 
     def read(self, start: int, end: int | None) -> Iterator[Samples]:
         """Samples ``[start, end)`` as float32 parts ``(n, channels)`` in [-1, 1]."""
@@ -53,7 +55,9 @@ def opened(path: Path, first_byte: int = 0) -> Iterator[Sound]:
         If the file is missing, empty, cut short, damaged, or not of a known format.
     """
     if not os.path.exists(path):
-        raise AudioError("no such file", path=path)
+        is_address = path.parts[:1] in [("http:",), ("https:",)]
+        remedy = "download it first: nothing is fetched" if is_address else None
+        raise AudioError("no such file", path=path, remedy=remedy)
     if not os.path.isfile(path):
         raise AudioError(
             "not a regular file", path=path, remedy="name a file, not a folder or a pipe"
@@ -78,10 +82,14 @@ def _open(path: Path, stream: BinaryIO, first_byte: int) -> soundfile.SoundFile 
     """Open a file by libsndfile.
 
     Returns None if FFmpeg's libraries may read the file, and libsndfile's error if the format is
-    one that both know, such as WAV with AAC.
+    one that both know, such as WAV with AAC. A WAV file without samples is such a one, too: a
+    recorder that was stopped may have left the length 0 in the header.
     """
     try:
-        return soundfile.SoundFile(stream.fileno(), closefd=False)
+        file = soundfile.SoundFile(stream.fileno(), closefd=False)
+        if file.frames or first_byte or not file.format.startswith("WAV"):
+            return file
+        return AudioError("the recording holds no samples", path=path)
     except soundfile.SoundFileError as error:
         if first_byte:
             text = f"no sound file begins at byte {first_byte}"
@@ -103,9 +111,10 @@ def _open(path: Path, stream: BinaryIO, first_byte: int) -> soundfile.SoundFile 
 def _refusal(path: Path, error: Exception) -> AudioError:
     """Error of the operating system or of libsndfile."""
     reason = str(getattr(error, "error_string", None) or getattr(error, "strerror", error))
+    remedy = None if isinstance(error, OSError) else formats.CONVERT
     if reason.startswith("Format not recognised"):
         reason = "not a sound file of a known format"
-    remedy = None if isinstance(error, OSError) else formats.CONVERT
+        remedy = f"{formats.CONVERT}; samples without a header need a rate: --raw RATE - < FILE"
     return AudioError(f"cannot be read: {reason}".rstrip("."), path=path, remedy=remedy)
 
 
@@ -117,6 +126,7 @@ class SndfileSound:
         self.sample_rate: int = file.samplerate
         self.num_channels: int = file.channels
         self.num_samples: int | None = file.frames
+        self.notes: list[str] = []
 
     def read(self, start: int, end: int | None) -> Iterator[Samples]:
         """Samples ``[start, end)``; AudioError if some of them are missing."""

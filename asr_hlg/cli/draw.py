@@ -14,7 +14,8 @@ from asr_hlg.graph.topology import make_topology
 
 EPILOG = """\
 WHAT is one of:
-  H L G HL LG HLG    parts of a recipe's graph and their compositions
+  H L G HL LG HLG    parts of a recipe's graph and their compositions; with a tree, H is H∘C
+  C                  phones in context to phones: all pairs, or triples where context = 3
   ctc hmm            these topologies over the phones of the recipe
   lattice            the ten best word sequences of a recording, as one graph
   alignment          the posteriors of a recording with the best path and its words on top
@@ -60,12 +61,15 @@ def run(options: argparse.Namespace) -> int:
         return 0
     recipe = Recipe.read(recipe_path(options.graph))
     lexicon, G = read_parts(recipe)
+    H, columns = make_topology(recipe, lexicon)
     draw.part(
         options.what,
         options.output,
         lexicon,
         G,
-        make_topology(recipe.topology, lexicon.num_tokens),
+        H,
+        columns,
+        context=max(2, recipe.topology.context),
         disambig=options.disambig,
         probabilities=options.probabilities,
         max_arcs=options.max_arcs,

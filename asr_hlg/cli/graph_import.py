@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _import_kaldi(options: argparse.Namespace, output: Path, meter: Meter) -> None:
-    from asr_hlg.acoustic.kaldi.transition_model import read_transition_model
+    from asr_hlg.acoustic.kaldi.folder import graph_properties
 
     folder = options.file
     places = [folder / name for name in ("am/final.mdl", "final.mdl", "../final.mdl")]
@@ -90,9 +90,10 @@ def _import_kaldi(options: argparse.Namespace, output: Path, meter: Meter) -> No
             path=folder,
             remedy="copy the model's final.mdl into the folder",
         )
-    model = read_transition_model(path)
+    found = graph_properties(path)
+    model = found.transitions
     begins = (model.state_of == 0) & ~model.is_self_loop
-    transitions = Transitions(model.pdf_of, model.phone_of, begins)
+    transitions = Transitions(model.pdf_of, model.phone_of, begins, found.acoustic_scale)
     acoustic_model = options.model or str(folder.absolute())
     import_kaldi(folder, output, transitions, acoustic_model, meter, _print)
 

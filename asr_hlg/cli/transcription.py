@@ -128,8 +128,9 @@ def _passes(options: argparse.Namespace, folder: str, report: Callable[[str], No
     passes = PassOptions(**_arguments(options, PassOptions), lm_graph=folder)
     if options.fast:
         return replace(passes, whisper=None)
-    if passes.whisper is None and options.search == "viterbi" and options.device == "cpu":
-        name, is_installed = default_whisper(read_meta(Path(folder)))
+    if passes.whisper is None:
+        meta = read_meta(Path(folder))
+        name, is_installed = default_whisper(meta, options.search, options.device)
         if is_installed:
             passes = replace(passes, whisper=name)
         elif name is not None:

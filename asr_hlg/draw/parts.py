@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from asr_hlg.errors import OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import compile_hlg, compile_lg, topology
+from asr_hlg.graph.context import context_transducer
 from asr_hlg.graph.meter import Meter
 from asr_hlg.lexicon import Lexicon
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     import k2
     from typing_extensions import Unpack
 
-PARTS = ("H", "L", "G", "HL", "LG", "HLG", "ctc", "hmm")
+PARTS = ("H", "C", "L", "G", "HL", "LG", "HLG", "ctc", "hmm")
 
 
 def part(
@@ -28,8 +30,10 @@ def part(
     lexicon: Lexicon,
     G: k2.Fsa | Arcs | None = None,
     H: k2.Fsa | None = None,
+    columns: Sequence[str] | None = None,
     *,
     disambig: bool = False,
+    context: int = 2,
     **style: Unpack[Style],
 ) -> None:
     """Draw one part of a decoding graph, or a composition of parts.
@@ -38,15 +42,19 @@ def part(
     ----------
     name : str
         ``H``, ``L``, ``G``, ``HL``, ``LG`` or ``HLG``; ``ctc`` and ``hmm`` are those topologies
-        over the lexicon's tokens, regardless of ``H``.
+        over the lexicon's tokens, regardless of ``H``, and ``C`` is the context of its phones.
     path : str or Path
     lexicon : Lexicon
     G : k2.Fsa or Arcs, optional
         Without it, ``HLG`` and ``LG`` allow all word sequences.
     H : k2.Fsa, optional
         The topology; CTC by default.
+    columns : sequence of str, optional
+        Names of the columns that ``H`` reads, where it is H∘C.
     disambig : bool
         Draw ``L`` with its disambiguation symbols.
+    context : int
+        2 draws ``C`` for the phone before, 3 for the phones before and after.
     **style
         Arguments ``probabilities``, ``title`` and ``max_arcs`` of `fsa`.
     """
@@ -55,13 +63,18 @@ def part(
     if name == "G" and G is None:
         raise OptionError("there is no G to draw: the graph allows all word sequences")
     if H is None or name == "ctc":
-        H = topology.ctc(lexicon.num_tokens)
+        H, columns = topology.ctc(lexicon.num_tokens), None
     if name == "hmm":
-        H = topology.hmm(lexicon.num_tokens - 1)
+        H, columns = topology.hmm(lexicon.num_tokens - 1), None
     tokens, words = symbols.names(lexicon.tokens), symbols.names(lexicon.words)
     draw = partial(fsa, path=path, **style)
     if name in ("H", "ctc", "hmm"):
-        draw(H, inputs=topology.column_names(H, tokens), outputs=_without_blank(tokens))
+        inputs = columns or topology.column_names(H, tokens)
+        draw(H, inputs=inputs, outputs=_without_blank(tokens))
+    elif name == "C":
+        phones = _without_blank(tokens[: lexicon.num_tokens])
+        C, in_context = context_transducer(phones, context)
+        draw(C, inputs=in_context, outputs=phones)
     elif name == "L":
         draw(lexicon.to_fsa(disambig), inputs=_without_blank(tokens), outputs=words)
     elif name == "G":
@@ -76,7 +89,8 @@ def part(
             outputs=words,
         )
     else:
-        draw(compile_hlg(H, lexicon, G if name == "HLG" else None))
+        names = None if columns is None else tuple(columns)
+        draw(compile_hlg(H, lexicon, G if name == "HLG" else None, columns=names))
 
 
 def _without_blank(tokens: list[str]) -> list[str]:

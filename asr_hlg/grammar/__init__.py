@@ -23,11 +23,12 @@ in braces are skipped.
 
 A rule may end in itself: ``<list> = <digit> | <digit> and <list>``.
 
-``[unk]`` is any speech: ``["turn on", "turn off", "[unk]"]`` accepts one of two phrases or "none of
-these". It is spelled as one phone of any kind, repeated with probability 1/2, so that a phrase of
-the grammar wins where it fits.
+``[unk]``, in JSON also ``<unk>``, is any speech: ``["turn on", "turn off", "[unk]"]`` accepts one
+of two phrases or "none of these". It is spelled as one phone of any kind, repeated with probability
+1/2, so that a phrase of the grammar wins where it fits.
 
-A JSON list of phrases, as programs give to Vosk: ``["turn on", "turn off"]``.
+A JSON list of phrases, as programs give to Vosk: ``["turn on", "turn off"]``; or a configuration of
+Vosk's server that contains one: ``{"config": {"phrase_list": ["turn on", "turn off"]}}``.
 """
 
 from typing import TYPE_CHECKING

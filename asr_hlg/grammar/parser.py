@@ -42,6 +42,11 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _HEADER = re.compile(r"\s*#JSGF[^\n;]*;")
+_OTHER_NOTATIONS = (
+    (r"\s*#ABNF", "is ABNF of SRGS, which is not read", "write the rules as JSGF"),
+    (r"\s*<(\?xml|grammar)\s", "is XML of SRGS, which is not read", "write the rules as JSGF"),
+    (r"\s*\[\s*'[^'\n]*'\s*[],]", "is no JSON: strings need double quotes", 'write ["turn on"]'),
+)
 _SPECIAL: dict[str, Node] = {"<NULL>": EMPTY, "<VOID>": Choice(())}
 
 
@@ -68,7 +73,10 @@ def parse(text: str) -> Rules:
         With line and column.
     """
     text = text.removeprefix("\ufeff")
-    if re.match(r'\s*\[\s*("|\])', text):
+    for notation, message, remedy in _OTHER_NOTATIONS:
+        if re.match(notation, text):
+            raise Position(1, 1).error(message, remedy)
+    if re.match(r'\s*(\[\s*("|\])|\{\s*")', text):
         return _phrase_list(text)
     if not text.lstrip().startswith("#JSGF"):
         return _Parser(list(_tokens(text, newlines=True))).compact()
@@ -81,7 +89,10 @@ def parse(text: str) -> Rules:
 
 
 def _phrase_list(text: str) -> Rules:
-    """Grammar of a JSON list of phrases, whose words are taken as they are."""
+    """Grammar of a JSON list of phrases, whose words are taken as they are.
+
+    It may stand in a configuration of Vosk's server, as its ``phrase_list``.
+    """
     try:
         phrases = json.loads(text)
     except json.JSONDecodeError as error:
@@ -94,6 +105,11 @@ def _phrase_list(text: str) -> Rules:
             "the JSON list is nested too deeply", 'write ["turn on", "turn off"]'
         ) from None
     start = Position(1, 1)
+    if isinstance(phrases, dict):
+        settings = phrases.get("config", phrases)
+        phrases = settings.get("phrase_list") if isinstance(settings, dict) else None
+    if not isinstance(phrases, list):
+        raise start.error("the JSON object has no phrase_list", 'write ["turn on", "turn off"]')
     options = []
     for phrase in phrases:
         words = phrase.split() if isinstance(phrase, str) else []
@@ -107,8 +123,9 @@ def _phrase_list(text: str) -> Rules:
 
 def _word(text: str, position: Position) -> Node:
     """A word; UNKNOWN is pronounced as one phone of any kind, and so it is repeated."""
-    word = Word(text, position)
-    return Repeat(word, at_least=1) if text == UNKNOWN else word
+    if text.lower() not in (UNKNOWN, "<unk>"):
+        return Word(text, position)
+    return Repeat(Word(UNKNOWN, position), at_least=1)
 
 
 def _tokens(text: str, newlines: bool) -> Iterator[_Token]:
@@ -287,10 +304,8 @@ class _Parser:
             return Sequence(tuple(Word(word, token.position) for word in words))
         if token.type == "rule":
             return _SPECIAL.get(token.text) or self.reference(token)
-        if token.type == "[" and [each.text for each in self.tokens[self.index :][:2]] == [
-            "unk",
-            "]",
-        ]:
+        following = [each.text.lower() for each in self.tokens[self.index : self.index + 2]]
+        if token.type == "[" and following == ["unk", "]"]:
             self.index += 2
             return _word(UNKNOWN, token.position)
         self.nesting += 1

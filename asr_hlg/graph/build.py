@@ -23,7 +23,7 @@ from asr_hlg.graph.explain import explain
 from asr_hlg.graph.lexica import read_lexicon, read_text
 from asr_hlg.graph.meter import Meter, Stage
 from asr_hlg.graph.recipe import LexiconSection, Recipe
-from asr_hlg.graph.topology_arcs import of_section
+from asr_hlg.graph.topology_arcs import of_recipe
 from asr_hlg.lexicon import Lexicon, unknown
 from asr_hlg.versions import installed
 
@@ -116,8 +116,8 @@ def _update(
             if model_tokens is not None:
                 _check_tokens(lexicon, recipe.acoustic_model, model_tokens, report)
             lg = compile_lg(lexicon, G, meter)
-        H = of_section(recipe.topology, lexicon.num_tokens)
-        graph = assemble(H, lexicon, lg, meter, description=recipe.topology)
+        H, columns = of_recipe(recipe, lexicon)
+        graph = assemble(H, lexicon, lg, meter, columns, recipe.topology)
         _check_sentences(recipe, lexicon, lg)
         graph.meta.update(
             keys=keys,
@@ -247,8 +247,11 @@ def _sources(recipe: Recipe) -> dict[str, dict[str, Any]]:
 def _keys(recipe: Recipe, sources: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Hashes of everything that L∘G depends on, and of that and H."""
     parts = [_content(recipe.lexicon), *(s and asdict(s) for s in (recipe.lm, recipe.grammar))]
-    lg = [sources, parts, list(recipe.check), store.FORMAT, store.REVISION]
-    return {"lg": _digest(lg), "graph": _digest([lg, asdict(recipe.topology)])}
+    tree = recipe.topology.tree
+    of_lg = {name: source for name, source in sources.items() if name != tree}
+    lg = [of_lg, parts, list(recipe.check), store.FORMAT, store.REVISION]
+    of_h = [recipe.topology.content(), *([] if tree is None else [sources[tree]])]
+    return {"lg": _digest(lg), "graph": _digest([lg, *of_h])}
 
 
 def _content(section: LexiconSection) -> dict[str, Any]:
@@ -284,5 +287,6 @@ def _described(recipe: Recipe) -> dict[str, Any]:
     content = asdict(replace(recipe, path=Path(recipe.path.name)))
     content["path"] = recipe.path.name
     content["lexicon"] = _content(recipe.lexicon)
+    content["topology"] = recipe.topology.content()
     content["check"] = list(recipe.check)
     return {"name": recipe.path.stem, "recipe": content}

@@ -13,7 +13,7 @@ of words allow, so that the search can prune bad words early (Mohri, Pereira, Ri
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,7 +125,7 @@ def assemble(
     if description is None and topology_arcs.is_ctc(H):
         description = TopologySection("ctc")
     meta = {
-        "topology": None if description is None else asdict(description),
+        "topology": None if description is None else description.content(),
         "lexicon": {name: getattr(lexicon, name) for name in LEXICON_OPTIONS},
         "pronunciations": len(lexicon),
         "takes_new_words": back_off_state(lg, OptionalSilence.of(lexicon)) is not None,

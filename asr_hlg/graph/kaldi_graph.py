@@ -116,11 +116,14 @@ class Transitions:
         bool ``(num_ids + 1,)``: whether a phone begins in a frame that reads the id. In Kaldi's
         graphs the self-loop of a state comes after a transition out of it, so it is such a
         transition of the phone's first state.
+    acoustic_scale : float
+        Weight of the log-likelihoods where ``model.conf`` gives none.
     """
 
     pdf_of: Ints
     phone_of: Ints
     begins_phone: npt.NDArray[np.bool_]
+    acoustic_scale: float = 1.0
 
     @property
     def num_pdfs(self) -> int:
@@ -167,7 +170,7 @@ def import_kaldi(
         packed, names, words_path = _composed(files, transitions, meter)
     largest = int(packed.spellings.max(initial=0))
     words = _words(files, names, words_path, largest)
-    search = search_options(files.conf)
+    search = search_options(files.conf, transitions.acoustic_scale)
     tables = imported.Tables(
         symbols.pdf_names(transitions.num_pdfs),
         phones,
@@ -179,9 +182,10 @@ def import_kaldi(
     return output
 
 
-def search_options(conf: Path | None) -> dict[str, float | int]:
+def search_options(conf: Path | None, acoustic_scale: float = 1.0) -> dict[str, float | int]:
     """Options of the search that ``model.conf`` gives; Kaldi's usual ones where it is silent."""
     options: dict[str, float | int] = {**_DEFAULTS, "floor": 0.0}
+    options["acoustic_scale"] = acoustic_scale
     for line, text in () if conf is None else text_lines(conf):
         name, _, value = text.strip().removeprefix("--").partition("=")
         if name in _SEARCH:

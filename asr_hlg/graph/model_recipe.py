@@ -28,7 +28,7 @@ from asr_hlg.lexicon import token_files
 from asr_hlg.lexicon.subwords import Case, Speller
 from asr_hlg.lm import read as read_lm
 
-_BPE = ("bpe.model", "tokenizer.model", "spm.model", "sentencepiece.bpe.model")
+_BPE = ("bpe.model", "bbpe.model", "tokenizer.model", "spm.model", "sentencepiece.bpe.model")
 _SAMPLE = 20_000  # words by which the case is chosen
 
 

@@ -127,13 +127,14 @@ class PackedLg(PackedArrays):
 
 
 def state_records(src: Ints, score: Scores, eps_src: Ints, num_states: int) -> Records:
-    """`STATE` records ``(num_states + 1,)`` of sorted arcs, a state's best first, and ε-arcs."""
+    """`STATE` records ``(num_states + 1,)`` of arcs and ε-arcs that are sorted by state."""
     states = np.zeros(num_states + 1, dtype=STATE)
     states["first"] = row_splits(src, num_states)
     states["eps_first"] = row_splits(eps_src, num_states)
     states["reach"] = -np.inf
     with_arcs = np.flatnonzero(np.diff(states["first"]))
-    states["reach"][with_arcs] = score[states["first"][with_arcs]]
+    if len(with_arcs):
+        states["reach"][with_arcs] = np.maximum.reduceat(score, states["first"][with_arcs])
     return states
 
 

@@ -38,8 +38,9 @@ class PackedFst(PackedArrays):
         ``states[s + 1].first - 1`` and the ε-arcs likewise from ``eps_first``; ``reach`` is the
         largest score of an arc that reads a label, ``-inf`` without any.
     arcs : np.ndarray
-        `ARC` records ``(num_arcs,)``, by score within a state, the largest first. ``label`` is a
-        column of the posteriors.
+        `ARC` records ``(num_arcs,)``, by score within a state, the largest first; but where
+        column 0 is CTC's blank, the arcs that read it precede the others. ``label`` is a column of
+        the posteriors.
     outputs, eps_outputs : np.ndarray
         int32 ``(num_arcs,)`` and ``(num_eps,)``: the row of ``spellings`` that the arc writes.
     phones : np.ndarray
@@ -92,7 +93,7 @@ class PackedFst(PackedArrays):
         rows = rows[1:]  # row 0 of the spellings has no words, row i word ids[i]
         phone = np.zeros(len(src), np.int32) if phone is None else phone
         reads = np.flatnonzero(label != EPSILON)
-        reads = reads[np.lexsort((label[reads], -score[reads], src[reads]))]
+        reads = reads[np.lexsort((label[reads], -score[reads], label[reads] > 0, src[reads]))]
         silent = np.flatnonzero(label == EPSILON)
         silent = silent[np.argsort(src[silent], kind="stable")]
         states = state_records(src[reads], score[reads], src[silent], len(final))

@@ -5,6 +5,8 @@
 
     [topology]
     kind = "ctc"                       # ctc, ctc-modified, hmm, chain, transducer
+    # context = 3                      # of hmm and chain: 2, the phone before, or 3, both, and
+    # tree = "../lang/light/tree.txt"  # the pdfs of states in context: asr_hlg.graph.tied_states
 
     [lexicon]
     files = ["../lang/light/lexicon.txt"]    # Kaldi lexicon.txt or lexiconp.txt, or MFA's
@@ -24,6 +26,7 @@
     [rescore]                          # weights of a larger model's scores (`--rescore-lm`)
     lm = 0.9
     whisper = "tiny.en"                # second pass of `asr-hlg transcribe`, if it is installed
+    acoustic_model = "hama-whisper"    # of the first pass where Whisper follows
 
 Paths are relative to the recipe. ``pocketsphinx:dict`` and ``pocketsphinx:lm`` name the English
 dictionary and trigram in the package pocketsphinx.
@@ -33,7 +36,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,12 +46,35 @@ from asr_hlg.settings import Bounded, Share, Size, check_keys, read_toml, sectio
 
 @dataclass(frozen=True)
 class TopologySection:
-    """Section ``[topology]``: kind of H; numbers for ``hmm``, of which ``chain`` has one."""
+    """Section ``[topology]``: kind of H; numbers for ``hmm``, of which ``chain`` has one.
+
+    Attributes
+    ----------
+    context : {1, 2, 3}
+        Phones on which a pdf depends: the phone, also the one before, or also the one after.
+    tree : str, optional
+        The table of pdfs in context, see :mod:`asr_hlg.graph.tied_states`.
+    """
 
     kind: str = "ctc"
     num_states: int = 3
     self_loop: float = 0.5
     skip: float = 0.0
+    context: Literal[1, 2, 3] = 1
+    tree: str | None = None
+
+    @property
+    def states_per_phone(self) -> int:
+        """Number of pdfs that a phone reads."""
+        return 2 if self.kind == "chain" else self.num_states
+
+    def content(self) -> dict[str, Any]:
+        """The fields, without those on context where it is not used.
+
+        So graphs that were compiled before these fields existed remain up to date.
+        """
+        content = asdict(self)
+        return content if self.tree else {k: content[k] for k in list(content)[:4]}
 
 
 @dataclass(frozen=True)
@@ -159,6 +185,7 @@ class Recipe:
             )
         if "lm" in content and "grammar" in content:
             raise GraphError("has both [lm] and [grammar]; G is one of them", path=path)
+        _check_context(content.get("topology", TopologySection()), path)
         content["check"] = tuple(content.get("check", ()))
         return cls(path=path, **content)
 
@@ -167,7 +194,7 @@ class Recipe:
         """Names of the files that the graph is compiled from."""
         files = self.lm.files if self.lm else [self.grammar.file] if self.grammar else []
         section = self.lexicon
-        others = (self.tokens_file, section.bpe, section.words)
+        others = (self.tokens_file, section.bpe, section.words, self.topology.tree)
         return [*self.lexicon_files, *(name for name in others if name), *files]
 
     @property
@@ -234,3 +261,17 @@ class Recipe:
         if not os.path.isfile(path):
             raise GraphError(f"names {name!r}, which is not a file", path=self.path)
         return path
+
+
+def _check_context(topology: TopologySection, path: Path) -> None:
+    """Raise a GraphError unless context and tree of a topology go together."""
+    if (topology.context > 1) != (topology.tree is not None):
+        raise GraphError(
+            "[topology] has one of context and tree",
+            path=path,
+            remedy='context = 2 or 3 needs tree = "FILE", which asr-hlg train can grow',
+        )
+    if topology.tree is not None and topology.kind not in ("hmm", "chain"):
+        raise GraphError(
+            f"[topology] {topology.kind} has no pdfs in context", path=path, remedy="use hmm"
+        )

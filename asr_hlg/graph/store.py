@@ -3,7 +3,7 @@
 graph.json      recipe, sources with hashes, stages, versions, a hash of every file below, and one
                 of the JSON itself
 lg/*.npy        L∘G, the columns of :class:`asr_hlg.fst.arcs.Arcs`
-h/*.npy         H likewise; only where no recipe describes it
+h/*.npy         H likewise, or H∘C; only where its description in graph.json does not suffice
 words.txt, tokens.txt, lexiconp.txt
 packed/*.npy    L∘G for token passing, see :mod:`asr_hlg.graph.packed`
 hlg/*.npy       H∘L∘G for k2, see :mod:`asr_hlg.graph.hlg`
@@ -74,7 +74,7 @@ def write(
     folder : Path
         Old files of a graph that are there are removed.
     meta : mapping
-        Entries of ``graph.json``; ``topology`` is None if H has to be stored as arrays.
+        Entries of ``graph.json``; H is stored as arrays if ``topology`` is None or has a tree.
     lg, H : Arcs or None
         None for an imported graph, which consists of a view alone.
     lexicon : Lexicon or None
@@ -95,7 +95,7 @@ def write(
         lexicon.write(folder / "lexiconp.txt")
     if lg is not None:
         _save_arrays(folder / "lg", _columns(lg))
-    if H is not None and meta["topology"] is None:
+    if H is not None and not _is_described(meta):
         _save_arrays(folder / "h", _columns(H))
     for name, arrays in views.items():
         _save_arrays(folder / name, arrays)
@@ -136,7 +136,7 @@ class GraphFolder:
 
     def topology(self) -> Arcs:
         """H, from its description or its arrays."""
-        if self.meta["topology"] is not None:
+        if _is_described(self.meta):
             return of_section(TopologySection(**self.meta["topology"]), len(self.token_names))
         return self._arcs("h", len(self.meta["columns"]), len(self.token_names))
 
@@ -187,6 +187,11 @@ class GraphFolder:
             arcs = Arcs(**_map_arrays(self.path, self.meta, name, columns))
             checks.check_arcs(arcs, num_inputs, num_outputs, self.path / name)
         return arcs
+
+
+def _is_described(meta: Mapping[str, Any]) -> bool:
+    """Whether H can be made from its description alone."""
+    return meta["topology"] is not None and meta["topology"].get("tree") is None
 
 
 class ViewCache:

@@ -24,8 +24,11 @@ import numpy.typing as npt
 
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import topology_arcs
-from asr_hlg.graph.recipe import TopologySection
+from asr_hlg.graph.context import in_context
+from asr_hlg.graph.recipe import Recipe
+from asr_hlg.graph.tied_states import TiedStates
 from asr_hlg.graph.topology_arcs import left_to_right
+from asr_hlg.lexicon import Lexicon
 
 if TYPE_CHECKING:
     import k2
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "chain",
     "column_names",
+    "context_dependent",
     "ctc",
     "hmm",
     "is_ctc",
@@ -122,17 +126,32 @@ def chain(num_phones: int, self_loop: float = 0.5) -> k2.Fsa:
     return _fsa(topology_arcs.chain(num_phones, self_loop), 2 * num_phones + 1)
 
 
-def make_topology(section: TopologySection, num_tokens: int) -> k2.Fsa:
-    """Build the topology that a recipe's section describes, over the tokens of a lexicon.
+def context_dependent(
+    states: TiedStates, transitions: npt.NDArray[np.float64] | None = None
+) -> k2.Fsa:
+    """H∘C: HMM topology whose pdfs depend on the phones before and after.
 
     Parameters
     ----------
-    section : TopologySection
-    num_tokens : int
-        ``Lexicon.num_tokens``: id 0 and the phones.
+    states : TiedStates
+        Pdfs of all phones in context.
+    transitions : np.ndarray, optional
+        As for `hmm`; by default states repeat with probability 0.5.
+
+    Returns
+    -------
+    k2.Fsa
+        As of `hmm`, with more states: see :mod:`asr_hlg.graph.context`.
     """
-    H = topology_arcs.of_section(section, num_tokens)
-    return _fsa(H, 1 + int(H.ilabel.max()))
+    if transitions is None:
+        transitions = np.tile(left_to_right(states.num_states), (states.num_phones, 1, 1))
+    return _fsa(in_context(states, transitions), len(states.pdfs))
+
+
+def make_topology(recipe: Recipe, lexicon: Lexicon) -> tuple[k2.Fsa, tuple[str, ...]]:
+    """Build the topology of a recipe over the tokens of its lexicon, and name its columns."""
+    H, columns = topology_arcs.of_recipe(recipe, lexicon)
+    return _fsa(H, len(columns)), columns
 
 
 def is_ctc(H: k2.Fsa | Arcs) -> bool:

@@ -6,7 +6,6 @@ Compiling and searching a graph of the CTC topology needs no k2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,10 @@ import numpy.typing as npt
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
-from asr_hlg.fst.indexing import Ints
-from asr_hlg.graph.recipe import TopologySection
+from asr_hlg.graph.context import in_context, sorted_arcs
+from asr_hlg.graph.recipe import Recipe, TopologySection
+from asr_hlg.graph.tied_states import TiedStates
+from asr_hlg.lexicon import Lexicon
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,7 +40,7 @@ def ctc(num_tokens: int, modified: bool = False) -> Arcs:
         src, dst = (grid.ravel() for grid in np.meshgrid(tokens, tokens, indexing="ij"))
         columns = [src, dst, dst, np.where(src == dst, 0, dst)]
         final = np.zeros(num_tokens)
-    return _sorted([*columns, np.zeros(len(columns[0]))], final)
+    return sorted_arcs([*columns, np.zeros(len(columns[0]))], final)
 
 
 def transducer(num_tokens: int) -> Arcs:
@@ -48,7 +49,7 @@ def transducer(num_tokens: int) -> Arcs:
         raise OptionError(f"a transducer needs ∅ and a token, got num_tokens={num_tokens}")
     tokens = np.arange(num_tokens)
     columns = [0 * tokens, 0 * tokens, tokens, tokens, 0.0 * tokens]
-    return _sorted(columns, np.zeros(1))
+    return sorted_arcs(columns, np.zeros(1))
 
 
 def hmm(
@@ -68,26 +69,7 @@ def hmm(
     transitions = np.asarray(transitions, dtype=np.float64)
     _check_transitions(transitions, (num_phones, num_states, num_states + 1))
 
-    first_pdf = 1 + np.arange(num_phones) * num_states
-    phone, state, following = np.nonzero(transitions[:, :, :num_states])
-    inside = (
-        first_pdf[phone] + state,
-        first_pdf[phone] + following,
-        first_pdf[phone] + following,
-        np.zeros_like(phone),
-        np.log(transitions[phone, state, following]),
-    )
-    exits = transitions[:, :, num_states]
-    phone, state = np.nonzero(exits)
-    exit_states = np.concatenate([[0], first_pdf[phone] + state])
-    exit_scores = np.concatenate([[0.0], np.log(exits[phone, state])])
-    between = _to_every_phone(exit_states, exit_scores, first_pdf)
-
-    columns = [np.concatenate(part) for part in zip(inside, between, strict=True)]
-    num_pdfs = num_phones * num_states
-    final = np.full(num_pdfs + 1, -np.inf)
-    final[exit_states] = exit_scores
-    return _sorted(columns, final)
+    return in_context(TiedStates.independent(num_phones, num_states), transitions)
 
 
 def chain(num_phones: int, self_loop: float = 0.5) -> Arcs:
@@ -101,14 +83,46 @@ def chain(num_phones: int, self_loop: float = 0.5) -> Arcs:
     self_loops = (phones, phones, 2 * phones, 0 * phones, np.full(num_phones, np.log(self_loop)))
     exit_states = np.arange(num_phones + 1)
     exit_scores = np.where(exit_states == 0, 0.0, np.log1p(-self_loop))
-    src, phone, _, aux, score = _to_every_phone(exit_states, exit_scores, phones)
-    enter = (src, phone, 2 * phone - 1, aux, score)
+    src, phone = np.repeat(exit_states, num_phones), np.tile(phones, num_phones + 1)
+    enter = (src, phone, 2 * phone - 1, phone, np.repeat(exit_scores, num_phones))
     columns = [np.concatenate(part) for part in zip(self_loops, enter, strict=True)]
-    return _sorted(columns, exit_scores)
+    return sorted_arcs(columns, exit_scores)
+
+
+def of_recipe(recipe: Recipe, lexicon: Lexicon) -> tuple[Arcs, tuple[str, ...]]:
+    """Topology of a recipe over the tokens of its lexicon, and the names of its columns.
+
+    With ``[topology] tree`` it is H∘C.
+    """
+    section, tokens = recipe.topology, symbols.names(lexicon.tokens)[: lexicon.num_tokens]
+    if section.tree is None:
+        H = of_section(section, lexicon.num_tokens)
+        return H, column_names(H, tokens)
+    path = recipe.resolve(section.tree)
+    phones = [symbols.EPS, *tokens[1:]]
+    states = TiedStates.read(path, phones, section.states_per_phone, section.context)
+    return in_context(states, transitions_of(section, lexicon.num_tokens - 1)), states.pdfs
+
+
+def transitions_of(section: TopologySection, num_phones: int) -> Floats:
+    """Transition probabilities of the phones of a section of kind hmm or chain.
+
+    Returns
+    -------
+    np.ndarray
+        float64 ``(num_phones, num_states, num_states + 1)``, see `left_to_right`. The chain
+        topology is an HMM of two states, the first for the first frame and the second for others.
+    """
+    loop = section.self_loop
+    if section.kind == "chain":
+        matrix = np.array([[0, loop, 1 - loop], [0, loop, 1 - loop]])
+    else:
+        matrix = left_to_right(section.num_states, loop, section.skip)
+    return np.tile(matrix, (num_phones, 1, 1))
 
 
 def of_section(section: TopologySection, num_tokens: int) -> Arcs:
-    """Topology that a recipe's section describes, over the tokens of a lexicon.
+    """Topology that a recipe's section describes, without a tree, over the tokens of a lexicon.
 
     ``num_tokens`` is ``Lexicon.num_tokens``: id 0 and the phones.
     """
@@ -177,25 +191,6 @@ def left_to_right(num_states: int, self_loop: float = 0.5, skip: float = 0.0) ->
         if skip_prob:
             matrix[state, state + 2] = skip_prob
     return matrix
-
-
-def _to_every_phone(
-    exit_states: Ints, exit_scores: Floats, entries: Ints
-) -> tuple[Ints, Ints, Ints, Ints, Floats]:
-    """Arcs from every exit state to the entry state of every phone."""
-    num_phones = len(entries)
-    src = np.repeat(exit_states, num_phones)
-    dst = np.tile(entries, len(exit_states))
-    aux = np.tile(np.arange(1, num_phones + 1), len(exit_states))
-    return src, dst, dst, aux, np.repeat(exit_scores, num_phones)
-
-
-def _sorted(columns: Sequence[npt.NDArray[Any]], final: Floats) -> Arcs:
-    """Arcs of the columns src, dst, ilabel, olabel and score, sorted as k2 needs them."""
-    src, dst, ilabel, olabel = (np.asarray(column, dtype=np.int32) for column in columns[:4])
-    score = np.asarray(columns[4], dtype=np.float32)
-    arcs = Arcs(src, dst, ilabel, olabel, score, np.asarray(final, dtype=np.float32))
-    return arcs.take(np.lexsort([dst, ilabel, src]))
 
 
 def _check_transitions(transitions: Floats, shape: tuple[int, ...]) -> None:

@@ -7,6 +7,7 @@ before whose end, it is written.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 
 from asr_hlg.errors import LatticeError
@@ -111,11 +112,11 @@ def _by_frame(tokens: Sequence[Segment], frames: Sequence[int]) -> tuple[Span, .
     begins = [begin for _, begin, _ in tokens]
     starts: list[int] = []
     for frame in frames:
-        before = [begin for begin in begins if begin <= frame]
-        start = before[-1] if before else frame
+        before = bisect_right(begins, frame)
+        start = begins[before - 1] if before else frame
         starts.append(max(start, starts[-1] if starts else 0))
     spans: list[Span] = []
     for start, following in zip(starts, [*starts[1:], None], strict=True):
-        inside = [e for _, b, e in tokens if b >= start and (following is None or b < following)]
-        spans.append((start, inside[-1] if inside else start))
+        last = (len(begins) if following is None else bisect_left(begins, following)) - 1
+        spans.append((start, tokens[last][2] if last >= 0 and begins[last] >= start else start))
     return tuple(spans)

@@ -14,7 +14,9 @@ from asr_hlg.files import text_lines
 from asr_hlg.fst import symbols
 
 _ALTERNATE = re.compile(r"(?<=.)\(\d+\)$")
-_DECIMAL = re.compile(r"\d*\.\d+(?:[eE][-+]?\d+)?|\d+\.\d*")
+_DECIMAL = re.compile(r"\d*\.\d+(?:[eE][-+]?\d+)?|\d+\.\d*|\d+[eE]-\d+")
+_NUMBER = re.compile(rf"{_DECIMAL.pattern}|\d+")
+_OUTPUT_SYMBOL = re.compile(r"\[.*\]")
 _RESERVED_WORDS = frozenset([symbols.EPS, "<s>", "</s>"])
 _RESERVED_PHONES = frozenset([symbols.EPS, symbols.BLANK])
 
@@ -39,19 +41,26 @@ def parse(path: Path, probabilities: bool) -> Iterator[Pronunciation]:
     the four numbers after the word in dictionaries of MFA and in Kaldi's
     ``lexiconp_silprob.txt``, the first is the probability of the pronunciation; the others, of
     silence before and after the word, are not used. As in CMUdict, a line that begins with ``;;;``
-    is a comment, and ``and(2)`` another pronunciation of ``and``.
+    and what follows a field ``#`` are comments, and ``and(2)`` is another pronunciation of ``and``.
     """
     name = str(path)
     for number, line in text_lines(path, LexiconError):
         if line.startswith(";;;"):
             continue
-        fields = line.split()
-        fields[0] = _ALTERNATE.sub("", fields[0])
+        word, *fields = line.split()
+        fields = [_ALTERNATE.sub("", word), *takewhile(lambda field: field != "#", fields)]
+        if len(fields) > 2 and _OUTPUT_SYMBOL.fullmatch(fields[1]):
+            raise LexiconError(
+                f"{fields[1]} after the word is an output symbol of HTK and Julius",
+                path=path,
+                line=number,
+                remedy="remove this column",
+            )
         probability = 1.0
-        decimals = sum(1 for _ in takewhile(_DECIMAL.fullmatch, fields[1:-1]))
-        if decimals in (1, 4):
+        numbers = _count_numbers(fields[1:-1])
+        if numbers:
             probability = float(fields[1])
-            del fields[1 : 1 + decimals]
+            del fields[1 : 1 + numbers]
         elif probabilities:
             try:
                 probability = float(fields.pop(1))
@@ -60,6 +69,19 @@ def parse(path: Path, probabilities: bool) -> Iterator[Pronunciation]:
                     f"expected a probability after the word {fields[0]!r}", path=path, line=number
                 ) from None
         yield Pronunciation(fields[0], tuple(fields[1:]), probability, name, number)
+
+
+def _count_numbers(fields: Sequence[str]) -> int:
+    """How many fields after a word are probabilities: 1, 4 or none.
+
+    One has a decimal point, since phones may be integers; of four, two at least.
+    """
+    first = fields[:4]
+    if len(first) == 4 and all(map(_NUMBER.fullmatch, first)):
+        decimals = sum(1 for field in first if _DECIMAL.fullmatch(field))
+        if decimals > 1:
+            return 4
+    return 1 if sum(1 for _ in takewhile(_DECIMAL.fullmatch, fields)) == 1 else 0
 
 
 def check(entries: Sequence[Pronunciation]) -> None:

@@ -13,6 +13,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 from asr_hlg.errors import LexiconError
@@ -20,6 +21,8 @@ from asr_hlg.lexicon.g2p_cache import G2PCache
 from asr_hlg.lexicon.g2p_network import MAX_SYMBOLS
 from asr_hlg.lexicon.lexicon import Lexicon
 from asr_hlg.lexicon.phones import IPA_TO_ARPABET, LETTERS, NEAREST
+
+_SHORTEST = 6  # letters of a spelling that is divided if need be
 
 OnProgress = Callable[[int], None]
 """Called with the number of words that have been done since the last call."""
@@ -65,7 +68,7 @@ class HamaG2P:
         ------
         LexiconError
             If a letter is not one of the 26, if the model returns a tone, as it does for words
-            that resemble Chinese ones, or if it returns no phones.
+            that resemble Chinese ones, or if it returns no phones or no end.
         """
         (phones,) = self.pronounce_all([word])
         if isinstance(phones, LexiconError):
@@ -85,11 +88,38 @@ class HamaG2P:
         spellings = dict.fromkeys(part for p in parts if isinstance(p, list) for part in p)
         others = [spelling for spelling in spellings if spelling not in LETTERS]
         on_progress(len(spellings) - len(others))
-        ipa = self._cache.transcribe(others, on_progress)
+        ipa = self._transcribe(others, on_progress)
         return [
             p if isinstance(p, LexiconError) else _phones_of_word(word, p, ipa)
             for word, p in zip(words, parts, strict=True)
         ]
+
+    def _transcribe(
+        self, spellings: Sequence[str], on_progress: OnProgress = lambda _: None
+    ) -> dict[str, Sequence[str]]:
+        """IPA symbols of spellings, without those spellings for which the network does not end.
+
+        It does not for some long ones, such as ``cholangiocarcinoma``, which are transcribed by
+        halves.
+        """
+        found = self._cache.transcribe(spellings, on_progress)
+        ipa = {spelling: found[spelling] for spelling in spellings if _ends(found[spelling])}
+        halves = {
+            spelling: (spelling[: len(spelling) // 2], spelling[len(spelling) // 2 :])
+            for spelling in spellings
+            if spelling not in ipa and len(spelling) >= _SHORTEST
+        }
+        if halves:
+            parts = self._transcribe(list(dict.fromkeys(chain.from_iterable(halves.values()))))
+            for spelling, (first, second) in halves.items():
+                if first in parts and second in parts:
+                    ipa[spelling] = [*parts[first], *parts[second]]
+        return ipa
+
+
+def _ends(ipa: Sequence[str]) -> bool:
+    """Whether the network has ended a transcription, so that it is not cut off."""
+    return len(ipa) < MAX_SYMBOLS - 1  # without the end symbol
 
 
 def _phones_of_word(
@@ -103,14 +133,13 @@ def _phones_of_word(
         phones = tuple(phone for part in parts for phone in LETTERS.get(part) or _phones(ipa[part]))
     except LexiconError as error:
         return error
+    except KeyError:
+        return LexiconError("the network finds no end of its pronunciation")
     return phones or LexiconError(f"no phones for {word!r}")
 
 
 def _phones(ipa: Sequence[str]) -> Iterator[str]:
     """ARPAbet phones of IPA symbols."""
-    limit = MAX_SYMBOLS - 1  # without the end symbol
-    if len(ipa) >= limit:
-        raise LexiconError(f"pronunciation is cut off after {limit} phones")
     for symbol in ipa:
         plain = _without_marks(symbol)
         phone = IPA_TO_ARPABET.get(symbol) or IPA_TO_ARPABET.get(plain) or NEAREST.get(plain)

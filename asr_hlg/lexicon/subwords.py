@@ -6,7 +6,8 @@
 
 A sentencepiece model splits words as in training. Without one, a word is split into the fewest
 tokens; of characters there is only one way. Where tokens mark the begin of words with ``▁``, words
-of Chinese characters may go without the mark.
+of Chinese characters may go without the mark. Tokens of bytes (:mod:`asr_hlg.lexicon.byte_level`)
+are recognised.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from asr_hlg.errors import LexiconError
+from asr_hlg.lexicon import byte_level
 from asr_hlg.lexicon.entries import Pronunciation
 from asr_hlg.lexicon.token_files import SPACE, ModelTokens
 
@@ -73,6 +76,7 @@ class Speller:
         self._pieces = frozenset(pieces)
         self._longest = max(map(len, self._pieces), default=0)
         self._marks_words = any(p.startswith(SPACE) and len(p) > 1 for p in self._pieces)
+        self._is_byte_level = byte_level.is_byte_level(self._pieces)
         self._case, self._segmentations = case, segmentations
         self._model = None if bpe is None else _sentencepiece(Path(bpe))
 
@@ -83,14 +87,17 @@ class Speller:
 
     def spellings(self, word: str) -> list[tuple[str, ...]]:
         """The ways to split a word; none where the tokens lack one of its characters."""
-        text = self._folded(word)
+        text = _in_case(word, self._case)
+        forms = byte_level.forms(text) if self._is_byte_level else [text]
         found: dict[tuple[str, ...], None] = {}
         if self._model is not None:
-            pieces = tuple(self._model.encode(text, out_type=str))
-            if self._pieces.issuperset(pieces):
-                found[pieces] = None
+            for form in forms:
+                pieces = tuple(self._model.encode(form, out_type=str))
+                if self._pieces.issuperset(pieces):
+                    found[pieces] = None
+                    break
         if len(found) < self._segmentations:
-            for start in self._starts(text):
+            for start in (start for form in forms for start in self._starts(form)):
                 if more := self._fewest(start, self._segmentations):
                     found.update(dict.fromkeys(more))
                     break
@@ -98,25 +105,33 @@ class Speller:
 
     def missing(self, word: str) -> list[str]:
         """Characters of a word that are in no token."""
-        known = {character for piece in self._pieces for character in piece}
-        return [character for character in self._folded(word) if character not in known]
+        known = self._characters
+        text = _in_case(word, self._case)
+        return [character for character in text if not known.issuperset(self._written(character))]
 
     def fits_in_case(self, words: Iterable[str]) -> Case:
         """The case in which the tokens spell the most of some words; ``keep`` where it is one."""
         cases: tuple[Case, ...] = ("keep", "lower", "upper")
-        known = {character for piece in self._pieces for character in piece}
+        known, written = self._characters, self._written
         counts = {
-            case: sum(known.issuperset(_in_case(word, case)) for word in words) for case in cases
+            case: sum(known.issuperset(written(_in_case(word, case))) for word in words)
+            for case in cases
         }
         return max(cases, key=lambda case: counts[case])
 
-    def _folded(self, word: str) -> str:
-        return _in_case(word, self._case)
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        return frozenset("".join(self._pieces))
+
+    def _written(self, text: str) -> str:
+        """A text in the characters of the pieces."""
+        return byte_level.encode(text) if self._is_byte_level else text
 
     def _starts(self, text: str) -> list[str]:
         """A word with the mark of its begin, where tokens have such a mark, and without it."""
         if not self._marks_words:
             return [text]
+        text = text.replace(" ", SPACE)
         return [text, SPACE + text] if _is_chinese(text) else [SPACE + text]
 
     def _fewest(self, text: str, count: int) -> list[tuple[str, ...]]:

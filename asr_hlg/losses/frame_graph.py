@@ -18,6 +18,23 @@ from asr_hlg.fst.arcs import Arcs
 Floats = npt.NDArray[np.float64]
 
 
+class FramePath(NamedTuple):
+    """Best path through some frames.
+
+    Attributes
+    ----------
+    labels : np.ndarray
+        int64 ``(num_frames,)``: the posterior column that each frame reads.
+    tokens : np.ndarray
+        int32 ``(num_frames,)``: the token of the lexicon that begins in a frame, 0 for none.
+    score : float
+    """
+
+    labels: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.int32]
+    score: float
+
+
 class FrameGraph(NamedTuple):
     """Weighted automaton in which every arc consumes one frame; state 0 is the start.
 
@@ -26,6 +43,8 @@ class FrameGraph(NamedTuple):
     src, label : np.ndarray
         int32 ``(num_arcs,)``: source state and posterior column of every arc. Arcs are sorted by
         their destination state.
+    token : np.ndarray
+        int32 ``(num_arcs,)``: the token that begins on the arc, 0 for none.
     score : np.ndarray
         float64 ``(num_arcs,)``, natural logs.
     first : np.ndarray
@@ -36,18 +55,20 @@ class FrameGraph(NamedTuple):
 
     src: npt.NDArray[np.int32]
     label: npt.NDArray[np.int32]
+    token: npt.NDArray[np.int32]
     score: Floats
     first: npt.NDArray[np.int64]
     final: Floats
 
     @classmethod
     def from_arcs(cls, arcs: Arcs) -> FrameGraph:
-        """Convert an automaton without input epsilons, such as H∘L∘G."""
+        """Convert an automaton without input epsilons that writes tokens."""
         order = np.argsort(arcs.dst, kind="stable")
         counts = np.bincount(arcs.dst, minlength=arcs.num_states)
         return cls(
             arcs.src[order],
             arcs.ilabel[order],
+            np.maximum(arcs.olabel[order], 0),
             arcs.score[order].astype(np.float64),
             np.concatenate([[0], np.cumsum(counts)]),
             arcs.final.astype(np.float64),
@@ -91,13 +112,10 @@ class FrameGraph(NamedTuple):
             return total, np.zeros_like(log_probs)
         return total, _occupancies(self, log_probs, alpha, total)
 
-    def best_path(self, log_probs: Floats) -> tuple[npt.NDArray[np.int64], float]:
-        """Labels of the best path, one a frame (int64), and its score.
-
-        Without a path there are no labels and the score is ``-inf``.
-        """
-        labels, score = _viterbi(self, log_probs)
-        return labels, score
+    def best_path(self, log_probs: Floats) -> FramePath:
+        """Best path; without one there are no labels and the score is ``-inf``."""
+        arcs, score = _viterbi(self, log_probs)
+        return FramePath(self.label[arcs].astype(np.int64), self.token[arcs], score)
 
 
 @njit(nogil=True, cache=True)
@@ -156,7 +174,7 @@ def _occupancies(graph: FrameGraph, log_probs: Floats, alpha: Floats, total: flo
 
 @njit(nogil=True, cache=True)
 def _viterbi(graph: FrameGraph, log_probs: Floats) -> tuple[npt.NDArray[np.int64], float]:
-    """Labels and score of the best path; see `FrameGraph.best_path`."""
+    """Arcs of the best path and its score; see `FrameGraph.best_path`."""
     num_frames, num_states = len(log_probs), len(graph.final)
     best = np.full(num_states, -np.inf)
     best[0] = 0.0
@@ -174,8 +192,8 @@ def _viterbi(graph: FrameGraph, log_probs: Floats) -> tuple[npt.NDArray[np.int64
     total = best[state] + graph.final[state]
     if total == -np.inf:
         return np.empty(0, dtype=np.int64), total
-    labels = np.empty(num_frames, dtype=np.int64)
+    arcs = np.empty(num_frames, dtype=np.int64)
     for t in range(num_frames - 1, -1, -1):
-        labels[t] = graph.label[back[t, state]]
+        arcs[t] = back[t, state]
         state = graph.src[back[t, state]]
-    return labels, total
+    return arcs, total

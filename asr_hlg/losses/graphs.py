@@ -72,8 +72,9 @@ class TranscriptGraphs:
         return self._compiled(" ".join(text.split()))
 
     def arcs(self, text: str) -> Arcs:
-        """Compile the graph of a transcript as an automaton for other algorithms."""
+        """Compile the graph of a transcript as a transducer from columns to tokens."""
         tokens = _token_graph(self.lexicon, text.split())
+        tokens = replace(tokens, olabel=tokens.ilabel)
         if self.grammar is not None:
             tokens = _intersect(self.grammar, tokens)
         return compose(self.H, tokens)

@@ -147,8 +147,8 @@ def second_passes(
     if options.lm is not None:
         from asr_hlg.rescore.ngram import NgramRescorer, NgramScales
 
-        values = dict(graph.meta.get("recipe", {}).get("rescore") or {})
-        values.pop("whisper", None)
+        others = ("whisper", "acoustic_model")
+        values = {k: v for k, v in _rescore_section(graph.meta).items() if k not in others}
         scales = section(NgramScales, values, "rescore", graph.folder, GraphError)
         if options.lm_scale is not None:
             scales = replace(scales, lm=options.lm_scale)
@@ -209,15 +209,48 @@ def joint_pass(
     )
 
 
-def default_whisper(meta: Mapping[str, Any]) -> tuple[str | None, bool]:
-    """Whisper model that a graph's recipe names in ``[rescore]``, and whether it is installed.
+def default_whisper(
+    meta: Mapping[str, Any], search: str = "viterbi", device: str = "cpu"
+) -> tuple[str | None, bool]:
+    """Whisper model of the second pass where none is asked for, and whether it is installed.
+
+    The graph's recipe names it in ``[rescore]``. It is None on a GPU, and where the search is not
+    "viterbi".
 
     Parameters
     ----------
     meta : dict
         Content of the graph's ``graph.json``.
+    search : str
+        As in :class:`~asr_hlg.transcribe.TranscribeOptions`.
+    device : str
+        Where the first pass runs.
     """
-    name = ((meta.get("recipe") or {}).get("rescore") or {}).get("whisper")
-    if name is None:
+    name = _rescore_section(meta).get("whisper")
+    if name is None or search != "viterbi" or device != "cpu":
         return None, False
     return name, whisper_files.is_installed(name)
+
+
+def first_pass_model(meta: Mapping[str, Any], whisper: str | None) -> str | None:
+    """Acoustic model of the first pass where Whisper follows; None if the recipe has only one.
+
+    The recipe names it in ``[rescore]``, for the Whisper model that it names there.
+
+    Parameters
+    ----------
+    meta : dict
+        Content of the graph's ``graph.json``.
+    whisper : str, optional
+        The Whisper model of the second pass; None: there is no second pass.
+    """
+    rescore = _rescore_section(meta)
+    if whisper is None or whisper != rescore.get("whisper"):
+        return None
+    name: str | None = rescore.get("acoustic_model")
+    return name
+
+
+def _rescore_section(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Section ``[rescore]`` of the recipe of a graph; empty without one."""
+    return (meta.get("recipe") or {}).get("rescore") or {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 
 from asr_hlg.errors import GraphError, OptionError
+from asr_hlg.fst.symbols import BLANK
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import FrameArcs
 from asr_hlg.search import fst_kernels, fst_lattices
@@ -29,7 +29,7 @@ from asr_hlg.search.fst_traceback import last_frames
 from asr_hlg.search.incremental_lattice import IncrementalLattice, Searched, Steps
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.records import Ints, Limits
-from asr_hlg.search.utterance import Acoustics, UtteranceSearch, no_final_scores
+from asr_hlg.search.utterance import Acoustics, UtteranceSearch
 
 _idle: SimpleQueue[FstWorkspace] = SimpleQueue()
 """Workspaces that no search is using, shared by all graphs."""
@@ -81,7 +81,9 @@ class FstTokenPassing(UtteranceDecoder):
 
     def start(self, workspace: FstWorkspace, limits: Limits) -> FstSearch:
         """Begin the search of an utterance in a workspace, with some beams."""
-        search = FstSearch(self._arcs, self._outputs, workspace, limits, self.graph.folder)
+        search = FstSearch(self._arcs, self._outputs, workspace, limits, FRAME)
+        search.folder = self.graph.folder
+        search.has_blank = self.graph.columns[0] == BLANK
         search.ends_anywhere = self.graph.is_imported
         search.steps = self.steps
         return search
@@ -92,6 +94,10 @@ class FstSearch(UtteranceSearch):
 
     Attributes
     ----------
+    folder : Path or None
+        The graph's, for errors.
+    has_blank : bool
+        Whether column 0 is a blank.
     ends_anywhere : bool
         Where no path reaches a final state, let paths end in every state, as Kaldi's decoders do.
     steps : Steps or None
@@ -99,6 +105,9 @@ class FstSearch(UtteranceSearch):
     """
 
     workspace: FstWorkspace
+    build = staticmethod(fst_lattices.build)
+    folder: Path | None = None
+    has_blank = False
     ends_anywhere = False
     steps: Steps | None = None
 
@@ -108,11 +117,24 @@ class FstSearch(UtteranceSearch):
         outputs: FstOutputs,
         workspace: FstWorkspace,
         limits: Limits,
-        folder: Path | None,
+        frame_type: np.dtype[np.void],
     ):
-        self._graph, self._outputs, self._folder = graph, outputs, folder
-        super().__init__(workspace, limits, FRAME)
+        super().__init__(graph, outputs, workspace, limits, frame_type)
         self._words = IncrementalLattice(graph, outputs, limits[1])
+
+    def release(
+        self,
+        graph: FstArrays,
+        acoustics: Acoustics,
+        output_beam: float,
+        tokens: FstTokens,
+        position: Structs,
+    ) -> None:
+        """Remove from the workspace what no continuation needs."""
+        if self.steps is not None:
+            self._words.release(tokens, position)
+        else:
+            release(graph, acoustics, output_beam, tokens, position)
 
     def accept(self, acoustics: Acoustics) -> None:
         """Search the next frames, float32 ``(n, num_columns)``, scaled."""
@@ -158,12 +180,18 @@ class FstSearch(UtteranceSearch):
 
     def _pass(self, acoustics: Acoustics) -> bool:
         count = fst_kernels.pass_tokens(
-            self._graph, acoustics, self._limits, self.workspace, self._frames, self._position
+            self._graph,
+            acoustics,
+            self._limits,
+            self.workspace,
+            self._frames,
+            self._position,
+            self.has_blank,
         )
         if count == fst_kernels.ENDLESS:
             raise GraphError(
                 "a cycle of ε-arcs raises the score of a path without end",
-                path=self._folder,
+                path=self.folder,
                 remedy="compile the graph from a language model whose back-off weights are not "
                 "above 1",
             )
@@ -183,18 +211,6 @@ class FstSearch(UtteranceSearch):
             ("eps_links", self._frames["eps_link"][self.num_frames + 1]),
         ):
             getattr(larger, name)[:used] = getattr(self.workspace, name)[:used]
-
-    def _release(self) -> None:
-        if self.steps is not None:
-            self._words.release(self._tokens(), self._position)
-            return
-        release(self._graph, self.acoustics, self._limits[1], self._tokens(), self._position)
-
-    def _build(self, acoustics: Acoustics, everywhere: bool, output_beam: float) -> Any:
-        outputs = self._outputs
-        if everywhere:
-            outputs = outputs._replace(final=no_final_scores(outputs.final))
-        return fst_lattices.build(self._graph, outputs, acoustics, output_beam, self._tokens())
 
     def _searched(self) -> Searched:
         return Searched(self._tokens(), self.acoustics)

@@ -38,6 +38,7 @@ def pass_tokens(
     work: FstWorkspace,
     frames: Structs,
     position: Structs,
+    has_blank: bool,
 ) -> Index:
     """Search the next frames of one utterance; record their tokens and links in the workspace.
 
@@ -53,6 +54,8 @@ def pass_tokens(
         `FRAME` records, two more than frames with those to come.
     position : np.ndarray
         One `POSITION` record: zeros for the start, or that of the call before; it is updated.
+    has_blank : bool
+        Whether column 0 is the blank; its arcs then come first in every state.
 
     Returns
     -------
@@ -81,7 +84,8 @@ def pass_tokens(
             work,
             (begin, num_tokens, num_links),
             (cutoff, beam, best),
-            limits,
+            limits[1],
+            has_blank,
         )
         frames[t + 1].link = num_links
         if num_tokens >= 0:
@@ -104,25 +108,26 @@ def _cutoff(
     The beam, narrowed to ``max_active`` tokens or widened to ``min_active``; Kaldi's ``GetCutoff``.
     """
     search_beam, _, min_active, max_active = limits
-    best, best_token, count = -np.inf, begin, 0
+    best, best_token = -np.inf, begin
     for token in range(begin, end):
-        score = tokens[token].score
-        scores[token - begin] = score
-        if score > best:
-            best, best_token = score, token
-    count = end - begin
-    cutoff = best - search_beam
-    if count > max_active:
-        narrow = _nth_best(scores, count, int(max_active))
-        if narrow > cutoff:
-            return narrow, best - narrow + 0.5, best_token
-    if count > min_active > 0:
-        wide = _nth_best(scores, count, int(min_active))
-        if wide < cutoff:
-            return wide, best - wide + 0.5, best_token
-    elif count <= min_active:
+        if tokens[token].score > best:
+            best, best_token = tokens[token].score, token
+    if end - begin <= min_active:
         return -np.inf, np.inf, best_token
-    return cutoff, search_beam, best_token
+    cutoff = best - search_beam
+    within = 0
+    for token in range(begin, end):
+        within += tokens[token].score >= cutoff
+    if min_active < within <= max_active:
+        return cutoff, search_beam, best_token
+    # Only the scores on the side of the cutoff where the new one must be.
+    narrow, count = within > max_active, 0
+    for token in range(begin, end):
+        scores[count] = tokens[token].score
+        count += (tokens[token].score >= cutoff) == narrow
+    n = int(max_active) if narrow else int(min_active) - within
+    cutoff = _nth_best(scores, count, n)
+    return cutoff, best - cutoff + 0.5, best_token
 
 
 @njit(nogil=True, cache=True)
@@ -157,7 +162,8 @@ def _process_emitting(  # noqa: C901 - a hot loop: a function for each link take
     work: FstWorkspace,
     counts: tuple[Index, Index, Index],
     pruning: tuple[float, float, Index],
-    limits: Limits,
+    output_beam: float,
+    has_blank: bool,
 ) -> tuple[Index, Index, float]:
     """Follow arcs that read a label from the tokens ``begin`` to ``end - 1``.
 
@@ -167,9 +173,9 @@ def _process_emitting(  # noqa: C901 - a hot loop: a function for each link take
     tokens, links, buckets = work.tokens, work.links, work.buckets
     begin, end, num_links = counts
     cutoff, beam, best_token = pruning
-    output_beam, capacity = limits[1], len(tokens)
-    best_emission = -np.inf
-    for label in range(len(emission)):
+    capacity = len(tokens)
+    best_emission = -np.inf  # but for the blank, which is far above the others in most frames
+    for label in range(has_blank, len(emission)):
         best_emission = max(best_emission, emission[label])
     # A lower bound on the best score after the frame: the best among the best token's successors.
     best = -np.inf
@@ -186,7 +192,7 @@ def _process_emitting(  # noqa: C901 - a hot loop: a function for each link take
             continue
         arc_cutoff = next_cutoff - before - best_emission
         for arc in range(states[state].first, states[state + 1].first):
-            if arcs[arc].score < arc_cutoff:
+            if arcs[arc].score < arc_cutoff and arcs[arc].label > 0:
                 break  # arcs come in order of their scores, the largest first
             score = before + arcs[arc].score + emission[arcs[arc].label]
             if score < next_cutoff:

@@ -14,17 +14,18 @@ import numpy.typing as npt
 from numba import njit
 
 from asr_hlg.search.fst_records import FstArrays, FstOutputs, FstTokens, Index, Structs
-from asr_hlg.search.lattices import ARC, prune_arcs, sort_by_source
+from asr_hlg.search.lattices import ARC, prune_arcs
 from asr_hlg.search.records import NONE, Ints, Scores
 
 _SLACK = 1e-3
 """Added to the output beam in the first sweep, against rounding; the second is exact."""
 
-_PATH = np.dtype([("token", "u4"), ("before", "i4"), ("eps", "i4"), ("score", "f8")], align=True)
-"""A path of ε-links: its last token and ε-arc, and the path ``before`` that."""
+_PATH = np.dtype(
+    [("state", "u4"), ("token", "u4"), ("before", "i4"), ("eps", "i4"), ("score", "f8")], align=True
+)
+"""A path of ε-links from a state: its last token and ε-arc, and the path ``before`` that."""
 
 Indices = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 
 Ends = tuple[Any, Any]
@@ -32,10 +33,13 @@ Ends = tuple[Any, Any]
 
 
 class Kept(NamedTuple):
-    """Links on paths within the output beam, and the scores from tokens to the end."""
+    """Links on paths within the output beam, in their order, and the scores from tokens to the end.
 
-    links: Flags
-    eps_links: Flags
+    ``beta`` is ``-inf`` for tokens on no such path.
+    """
+
+    links: Ints
+    eps_links: Ints
     beta: npt.NDArray[np.float64]
     cutoff: float
 
@@ -52,8 +56,7 @@ def build(
     ends = final_scores(outputs.final, tokens)
     kept = prune_links(graph, acoustics, output_beam, tokens, ends)
     arcs, paths, num_states = _make_arcs(graph, outputs, acoustics, tokens, kept)
-    order = sort_by_source(arcs, num_states)
-    keep, number, num_states = prune_arcs(arcs, order, num_states, output_beam)
+    keep, number, num_states = prune_arcs(arcs, np.arange(len(arcs)), num_states, output_beam)
     src, dst, label, phone, frame = np.empty((5, len(keep)), dtype=np.int32)
     score, graph_score = np.empty((2, len(keep)))
     for i in range(len(keep)):
@@ -66,37 +69,49 @@ def build(
 
 
 @njit(nogil=True, cache=True)
-def prune_links(
+def prune_links(  # noqa: C901 - both kinds of links share eight arrays
     graph: FstArrays, acoustics: Scores, output_beam: float, tokens: FstTokens, ends: Ends
 ) -> Kept:
-    """Mark the links on paths within the output beam, from the last frame to the first."""
+    """The links on paths within the output beam, found from the last frame to the first.
+
+    Most links lead to a token that is on no such path: they cost one look at its score.
+    """
     frames, num_frames, nodes = tokens.frames, len(acoustics), tokens.tokens
     links, eps_links = tokens.links, tokens.eps_links
     beta, best = ends
     cutoff = best - output_beam - _SLACK if best > -np.inf else np.inf
-    kept = np.zeros(frames[num_frames].link, dtype=np.bool_)
-    kept_eps = np.zeros(frames[num_frames + 1].eps_link, dtype=np.bool_)
+    kept = np.empty(frames[num_frames].link, dtype=np.int32)
+    kept_eps = np.empty(frames[num_frames + 1].eps_link, dtype=np.int32)
+    first, first_eps = len(kept), len(kept_eps)
     for t in range(num_frames, -1, -1):
         if t < num_frames:
-            for i in range(frames[t].link, frames[t + 1].link):
+            for i in range(frames[t + 1].link - 1, frames[t].link - 1, -1):
+                after = beta[links[i].dst]
+                if after == -np.inf:
+                    continue
                 source, arc = links[i].src, links[i].arc
-                after = beta[links[i].dst] + graph.arcs[arc].score
+                after += graph.arcs[arc].score
                 after += acoustics[t, graph.arcs[arc].label]
                 if nodes[source].score + after >= cutoff:
-                    kept[i] = True
+                    first -= 1
+                    kept[first] = i
                     beta[source] = max(beta[source], after)
-        changed = True
-        while changed:
-            changed = False
+        last_eps, changed = first_eps, True
+        while changed:  # the last round finds the scores as they are, and so all links to keep
+            changed, first_eps = False, last_eps
             for i in range(frames[t + 1].eps_link - 1, frames[t].eps_link - 1, -1):
+                after = beta[eps_links[i].dst]
+                if after == -np.inf:
+                    continue
                 source = eps_links[i].src
-                after = beta[eps_links[i].dst] + graph.eps_arcs[eps_links[i].arc].score
+                after += graph.eps_arcs[eps_links[i].arc].score
                 if nodes[source].score + after >= cutoff:
-                    kept_eps[i] = True
+                    first_eps -= 1
+                    kept_eps[first_eps] = i
                     if after > beta[source] + 1e-9:
                         beta[source] = after
                         changed = True
-    return Kept(kept, kept_eps, beta, cutoff)
+    return Kept(kept[first:], kept_eps[first_eps:], beta, cutoff)
 
 
 @njit(nogil=True, cache=True)
@@ -127,105 +142,100 @@ def _make_arcs(
     """The lattice's arcs, the ε-paths that their field ``eps`` names, and the number of states.
 
     States are the start and the tokens that links lead to, in the order of frames; the last state
-    is final.
+    is final. Arcs are in the order of their sources.
     """
     frames, links, num_frames = tokens.frames, tokens.links, len(acoustics)
-    number, final_state = _number_states(tokens, kept)
-    first_link = _first_links(links, len(kept.links), len(number))
-    first_eps = _first_links(tokens.eps_links, len(kept.eps_links), len(number))
-    arcs, paths = np.empty(2 * len(kept.links) + 16, dtype=ARC), np.empty(1024, dtype=_PATH)
-    num_arcs = num_paths = t = 0
-    for token in range(len(number)):
-        while frames[t + 1].token <= token:
+    number, of_state = _number_states(tokens, kept)
+    paths = _eps_paths(graph, tokens, kept, of_state)
+    final_state, num_kept = len(of_state), len(kept.links)
+    first_link = _first_links(links, kept.links, len(number))
+    arcs = np.empty(2 * num_kept + 16, dtype=ARC)
+    num_arcs = t = 0
+    for path in range(len(paths)):
+        src, here, eps_score = paths[path].state, paths[path].token, paths[path].score
+        while frames[t + 1].token <= here:
             t += 1
-        if number[token] < 0:
-            continue
-        first_path = num_paths
-        paths, num_paths = _add_eps_paths(graph, tokens, kept, first_eps, token, paths, num_paths)
-        for path in range(first_path, num_paths):
-            here, eps_score = paths[path].token, paths[path].score
-            eps = path if path > first_path else NONE
-            begin, end = first_link[here], first_link[here + 1]
-            while num_arcs + end - begin + 1 > len(arcs):
-                arcs = np.append(arcs, np.empty(len(arcs), dtype=ARC))
-            for i in range(begin, end):
-                if kept.links[i]:
-                    arc, row = graph.arcs[links[i].arc], arcs[num_arcs]
-                    row.src, row.dst = number[token], number[links[i].dst]
-                    row.eps, row.arc, row.frame = eps, links[i].arc, t
-                    row.label, row.phone = arc.label, outputs.phones[links[i].arc]
-                    row.graph_score = eps_score + arc.score
-                    row.score = row.graph_score + acoustics[t, arc.label]
-                    num_arcs += 1
-            final = outputs.final[tokens.tokens[here].state]
-            if t == num_frames and final > -np.inf:
-                row = arcs[num_arcs]
-                row.src, row.dst, row.eps, row.arc = number[token], final_state, eps, NONE
-                row.label, row.phone, row.frame = -1, 0, t
-                row.score = row.graph_score = eps_score + final
-                num_arcs += 1
+        k = first_link[here]
+        while k < num_kept and links[kept.links[k]].src == here:
+            index, dst = links[kept.links[k]].arc, number[links[kept.links[k]].dst]
+            if num_arcs == len(arcs):
+                arcs = np.append(arcs, np.empty_like(arcs))
+            arc, row = graph.arcs[index], arcs[num_arcs]
+            row.src, row.dst, row.eps, row.arc, row.frame = src, dst, path, index, t
+            row.label, row.phone = arc.label, outputs.phones[index]
+            row.graph_score = eps_score + arc.score
+            row.score = row.graph_score + acoustics[t, arc.label]
+            num_arcs += 1
+            k += 1
+        final = outputs.final[tokens.tokens[here].state] if t == num_frames else -np.inf
+        if final > -np.inf:
+            if num_arcs == len(arcs):
+                arcs = np.append(arcs, np.empty_like(arcs))
+            row = arcs[num_arcs]
+            row.src, row.dst, row.eps, row.arc, row.frame = src, final_state, path, NONE, t
+            row.label, row.phone = -1, 0
+            row.score = row.graph_score = eps_score + final
+            num_arcs += 1
     return arcs[:num_arcs], paths, final_state + 1
 
 
 @njit(nogil=True, cache=True)
-def _number_states(tokens: FstTokens, kept: Kept) -> tuple[Ints, Index]:
-    """The state of every token, -1 for none, and how many there are."""
+def _number_states(tokens: FstTokens, kept: Kept) -> tuple[Ints, Ints]:
+    """The state of every token that has one, and the token of every state."""
     number = np.full(len(kept.beta), -1, dtype=np.int32)
-    number[0] = 0
-    for i in range(len(kept.links)):
-        if kept.links[i]:
-            number[tokens.links[i].dst] = 0
-    count = 0
-    for token in range(len(number)):
-        if number[token] == 0:
+    of_state = np.empty(len(kept.links) + 1, dtype=np.int32)
+    number[0] = of_state[0] = 0
+    count = 1
+    for i in kept.links:
+        token = tokens.links[i].dst
+        if number[token] < 0:
             number[token] = count
+            of_state[count] = token
             count += 1
-    return number, count
+    return number, of_state[:count]
 
 
 @njit(nogil=True, cache=True)
-def _first_links(links: Structs, num_links: Index, num_tokens: Index) -> Indices:
-    """The first link of every token; links come in the order of their sources."""
-    first = np.zeros(num_tokens + 1, dtype=np.int64)
-    for i in range(num_links):
-        first[links[i].src + 1] += 1
-    return np.cumsum(first)
+def _first_links(links: Structs, kept: Ints, num_tokens: Index) -> Ints:
+    """Where a token's links begin among those kept, which come in the order of their sources."""
+    first = np.full(num_tokens, len(kept), dtype=np.int32)
+    for k in range(len(kept) - 1, -1, -1):
+        first[links[kept[k]].src] = k
+    return first
 
 
 @njit(nogil=True, cache=True)
-def _add_eps_paths(
-    graph: FstArrays,
-    tokens: FstTokens,
-    kept: Kept,
-    first_eps: Indices,
-    start: Index,
-    paths: Structs,
-    num_paths: Index,
-) -> tuple[Structs, Index]:
-    """Add the paths of kept ε-links from a token, the empty one first, breadth first."""
-    done = num_paths
-    paths = _room(paths, num_paths)
-    path = paths[num_paths]
-    path.token, path.before, path.eps, path.score = start, NONE, NONE, 0.0
-    num_paths += 1
-    alpha = tokens.tokens[start].score
-    while done < num_paths:
-        here, score = paths[done].token, paths[done].score
-        for i in range(first_eps[here], first_eps[here + 1]):
-            if not kept.eps_links[i]:
-                continue
-            link = tokens.eps_links[i]
-            longer = score + graph.eps_arcs[link.arc].score
-            if alpha + longer + kept.beta[link.dst] < kept.cutoff:
-                continue
-            if _passes(paths, done, link.dst):
-                continue  # a cycle of ε-arcs
-            paths = _room(paths, num_paths)
-            path = paths[num_paths]
-            path.token, path.before, path.eps, path.score = link.dst, done, link.arc, longer
-            num_paths += 1
-        done += 1
-    return paths, num_paths
+def _eps_paths(graph: FstArrays, tokens: FstTokens, kept: Kept, of_state: Ints) -> Structs:
+    """The paths of kept ε-links from every state, the empty one first, breadth first."""
+    links, num_kept = tokens.eps_links, len(kept.eps_links)
+    first_link = _first_links(links, kept.eps_links, len(kept.beta))
+    paths = np.empty(2 * len(of_state), dtype=_PATH)
+    done = num_paths = 0
+    for state in range(len(of_state)):
+        if num_paths == len(paths):
+            paths = np.append(paths, np.empty_like(paths))
+        path = paths[num_paths]
+        path.state, path.token = state, of_state[state]
+        path.before, path.eps, path.score = NONE, NONE, 0.0
+        num_paths += 1
+        alpha = tokens.tokens[of_state[state]].score
+        while done < num_paths:
+            here, score = paths[done].token, paths[done].score
+            k = first_link[here]
+            while k < num_kept and links[kept.eps_links[k]].src == here:
+                arc, dst = links[kept.eps_links[k]].arc, links[kept.eps_links[k]].dst
+                k += 1
+                longer = score + graph.eps_arcs[arc].score
+                if alpha + longer + kept.beta[dst] < kept.cutoff or _passes(paths, done, dst):
+                    continue  # below the beam, or a cycle of ε-arcs
+                if num_paths == len(paths):
+                    paths = np.append(paths, np.empty_like(paths))
+                path = paths[num_paths]
+                path.state, path.token = state, dst
+                path.before, path.eps, path.score = done, arc, longer
+                num_paths += 1
+            done += 1
+    return paths[:num_paths]
 
 
 @njit(nogil=True, cache=True)
@@ -236,14 +246,6 @@ def _passes(paths: Structs, path: Index, token: Index) -> bool:
             return True
         path = paths[path].before
     return False
-
-
-@njit(nogil=True, cache=True)
-def _room(records: Structs, count: Index) -> Structs:
-    """The records, in an array twice as large if it is full."""
-    if count < len(records):
-        return records
-    return np.append(records, np.empty(len(records), dtype=_PATH))
 
 
 @njit(nogil=True, cache=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from asr_hlg.search.fst_lattices import Flags, open_scores, prune_links
+from asr_hlg.search.fst_lattices import open_scores, prune_links
 from asr_hlg.search.fst_records import FstArrays, FstTokens, Structs
 from asr_hlg.search.records import Ints, Scores
 
@@ -35,7 +35,7 @@ def release(
 
 
 @njit(nogil=True, cache=True)
-def remove(tokens: FstTokens, links: Flags, eps_links: Flags, position: Structs) -> Ints:
+def remove(tokens: FstTokens, links: Ints, eps_links: Ints, position: Structs) -> Ints:
     """Remove links from the arrays of ``tokens``, and the tokens that have none left.
 
     Parameters
@@ -43,7 +43,7 @@ def remove(tokens: FstTokens, links: Flags, eps_links: Flags, position: Structs)
     tokens, position
         As for :func:`release`.
     links, eps_links : np.ndarray
-        bool: those that stay.
+        int32: numbers of those that stay, in order.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def remove(tokens: FstTokens, links: Flags, eps_links: Flags, position: Structs)
     """
     number = _new_numbers(tokens, links, eps_links)
     frames, num_frames = tokens.frames, len(tokens.frames) - 2
-    num_tokens = num_links = num_eps = token = link = eps = 0
+    num_tokens = num_links = num_eps = token = 0
     for t in range(num_frames + 2):
         # Those of the frames before t, whose ends frames[t] holds.
         while token < frames[t].token:
@@ -60,16 +60,12 @@ def remove(tokens: FstTokens, links: Flags, eps_links: Flags, position: Structs)
                 tokens.tokens[number[token]] = tokens.tokens[token]
                 num_tokens += 1
             token += 1
-        while link < frames[t].link:
-            if links[link]:
-                _move(tokens.links, link, num_links, number)
-                num_links += 1
-            link += 1
-        while eps < frames[t].eps_link:
-            if eps_links[eps]:
-                _move(tokens.eps_links, eps, num_eps, number)
-                num_eps += 1
-            eps += 1
+        while num_links < len(links) and links[num_links] < frames[t].link:
+            _move(tokens.links, links[num_links], num_links, number)
+            num_links += 1
+        while num_eps < len(eps_links) and eps_links[num_eps] < frames[t].eps_link:
+            _move(tokens.eps_links, eps_links[num_eps], num_eps, number)
+            num_eps += 1
         frames[t].token, frames[t].link, frames[t].eps_link = num_tokens, num_links, num_eps
     position[0].num_tokens, position[0].num_links = num_tokens, num_links
     return number
@@ -83,18 +79,16 @@ def _move(links: Structs, old: int, new: int, number: Ints) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _new_numbers(tokens: FstTokens, links: Flags, eps_links: Flags) -> Ints:
+def _new_numbers(tokens: FstTokens, links: Ints, eps_links: Ints) -> Ints:
     """New numbers of tokens, -1 for those to remove."""
     num_frames = len(tokens.frames) - 2
     number = np.full(tokens.frames[num_frames + 1].token, -1, dtype=np.int32)
     number[0] = 0
     number[tokens.frames[num_frames].token :] = 0
-    for i in range(len(links)):
-        if links[i]:
-            number[tokens.links[i].src] = number[tokens.links[i].dst] = 0
-    for i in range(len(eps_links)):
-        if eps_links[i]:
-            number[tokens.eps_links[i].src] = number[tokens.eps_links[i].dst] = 0
+    for i in links:
+        number[tokens.links[i].src] = number[tokens.links[i].dst] = 0
+    for i in eps_links:
+        number[tokens.eps_links[i].src] = number[tokens.eps_links[i].dst] = 0
     count = 0
     for token in range(len(number)):
         if number[token] == 0:

@@ -122,7 +122,11 @@ class IncrementalLattice:
     def release(self, tokens: FstTokens, position: Structs) -> None:
         """Remove pruned tokens and links from the arrays of the search."""
         self._pruned = token_pruning.extended(self._pruned, tokens)
-        number = remove(tokens, self._pruned.links, self._pruned.eps_links, position)
+        links, eps_links = (
+            np.flatnonzero(flags).astype(np.int32)
+            for flags in (self._pruned.links, self._pruned.eps_links)
+        )
+        number = remove(tokens, links, eps_links, position)
         self._pruned = token_pruning.without(self._pruned, number >= 0)
         left = np.flatnonzero(number >= 0).tolist()
         self._determinizer.renumber({token: int(number[token]) for token in left})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ from asr_hlg.search.records import (
     Workspace,
 )
 from asr_hlg.search.release import release
-from asr_hlg.search.utterance import Acoustics, UtteranceSearch, no_final_scores
+from asr_hlg.search.utterance import Acoustics, UtteranceSearch
 
 _idle: SimpleQueue[Workspace] = SimpleQueue()
 """Workspaces that no search is using, shared by all graphs."""
@@ -81,19 +80,15 @@ class TokenPassing(UtteranceDecoder):
 
     def start(self, workspace: Workspace, limits: Limits) -> TokenSearch:
         """Begin the search of an utterance in a workspace, with some beams."""
-        return TokenSearch(self._arcs, self._outputs, workspace, limits)
+        return TokenSearch(self._arcs, self._outputs, workspace, limits, FRAME)
 
 
 class TokenSearch(UtteranceSearch):
     """Token passing along L∘G for one utterance."""
 
     workspace: Workspace
-
-    def __init__(
-        self, graph: GraphArrays, outputs: GraphOutputs, workspace: Workspace, limits: Limits
-    ):
-        self._graph, self._outputs = graph, outputs
-        super().__init__(workspace, limits, FRAME)
+    build = staticmethod(lattices.build)
+    release = staticmethod(release)
 
     def best_scores(self) -> tuple[float, float]:
         """The best score of a token of the last frame, and with the score of its final state."""
@@ -127,15 +122,6 @@ class TokenSearch(UtteranceSearch):
             ("blank_links", num_blank_links),
         ):
             getattr(larger, name)[:used] = getattr(work, name)[:used]
-
-    def _release(self) -> None:
-        release(self._graph, self.acoustics, self._limits[1], self._tokens(), self._position)
-
-    def _build(self, acoustics: Acoustics, everywhere: bool, output_beam: float) -> Any:
-        outputs = self._outputs
-        if everywhere:
-            outputs = outputs._replace(final=no_final_scores(outputs.final))
-        return lattices.build(self._graph, outputs, acoustics, output_beam, self._tokens())
 
     def _tokens(self) -> Tokens:
         here = self._position[0]

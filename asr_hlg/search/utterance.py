@@ -12,7 +12,8 @@ one part: this is how whole utterances are decoded.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,8 @@ class UtteranceSearch(ABC):
 
     Parameters
     ----------
+    graph, outputs : tuple of np.ndarray
+        Arrays of the graph that the search reads, and those that only lattices need.
     workspace : tuple of np.ndarray
         Arrays that the search writes, larger ones where they do not suffice.
     limits : tuple of float
@@ -43,9 +46,24 @@ class UtteranceSearch(ABC):
     workspace : tuple of np.ndarray
     num_frames : int
         Searched so far.
+    build : callable
+        Makes the fields of :class:`FrameArcs` from the tokens and links.
+    release : callable
+        Removes from the workspace what no continuation needs.
     """
 
-    def __init__(self, workspace: Any, limits: Limits, frame_type: np.dtype[np.void]):
+    build: ClassVar[Callable[..., Any]]
+    release: ClassVar[Callable[..., None]]
+
+    def __init__(
+        self,
+        graph: Any,
+        outputs: Any,
+        workspace: Any,
+        limits: Limits,
+        frame_type: np.dtype[np.void],
+    ):
+        self._graph, self._outputs = graph, outputs
         self.workspace = workspace
         self.num_frames = 0
         self._limits = limits
@@ -64,7 +82,8 @@ class UtteranceSearch(ABC):
         if not len(acoustics):
             return
         if self._num_links() > self._release_at:
-            self._release()
+            beam = self._limits[1]
+            self.release(self._graph, self.acoustics, beam, self._tokens(), self._position)
             self._release_at = 2 * self._num_links() + RELEASE
         self._search(acoustics)
 
@@ -94,7 +113,10 @@ class UtteranceSearch(ABC):
             By default that of the search, which is the widest possible.
         """
         beam = self._limits[1] if output_beam is None else min(output_beam, self._limits[1])
-        return FrameArcs(*self._build(self.acoustics, everywhere, beam))
+        outputs = self._outputs
+        if everywhere:
+            outputs = outputs._replace(final=_no_final_scores(outputs.final))
+        return FrameArcs(*self.build(self._graph, outputs, self.acoustics, beam, self._tokens()))
 
     def lattice_ahead(self, acoustics: Acoustics, output_beam: float | None = None) -> FrameArcs:
         """As :meth:`lattice` ``(everywhere=True)`` after more frames, which are then forgotten."""
@@ -150,12 +172,8 @@ class UtteranceSearch(ABC):
         """Copy what is recorded to a larger workspace, as it was when ``changing`` was copied."""
 
     @abstractmethod
-    def _release(self) -> None:
-        """Remove from the workspace what no continuation needs."""
-
-    @abstractmethod
-    def _build(self, acoustics: Acoustics, everywhere: bool, output_beam: float) -> Any:
-        """Fields of the :class:`FrameArcs`, as :meth:`lattice` describes them."""
+    def _tokens(self) -> Any:
+        """Tokens and links so far, as the engine's kernels take them."""
 
 
 def _extended(array: Any, used: int, size: int) -> Any:
@@ -167,7 +185,7 @@ def _extended(array: Any, used: int, size: int) -> Any:
     return larger
 
 
-def no_final_scores(final: Acoustics) -> Acoustics:
+def _no_final_scores(final: Acoustics) -> Acoustics:
     """Zeros in place of final scores, so that a path may end in every state.
 
     They are read-only if those are, since numba would compile everything twice. Pages that are not

@@ -23,12 +23,11 @@ from asr_hlg.graph.adapt import hotwords as hotword_list
 from asr_hlg.graph.adapt.hotwords import Hotword
 from asr_hlg.graph.adapt.runtime import with_grammar
 from asr_hlg.graph.lookup import graph_folder
-from asr_hlg.graph.store import acoustic_model
 from asr_hlg.rescore.passes import PassOptions, default_whisper
 from asr_hlg.serve.limits import Refused
 from asr_hlg.serve.options import ServeOptions
 from asr_hlg.transcribe import TranscribeOptions, Transcriber
-from asr_hlg.transcribe.transcriber import load_network
+from asr_hlg.transcribe.transcriber import load_network, network_name
 
 MAX_VARIANTS = 8
 """Changed graphs that are kept in memory: those that were used last."""
@@ -44,12 +43,15 @@ Phrases = tuple[str, ...]
 
 @dataclass
 class _Served:
-    """A graph with its acoustic model, and the transcribers for the unchanged graph."""
+    """A graph with its acoustic models, and the transcribers for the unchanged graph.
+
+    ``networks`` are the models of live speech and of recordings, often the same.
+    """
 
     name: str
     folder: Path
     graph: DecodingGraph
-    network: AcousticModel
+    networks: tuple[AcousticModel, AcousticModel]
     passes: PassOptions
     live: Transcriber = field(init=False)
     recordings: Transcriber = field(init=False)
@@ -82,23 +84,28 @@ class Graphs:
     def _load(self, name: str, folder: Path, networks: dict[str, AcousticModel]) -> _Served:
         options = self._options
         graph = DecodingGraph.load(folder, options.device)
-        key = options.model or acoustic_model(folder, graph.meta)
-        if key not in networks:
-            networks[key] = load_network(folder, options.device, options.model)
-        whisper, is_installed = default_whisper(graph.meta)
-        is_used = is_installed and not options.fast and options.device == "cpu"
+        whisper, is_installed = default_whisper(graph.meta, device=options.device)
+        is_used = is_installed and not options.fast
         passes = PassOptions(whisper=whisper if is_used else None, lm_graph=str(folder))
-        served = _Served(name, folder, graph, networks[key], passes)
-        served.live = self._transcriber(served, graph, TranscribeOptions())
-        served.recordings = self._transcriber(served, graph, _for_recordings(passes))
+        live, recordings = TranscribeOptions(passes=PassOptions()), _for_recordings(passes)
+        used = []
+        for each in (live, recordings):
+            key = options.model or network_name(folder, options.device, each)
+            if key not in networks:
+                networks[key] = load_network(folder, options.device, key)
+            used.append(networks[key])
+        served = _Served(name, folder, graph, (used[0], used[1]), passes)
+        served.live = self._transcriber(served, graph, live)
+        served.recordings = self._transcriber(served, graph, recordings)
         served.live.warm_up()
         return served
 
     def _transcriber(
         self, served: _Served, graph: DecodingGraph, options: TranscribeOptions
     ) -> Transcriber:
-        device = self._options.device
-        return Transcriber.from_graph(served.folder, device, served.network, options, graph=graph)
+        device, has_whisper = self._options.device, options.passes and options.passes.whisper
+        network = served.networks[1 if has_whisper else 0]
+        return Transcriber.from_graph(served.folder, device, network, options, graph=graph)
 
     @property
     def names(self) -> list[str]:
@@ -172,7 +179,8 @@ class Graphs:
             graph, _ = with_grammar(served.folder, text, on_error=lambda _: None)
             graph = graph.to(self._options.device)
         graph = _boosted(graph, hotwords)
-        return self._transcriber(served, graph, TranscribeOptions(nbest=nbest))
+        options = TranscribeOptions(nbest=nbest, passes=PassOptions())
+        return self._transcriber(served, graph, options)
 
     def _recordings_variant(self, served: _Served, hotwords: Phrases) -> Transcriber:
         graph = _boosted(served.graph, hotwords)

@@ -41,6 +41,10 @@
     start = "full_sum"
     rounds = [5, 15]                      # epochs before each new alignment
 
+    [tree]                                # pdfs in context, from a round on: asr_hlg.train.tree
+    round = 2
+    context = 3                           # asr_hlg.train.options.TreeOptions; also max_leaves, …
+
     [[stage]]                             # trainings in turn, each from the model of the one
     network.trainable = ["norm"]          # before; keys that differ from those of the file
 
@@ -65,24 +69,23 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from asr_hlg.data import Augmentation, LoaderOptions, SpecAugmentOptions
 from asr_hlg.errors import OptionError
+from asr_hlg.graph.recipe import Recipe
 from asr_hlg.settings import (
     Bounded,
     Fraction,
-    RelativeToFile,
     check_keys,
     read_toml,
     section,
     tomllib,
 )
 from asr_hlg.train.optimiser import OptimiserOptions
-from asr_hlg.train.options import TrainingOptions
+from asr_hlg.train.options import HybridSection, NamedPath, TrainingOptions, TreeSection
 from asr_hlg.transducer import PrunedLossOptions
 
-NamedPath = Annotated[Path, RelativeToFile()]
 LossKind = Literal["ctc", "hmm", "lf_mmi", "cross_entropy", "transducer"]
 
 
@@ -136,27 +139,6 @@ class LossSection(Bounded):
         for name in ("prior_scale", "prior_momentum"):
             if getattr(self, name) is not None and self.kind != "hmm":
                 raise OptionError(f"{name} belongs to the loss hmm, not to {self.kind}")
-
-
-@dataclass(frozen=True)
-class HybridSection:
-    """Rounds of alignment and training by cross-entropy; see :mod:`asr_hlg.train.hybrid`.
-
-    Attributes
-    ----------
-    rounds : list of int
-        The epochs of each.
-    start : {"uniform", "full_sum"}
-        What the first round trains on: recordings divided evenly among their states, or the sum
-        over all alignments (:class:`asr_hlg.losses.HmmFullSum`).
-    """
-
-    rounds: list[int]
-    start: Literal["uniform", "full_sum"] = "uniform"
-
-    def __post_init__(self) -> None:
-        if not self.rounds or min(self.rounds) < 1:
-            raise OptionError(f"rounds are numbers of epochs, at least 1, not {self.rounds}")
 
 
 @dataclass(frozen=True)
@@ -227,6 +209,8 @@ class TrainingConfig:
         The content of the file, for checkpoints.
     stages : sequence of TrainingConfig
         A config for each ``[[stage]]``.
+    tree_file : Path, optional
+        The table of pdfs in context with which the recipes are compiled.
     graph, data, network, ... :
         The keys and sections of the file.
     """
@@ -244,10 +228,12 @@ class TrainingConfig:
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     hybrid: HybridSection | None = None
+    tree: TreeSection | None = None
     search: Mapping[str, Any] = field(default_factory=dict)
     test: Sequence[TestSet] = ()
     task: str = ""
     stages: Sequence[TrainingConfig] = ()
+    tree_file: Path | None = None
 
     @classmethod
     def read(cls, path: str | Path, changes: Sequence[str] = ()) -> TrainingConfig:
@@ -280,7 +266,7 @@ class TrainingConfig:
 
     @classmethod
     def _from_content(cls, content: Mapping[str, Any], path: Path) -> TrainingConfig:
-        known = [f.name for f in fields(cls) if f.name not in ("path", "content", "stages")]
+        known = [f.name for f in fields(cls) if f.name not in _NOT_KEYS]
         check_keys(content, known, path)
         for name in ("graph", "data", "network", "loss"):
             if name not in content:
@@ -296,6 +282,8 @@ class TrainingConfig:
         for name, loss in (("hybrid", "cross_entropy"), ("pruned_loss", "transducer")):
             if name in sections and sections["loss"].kind != loss:
                 raise OptionError(f"[{name}] is for the loss {loss}", path=path)
+        if "tree" in sections and "hybrid" not in sections:
+            raise OptionError("[tree] needs the rounds of [hybrid]", path=path)
         search = content.get("search", {})
         if not isinstance(search, Mapping):
             raise OptionError("[search] must be a table", path=path)
@@ -318,6 +306,21 @@ class TrainingConfig:
         kept = {key: value for key, value in self.content.items() if key not in excluded}
         identity: dict[str, Any] = json.loads(json.dumps(kept))
         return identity
+
+    def recipe(self, path: Path | None = None) -> Recipe:
+        """Recipe of the graph, or another one, with the tree that has been grown, if any."""
+        recipe = Recipe.read(path or self.graph)
+        if self.tree_file is None or self.tree is None:
+            return recipe
+        context: Any = self.tree.context
+        tree = str(self.tree_file.absolute())
+        return replace(recipe, topology=replace(recipe.topology, context=context, tree=tree))
+
+    def graph_folder(self, recipe: Recipe) -> Path | None:
+        """Folder of a compiled graph where it is not beside its recipe."""
+        if self.tree_file is None:
+            return None
+        return self.tree_file.parent / "graphs" / recipe.path.stem
 
     def starting_from(self, model: Path) -> TrainingConfig:
         """The same config with a trained network to start from."""
@@ -344,7 +347,9 @@ _SECTIONS: dict[str, type] = {
     "optimiser": OptimiserOptions,
     "training": TrainingOptions,
     "hybrid": HybridSection,
+    "tree": TreeSection,
 }
+_NOT_KEYS = ("path", "content", "stages", "tree_file")
 
 
 def _tables(content: Mapping[str, Any], name: str, path: Path) -> list[Mapping[str, Any]]:

@@ -79,7 +79,7 @@ def prepare(config: TrainingConfig, report: ReportLine) -> Parts:
         If data, network, loss and graph do not fit each other.
     """
     torch.manual_seed(config.training.seed)
-    recipe = Recipe.read(config.graph)
+    recipe = config.recipe()
     network, lexicon, H = make_network(config, recipe)
     train_cuts = checks.read_cuts(config.data.train)
     if config.data.guess_words:
@@ -172,9 +172,8 @@ def make_network(config: TrainingConfig, recipe: Recipe) -> tuple[Network, Lexic
         topology.
     """
     lexicon = read_lexicon(recipe)
-    H = make_topology(recipe.topology, lexicon.num_tokens)
+    H, columns = make_topology(recipe, lexicon)
     _check_topology(config, recipe.topology.kind, topology.is_ctc(H))
-    columns = topology.column_names(H, symbols.names(lexicon.tokens)[: lexicon.num_tokens])
     network = _create(config.network, columns)
     tokens = network.config.tokens
     if tuple(tokens) == tuple(columns):
@@ -182,7 +181,7 @@ def make_network(config: TrainingConfig, recipe: Recipe) -> tuple[Network, Lexic
     if topology.is_ctc(H):
         # A trained network may have more tokens than the lexicon uses, and in another order.
         lexicon = lexicon.with_tokens(tokens)
-        return network, lexicon, make_topology(recipe.topology, lexicon.num_tokens)
+        return network, lexicon, make_topology(recipe, lexicon)[0]
     raise OptionError(
         f"the network {config.network.init} has other outputs than the topology of "
         f"{config.graph} reads",
@@ -297,9 +296,9 @@ def _evaluation(
     report: ReportLine,
 ) -> Evaluation:
     """A test set with the graph of a recipe, which is compiled if need be."""
-    recipe = Recipe.read(graph)
+    recipe = config.recipe(graph)
     note = Report(note=lambda text: report(f"{recipe.path.stem}: {text}"))
-    decoding = DecodingGraph.load(build(recipe, report=note))
+    decoding = DecodingGraph.load(build(recipe, config.graph_folder(recipe), report=note))
     evaluation = Evaluation(checks.read_cuts(sources), decoding, **config.search)
     evaluation.check(network)
     return evaluation

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from asr_hlg.acoustic import AcousticModel
-from asr_hlg.acoustic.kaldi.model import KaldiModel, model_file
-from asr_hlg.acoustic.kaldi.transition_model import read_transition_model
+from asr_hlg.acoustic.kaldi.folder import graph_properties, model_file
+from asr_hlg.acoustic.kaldi.model import KaldiModel
 from asr_hlg.errors import GraphError
 from asr_hlg.files import cache_folder
 from asr_hlg.graph.kaldi_graph import KaldiFiles, Transitions, import_kaldi
@@ -52,7 +52,7 @@ def folder_of(name: str | Path, say: Say = print_line) -> Path:
 
 
 def attach_search(model: AcousticModel, decoder: Decoder, search: str) -> None:
-    """Let the i-vectors of a Kaldi model follow the search: they count silence little.
+    """Let the i-vectors of an nnet3 model follow the search: they count silence little.
 
     With the ``search`` "mbr" the decoder determinizes lattices as Kaldi's does.
     """
@@ -60,7 +60,7 @@ def attach_search(model: AcousticModel, decoder: Decoder, search: str) -> None:
         model.searches = partial(OnlineSearch, decoder, model.tokens, model.frame_shift)
         if search == "mbr" and decoder.graph.word_positions is not None:
             parts, network = model.parts, model.parts.evaluator
-            ahead = (network.plan.right_context + 1) / network.subsampling
+            ahead = (network.right_context + 1) / network.subsampling
             decoder.steps = Steps(parts.chunk // network.subsampling, ahead)
 
 
@@ -97,9 +97,10 @@ def graph_of_model(folder: Path, say: Say = print_line, max_memory: float | None
     with locked(parent.with_suffix(".lock"), lambda: say("another process imports it; waiting")):
         if not (graph / "graph.json").is_file():
             say(f"importing the graph of {folder} once, into {graph}")
-            model = read_transition_model(path)
+            found = graph_properties(path)
+            model = found.transitions
             begins = (model.state_of == 0) & ~model.is_self_loop
-            transitions = Transitions(model.pdf_of, model.phone_of, begins)
+            transitions = Transitions(model.pdf_of, model.phone_of, begins, found.acoustic_scale)
             part = parent.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
             meter = Meter(max_memory, lambda stage: say(str(stage)))

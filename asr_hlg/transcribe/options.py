@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from asr_hlg.errors import OptionError
@@ -31,8 +31,10 @@ class TranscribeOptions:
     channel : int or "all", optional
         Which channel of a recording to use, from 0; by default all are averaged. With ``"all"``,
         recordings are listed once for each of their channels.
-    passes : PassOptions
-        Second passes with larger models.
+    passes : PassOptions, optional
+        Second passes with larger models; ``PassOptions()`` is none. By default recordings get the
+        one that the graph's recipe names, if it is installed, and streams none; so it is in
+        ``asr-hlg transcribe``.
     lattices : str, optional
         A folder for the lattices, one Kaldi archive per recording; the pieces of a long recording
         have the names ``ID-1``, ``ID-2``, …
@@ -53,7 +55,7 @@ class TranscribeOptions:
     search: Search = "viterbi"
     nbest: int = 1
     channel: int | Literal["all"] | None = None
-    passes: PassOptions = field(default_factory=PassOptions)
+    passes: PassOptions | None = None
     lattices: str | None = None
     written: Written = "never"
     max_duration: float = MAX_DURATION
@@ -83,7 +85,7 @@ class TranscribeOptions:
             raise OptionError(f"nbest must be at least 1, not {self.nbest}")
         if not self.max_duration > 0:
             raise OptionError(f"max_duration must be above 0, not {self.max_duration}")
-        if self.search == "mbr" and self.passes.whisper is not None:
+        if self.search == "mbr" and self.passes is not None and self.passes.whisper is not None:
             raise OptionError(
                 "Whisper ranks whole sentences, minimum Bayes risk single words",
                 remedy="use the search viterbi or forward with Whisper",

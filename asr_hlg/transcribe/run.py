@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from asr_hlg.audio import Recording
 from asr_hlg.errors import OnItemError, OptionError, stop
 from asr_hlg.files import file_hash
-from asr_hlg.graph.store import acoustic_model, read_meta
+from asr_hlg.graph.store import read_meta
 from asr_hlg.output import writers
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe import here
 from asr_hlg.transcribe.defaults import MAX_MEMORY, TIMEOUT
 from asr_hlg.transcribe.machine import default_workers
+from asr_hlg.transcribe.transcriber import network_name
 from asr_hlg.transcribe.workers import Job, Workers
 
 if TYPE_CHECKING:
@@ -289,9 +290,8 @@ def journal_settings(job: Job) -> dict[str, Any]:
     settings = asdict(job)
     del settings["batch"]  # affects the speed only
     folder = Path(job.graph)
-    meta = read_meta(folder)
-    settings["graph"] = meta["files"]
-    settings["model"] = job.model or acoustic_model(folder, meta)
+    settings["graph"] = read_meta(folder)["files"]
+    settings["model"] = job.model or network_name(folder, job.device, job.options)
     for name in ("model", "grammar", "hotwords"):
         value = settings[name]
         if value is not None and Path(value).is_file():

@@ -243,7 +243,7 @@ class _Worker:
             raise _WorkFailed(_cause_of_death(self.context.process)) from None
 
     def _kill(self) -> None:
-        if self.context.process is not None:
+        if self.context.process is not None and self.context.process.pid is not None:
             self.context.process.kill()
 
 

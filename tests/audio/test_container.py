@@ -115,6 +115,46 @@ def test_files_whose_end_is_missing_are_refused(tmp_path, suffix, keep):
     assert "cut short" in reason or "cannot be read" in reason
 
 
+def damaged(path, places) -> None:
+    """Overwrite 40 bytes at some places, which are shares of the file's sound."""
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"mdat")
+    for place in places:
+        at = begin + round(place * (len(content) - begin))
+        content[at : at + 40] = bytes(range(200, 240))
+    path.write_bytes(content)
+
+
+def test_a_damaged_packet_is_left_out_with_a_note(tmp_path):
+    path = encode(tmp_path / "a.m4a", tone(10.0, 48000)[:, None], "aac")
+    whole = only(path).load(RATE)
+    damaged(path, [0.5])
+    recording = only(path)
+    samples = recording.load(RATE)
+    assert abs(len(samples) - len(whole)) < 0.1 * RATE
+    assert pitch(samples, 8.0) == pitch(whole, 8.0) == 440
+    [note] = recording.notes
+    assert "packets of the sound are damaged" in note
+
+
+def test_a_file_of_damaged_packets_is_refused(tmp_path):
+    path = encode(tmp_path / "a.m4a", stereo(10.0), "aac")
+    damaged(path, np.linspace(0.2, 0.8, 200))
+    assert "cannot be read: damaged" in fault(path)
+
+
+def test_wav_of_a_recorder_that_was_stopped(tmp_path):
+    """Its header states the length 0; as in Kaldi, the samples go to the end of the file."""
+    path = write(tmp_path / "a.wav", subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[4:8] = content[at : at + 4] = bytes(4)
+    path.write_bytes(content)
+    np.testing.assert_allclose(only(path).load(RATE), tone(), atol=1e-4)
+    path.write_bytes(content[: at + 4])
+    assert "holds no samples" in fault(path)
+
+
 @pytest.mark.parametrize("content", [b"#EXTM3U\n{}\n", b"ffconcat version 1.0\nfile {}\n"])
 @pytest.mark.parametrize("suffix", [".m3u8", ".mp4", ".concat", ".wav"])
 def test_no_file_makes_another_be_opened(tmp_path, content, suffix):

@@ -32,6 +32,13 @@ def test_names_that_repeat_are_told_apart_by_folder_and_ending(tmp_path):
     assert ids(paths) == ["x/one", "y/one", "two.wav", "two.flac", "two.wav_2", "three_four"]
 
 
+def test_a_file_that_is_given_twice_is_numbered(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.wav")
+    assert ids([tmp_path, tmp_path]) == ["a", "b", "a_2", "b_2"]
+    assert ids([tmp_path / "a.wav", tmp_path / "." / "a.wav"]) == ["a", "a_2"]
+
+
 def test_a_folder_is_searched_below_and_sorted(tmp_path):
     for name in ("b/2.flac", "a.wav", "b/1.WAV", "b/notes.txt", ".hidden.wav"):
         if name.endswith("txt"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 
 import lhotse
 import numpy as np
@@ -63,6 +64,22 @@ def test_resample_gives_what_lhotse_does(source, target):
     assert ours.dtype == np.float32
     # Lhotse computes the times of its filter in float32.
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [(16000, 16001), (15997, 16000), (47999, 16000), (1009, 47999)]
+)
+def test_rates_without_a_common_divisor_take_little_memory(source, target):
+    """The ratio of the rates is as large as they are; times may change by 0.035 %."""
+    samples, expected = tone(1.0, source, 100.0), tone(1.0, target, 100.0)
+    tracemalloc.start()
+    found = resample(samples, source, target)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 150e6
+    assert len(found) == pytest.approx(target, rel=3.5e-4, abs=2)
+    middle = slice(target // 10, target // 2)
+    np.testing.assert_allclose(found[middle], expected[middle], atol=0.05)
 
 
 def test_channels_are_averaged_or_one_is_picked(tmp_path):

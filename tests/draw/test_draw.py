@@ -109,7 +109,7 @@ def test_every_part_can_be_drawn(tmp_path):
         assert f"the {kind}" in seen
         marks = {
             "H": "k:k", "ctc": "<blk>:ε", "hmm": "k_0:k", "L": "h:hat", "G": "and",
-            "LG": "k:cat", "HL": "k:cat", "HLG": "k:cat",
+            "C": "k-ae:ae", "LG": "k:cat", "HL": "k:cat", "HLG": "k:cat",
         }  # fmt: skip
         assert any(text.startswith(marks[kind]) for text in seen), (kind, seen)
     draw.part("L", tmp_path / "L.svg", LEXICON, disambig=True)

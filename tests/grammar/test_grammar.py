@@ -210,6 +210,8 @@ def test_commands_by_hand():
         ("#JSGF V1.0; grammar p.g; import <p.g.*>; <g.y> = a; public <x> = <p.g.y>;", {"a": 1.0}),
         ('["a b", "c"]', {"a b": 0.5, "c": 0.5}),
         (' [\n"a  b", "a b"]\n', {"a b": 1.0}),
+        ('{"phrase_list": ["a b", "c"], "words": true}', {"a b": 0.5, "c": 0.5}),
+        ('\ufeff{"config": {"phrase_list": ["a"]}}\r\n', {"a": 1.0}),
         ("#JSGF V1.0; grammar g; /** doc */ public <x> = a; public <y> = b;", {"a": 0.5, "b": 0.5}),
     ],
 )
@@ -217,6 +219,11 @@ def test_notation(text, expected):
     assert_same(
         sentences_of(text), {tuple(sentence.split()): p for sentence, p in expected.items()}
     )
+
+
+@pytest.mark.parametrize("text", ['["a", "[unk]"]', '["a", "<UNK>"]', "a\n[UNK]", "a [unk]"])
+def test_any_speech_has_one_name(text):
+    assert set(grammar.vocabulary(text)) == {"a", "[unk]"}
 
 
 @pytest.mark.parametrize(
@@ -275,6 +282,11 @@ def test_a_rule_that_never_ends():
         ('["a", 1]', 1, 1, "1 is not a phrase"),
         ('["a", " "]', 1, 1, '" " is not a phrase'),
         ("[]", 1, 1, "accepts no sentence"),
+        ('{"words": true}', 1, 1, "no phrase_list"),
+        ('{"config": 1}', 1, 1, "no phrase_list"),
+        ("['a', 'b']", 1, 1, "double quotes"),
+        ("#ABNF 1.0;\n$a = b;", 1, 1, "is ABNF of SRGS"),
+        ('<?xml version="1.0"?>\n<grammar/>', 1, 1, "is XML of SRGS"),
         ("call dave\nand eve now\n dave", 1, 6, "not in the vocabulary: dave, and, eve"),
         ("a #0", 1, 3, "not in the vocabulary: #0"),
         ("a\n" + "(" * 60 + "a" + ")" * 60, 2, 51, "nested more than"),

@@ -144,7 +144,7 @@ def test_processes_write_side_by_side(tmp_path, network):
 
 def test_many_words_are_pronounced_like_each_of_them():
     model = g2p.HamaG2P()
-    words = [*WORDS, "O'Brien", "cat-judge", "Łódź", "1984", "", "antidisestablishment" * 3]
+    words = [*WORDS, "O'Brien", "cat-judge", "Łódź", "1984", "", "wbjxj"]
     together = g2p.guess(words, model)
     alone = [g2p.guess([word], g2p.HamaG2P()) for word in words]
     assert together.pronunciations == {w: p for g in alone for w, p in g.pronunciations.items()}

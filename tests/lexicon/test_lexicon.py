@@ -258,6 +258,29 @@ def test_windows_line_ends_and_tabs(tmp_path):
     assert "naïve" in Lexicon.read(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "word", "phones", "probability"),
+    [
+        ("place(2) P L EY S # place, danish", "place", "P L EY S", 1.0),
+        ("a 0.5 x y", "a", "x y", 0.5),
+        ("a\t1e-05\tx", "a", "x", 1e-5),
+        ("a\t0.9\t0.15\t1.0\t1.0\tx y", "a", "x y", 0.9),
+        ("a\t1\t0.15\t1\t1.0\tx", "a", "x", 1.0),
+        ("a 1 2 3 4", "a", "1 2 3 4", 1.0),
+        ("a 0.5 1 2 3 4", "a", "1 2 3 4", 0.5),
+    ],
+)
+def test_lines_of_other_toolkits(line, word, phones, probability, tmp_path):
+    lexicon = lexicon_of(f";;; a comment\n{line}\nother z\n", tmp_path)
+    (entry,) = (entry for entry in lexicon.entries if entry.word == word)
+    assert (entry.phones, entry.probability) == (tuple(phones.split()), probability)
+
+
+def test_output_symbols_of_htk_are_refused(tmp_path):
+    with pytest.raises(LexiconError, match=r":1: \[cat\] after the word .*remove this column"):
+        lexicon_of("CAT [cat] k ae t\n", tmp_path)
+
+
 @settings(max_examples=25, deadline=None)
 @given(entries, st.floats(0.001, 1))
 def test_write_and_read(tmp_path_factory, entries, probability):

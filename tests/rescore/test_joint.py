@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,29 @@ def noise(kind: str, seconds: float) -> np.ndarray:
         notes = 220 * 2 ** (np.array([0, 4, 7, 12])[(time * 3).astype(int) % 4] / 12)
         return 0.2 * np.sin(2 * np.pi * notes * time) * np.exp(-3 * (time % (1 / 3)))
     return 1e-4 * white
+
+
+def test_the_recipes_second_pass_runs_where_none_is_named(transcriber, root):
+    from asr_hlg import Transcriber
+    from asr_hlg.rescore.passes import PassOptions
+    from asr_hlg.transcribe import TranscribeOptions
+
+    def written(options):
+        made = Transcriber.from_graph(
+            root / "graphs/en", options=options, model=transcriber.model, graph=transcriber.graph
+        )
+        (file,) = made.transcribe([path])
+        stream = made.stream(16000)
+        segments = [*stream.accept(soundfile.read(path)[0]), stream.final()]
+        assert any(segment.text for segment in segments)
+        return file.written_text, "".join(segment.written_text for segment in segments)
+
+    path = root / "examples/01-slt.wav"
+    asked_for = written(replace(transcriber.options, written="second-pass"))
+    assert all(asked_for)
+    by_default = TranscribeOptions(written="second-pass")
+    assert written(by_default) == (asked_for[0], "")  # words of a stream do not wait
+    assert written(replace(by_default, passes=PassOptions())) == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ import openai
 import pytest
 
 from asr_hlg.errors import OptionError
+from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.serve import logs
 from asr_hlg.serve.graphs import Graphs
 from asr_hlg.serve.openai import phrases_of
 from asr_hlg.serve.options import ServeOptions
-from asr_hlg.transcribe import Transcriber
+from asr_hlg.transcribe import TranscribeOptions, Transcriber
 from tests.support.live_toys import running
 
 WORDS = "turn left at the second light and drive on to the bridge"
@@ -67,7 +68,8 @@ def test_a_transcription(client, talk, model):
 
 
 def test_the_words_are_those_of_the_command_line(client, talk, root):
-    transcriber = Transcriber.from_graph(root / "graphs" / "en")
+    first_pass = TranscribeOptions(passes=PassOptions())
+    transcriber = Transcriber.from_graph(root / "graphs" / "en", options=first_pass)
     [expected] = transcriber.transcribe([talk])
     found = client.audio.transcriptions.create(
         model="en",

@@ -38,6 +38,14 @@ class Writer:
         else:
             self.content += b"[ " + b"".join(b"%d " % value for value in values) + b"]\n"
 
+    def integer_pairs(self, values) -> None:
+        values = np.asarray(values, "<i4")
+        if self.binary:
+            self.content += b"\4" + struct.pack("<i", len(values)) + values.tobytes()
+        else:
+            pairs = b"".join(b"%d,%d " % tuple(pair) for pair in values)
+            self.content += b"[ " + pairs + b"]\n"
+
     def vector(self, values) -> None:
         values = np.asarray(values, "<f4")
         if self.binary:
@@ -148,19 +156,26 @@ def write_network(writer: Writer, lines, components) -> None:
     writer.line()
     writer.token("<NumComponents>")
     writer.integer(len(components))
-    for name, (kind, fields) in components.items():
-        writer.token("<ComponentName>", name, f"<{kind}>")
-        for tag, value in fields.items():
-            writer.token(f"<{tag}>")
-            write_value(writer, value)
-        writer.token(f"</{kind}>")
+    for name, component in components.items():
+        writer.token("<ComponentName>", name)
+        write_component(writer, *component)
     writer.token("</Nnet3>")
+
+
+def write_component(writer: Writer, kind, fields) -> None:
+    writer.token(f"<{kind}>")
+    for tag, value in fields.items():
+        writer.token(f"<{tag}>")
+        write_value(writer, value)
+    writer.token(f"</{kind}>")
 
 
 def write_value(writer: Writer, value) -> None:
     if value is None:  # a tag without value
         return
-    if isinstance(value, tuple):
+    if isinstance(value, np.ndarray):
+        _write_array(writer, value)
+    elif isinstance(value, tuple):
         for part in value:
             write_value(writer, part)
     elif isinstance(value, bool):
@@ -169,12 +184,18 @@ def write_value(writer: Writer, value) -> None:
         writer.integer(value)
     elif isinstance(value, float):
         writer.number(value)
-    elif value.dtype.kind == "i":
-        writer.integers(value)
-    elif value.ndim == 1:
-        writer.vector(value)
+    elif isinstance(value, list):  # of components
+        writer.integer(len(value))
+        for part in value:
+            write_component(writer, *part)
+
+
+def _write_array(writer: Writer, value) -> None:
+    if value.dtype.kind == "i":
+        write = writer.integers if value.ndim == 1 else writer.integer_pairs
     else:
-        writer.matrix(value)
+        write = writer.vector if value.ndim == 1 else writer.matrix
+    write(value)
 
 
 def write_ivector_folder(folder, width, binary=True, factors=4, gaussians=7, left=2, right=1):
@@ -243,16 +264,17 @@ CHAIN_MODEL = {
 """Transition model of two phones in contexts, with five pdfs."""
 
 
-def write_kaldi_folder(folder, silence_phones="2", seed=5):
+def write_kaldi_folder(folder, silence_phones="2", seed=5, network=None):
     """A model as Vosk reads it, without a graph: a small random network with i-vectors."""
     from tests.support import kaldi_networks
 
     kaldi_networks.random = np.random.default_rng(seed)  # whatever was drawn before
+    network = network or kaldi_networks.factored
     for name in ("am", "conf", "ivector"):
         (folder / name).mkdir(parents=True)
     writer = Writer(True)
     write_transition_model(writer, **CHAIN_MODEL)
-    write_network(writer, *kaldi_networks.factored())
+    write_network(writer, *network())
     for tag in ("<LeftContext>", "<RightContext>"):
         writer.token(tag)
         writer.integer(6)

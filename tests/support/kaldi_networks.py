@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 
 import numpy as np
@@ -164,6 +165,97 @@ def recurrent():
     return lines, components
 
 
+def convolved():
+    """Convolutions over time and height and within a frame, pooling, and affine blocks."""
+    offsets = np.array([(t, h) for t in (-1, 0, 2) for h in (-1, 0, 1)])
+    time_height = {
+        "LearningRate": 0.1, "Model": None, "ConvolutionModel": None, "NumFiltersIn": 2,
+        "NumFiltersOut": 3, "HeightIn": 4, "HeightOut": 2, "HeightSubsampleOut": 2,
+        "Offsets": offsets, "RequiredTimeOffsets": np.array([0]), "/ConvolutionModel": None,
+        "LinearParams": normal(3, 18), "BiasParams": normal(3), "MaxMemoryMb": 200.0,
+        "UseNaturalGradient": True, "NumMinibatchesHistory": 4.0, "AlphaInOut": (4.0, 4.0),
+        "RankInOut": (20, 80)}  # fmt: skip
+    frame = {"LearningRate": 0.1, "InputXDim": 3, "InputYDim": 4, "InputZDim": 2, "FiltXDim": 2,
+             "FiltYDim": 2, "FiltXStep": 1, "FiltYStep": 2}  # fmt: skip
+    components = {
+        "affine": affine(8, 6),
+        "conv": ("TimeHeightConvolutionComponent", time_height),
+        "wide": affine(24, 6),
+        "zyx": ("ConvolutionComponent", {**frame, "InputVectorization": 1,
+                                         "FilterParams": normal(3, 8), "BiasParams": normal(3)}),
+        "yzx": ("ConvolutionComponent", {**frame, "InputVectorization": 0,
+                                         "FilterParams": normal(3, 8), "BiasParams": normal(3)}),
+        "pool": ("MaxpoolingComponent", {"InputXDim": 2, "InputYDim": 2, "InputZDim": 3,
+                                         "PoolXSize": 2, "PoolYSize": 1, "PoolZSize": 2,
+                                         "PoolXStep": 1, "PoolYStep": 1, "PoolZStep": 1}),
+        "repeated": ("RepeatedAffineComponent", {"LearningRate": 0.1, "NumRepeats": 3,
+                                                 "LinearParams": normal(2, 4),
+                                                 "BiasParams": normal(2)}),
+        "blocks": ("BlockAffineComponent", {"LearningRate": 0.1, "NumBlocks": 2,
+                                            "LinearParams": normal(4, 3),
+                                            "BiasParams": normal(4)}),
+        "composite": ("CompositeComponent", {"MaxRowsProcess": 2048, "NumComponents": [
+            affine(5, 8), simple("Tanh", 5), affine(5, 5)]}),
+    }  # fmt: skip
+    lines = [
+        "input-node name=input dim=3",
+        "component-node name=affine component=affine input=Append(input, Offset(input, 1))",
+        "component-node name=conv component=conv input=affine",
+        "component-node name=wide component=wide input=conv",
+        "component-node name=zyx component=zyx input=wide",
+        "component-node name=yzx component=yzx input=Offset(wide, -3)",
+        "component-node name=pool component=pool input=zyx",
+        "component-node name=repeated component=repeated input=yzx",
+        "component-node name=blocks component=blocks input=repeated",
+        "component-node name=composite component=composite input=Append(pool, blocks)",
+        "output-node name=output input=composite",
+    ]
+    return lines, components
+
+
+def gated():
+    """A projected GRU and an OPGRU, which return after three frames."""
+    averages = {"ValueAvg": normal(3), "DerivAvg": normal(3), "SelfRepairTotal": 0.0, "Count": 1.0,
+                "SelfRepairThreshold": 0.2, "SelfRepairScale": 1e-5, "Alpha": 4.0}  # fmt: skip
+    components = {
+        "gates": affine(5, 5),
+        "sigmoid": simple("Sigmoid", 5),
+        "part": affine(3, 3),
+        "gru": ("GruNonlinearityComponent", {
+            "MaxChange": 0.75, "LearningRate": 0.1, "CellDim": 3, "RecurrentDim": 2,
+            "w_h": normal(3, 2), **averages, "RankInOut": (20, 80), "UpdatePeriod": 4}),
+        "project": affine(2, 3),
+        "gate": affine(3, 2),
+        "sigmoid2": simple("Sigmoid", 3),
+        "part2": affine(3, 2),
+        "opgru": ("OutputGruNonlinearityComponent", {
+            "LearningRate": 0.1, "CellDim": 3, "w_h": normal(3), **averages, "Rank": 8,
+            "UpdatePeriod": 4}),
+        "last": affine(4, 6),
+    }  # fmt: skip
+    lines = [
+        "input-node name=input dim=3",
+        "component-node name=gates component=gates input=Append(Offset(input, 1), "
+        "IfDefined(Offset(shown, -3)))",
+        "component-node name=sigmoid component=sigmoid input=gates",
+        "component-node name=part component=part input=input",
+        "component-node name=gru component=gru input=Append(sigmoid, part, "
+        "IfDefined(Offset(cell, -3)), IfDefined(Offset(shown, -3)))",
+        "dim-range-node name=cell input-node=gru dim-offset=3 dim=3",
+        "component-node name=project component=project input=cell",
+        "dim-range-node name=shown input-node=project dim-offset=0 dim=2",
+        "component-node name=gate component=gate input=project",
+        "component-node name=sigmoid2 component=sigmoid2 input=gate",
+        "component-node name=part2 component=part2 input=project",
+        "component-node name=opgru component=opgru input=Append(sigmoid2, part2, "
+        "IfDefined(Offset(cell2, -3)))",
+        "dim-range-node name=cell2 input-node=opgru dim-offset=3 dim=3",
+        "component-node name=last component=last input=opgru",
+        "output-node name=output input=last",
+    ]
+    return lines, components
+
+
 class Reference:
     """Values of nodes by recursion over the description, one frame at a time.
 
@@ -195,6 +287,8 @@ class Reference:
         if self.start is not None and t < self.start:
             return np.zeros(fields["Dim"])
         offsets = fields.get("TimeOffsets", [0])
+        if kind == "TimeHeightConvolutionComponent":
+            offsets = sorted({time for time, _ in fields["Offsets"]})
         x = np.concatenate([self.descriptor(text, t + int(offset)) for offset in offsets])
         return component(kind, fields, x)
 
@@ -233,6 +327,8 @@ def sigmoid(x):
 
 
 def component(kind, fields, x):  # noqa: C901 - a case for each component
+    if kind in IMAGES:
+        return IMAGES[kind](fields, x)
     if "LinearParams" in fields:
         y = fields["LinearParams"].astype(np.float64) @ x
         return y + fields["BiasParams"] if len(fields["BiasParams"]) else y
@@ -289,4 +385,81 @@ def component(kind, fields, x):  # noqa: C901 - a case for each component
             take, keep = sigmoid(i + peephole[0] * before), sigmoid(f + peephole[1] * before)
             cell = keep * before + take * np.tanh(c)
             return np.concatenate([cell, sigmoid(o + peephole[2] * cell) * np.tanh(cell)])
+        case "GruNonlinearity":
+            z, r, part, cell, shown = np.split(x, np.cumsum([3, 2, 3, 3]))
+            new = np.tanh(part + fields["w_h"].astype(np.float64) @ (shown * r))
+            return np.concatenate([new, (1 - z) * new + z * cell])
+        case "OutputGruNonlinearity":
+            z, part, cell = x.reshape(3, -1)
+            new = np.tanh(part + fields["w_h"] * cell)
+            return np.concatenate([new, (1 - z) * new + z * cell])
+        case "Composite":
+            for part in fields["NumComponents"]:
+                x = component(*part, x)
+            return x
     raise AssertionError(kind)
+
+
+def time_height(f, x):
+    """Convolution by its definition: a sum over pairs of offsets in time and height."""
+    times = sorted({time for time, _ in f["Offsets"]})
+    image = x.reshape(len(times), f["HeightIn"], f["NumFiltersIn"])
+    weights = f["LinearParams"].reshape(f["NumFiltersOut"], len(f["Offsets"]), f["NumFiltersIn"])
+    result = np.tile(f["BiasParams"].astype(np.float64), (f["HeightOut"], 1))
+    for height in range(f["HeightOut"]):
+        for number, (time, offset) in enumerate(f["Offsets"]):
+            row = height * f["HeightSubsampleOut"] + offset
+            if 0 <= row < f["HeightIn"]:
+                result[height] += weights[:, number] @ image[times.index(time), row]
+    return result.reshape(-1)
+
+
+def convolution(f, x):
+    """Filters at each place of an image ``(x, y, z)``, or stored as ``(x, z, y)``."""
+    dims = f["InputXDim"], f["InputYDim"], f["InputZDim"]
+    image = x.reshape(dims)
+    if f["InputVectorization"] == 0:
+        image = x.reshape(dims[0], dims[2], dims[1]).transpose(0, 2, 1)
+    rows = []
+    for left in range(0, dims[0] - f["FiltXDim"] + 1, f["FiltXStep"]):
+        for top in range(0, dims[1] - f["FiltYDim"] + 1, f["FiltYStep"]):
+            patch = image[left : left + f["FiltXDim"], top : top + f["FiltYDim"]]
+            rows.append(f["FilterParams"].astype(np.float64) @ patch.reshape(-1) + f["BiasParams"])
+    return np.concatenate(rows)
+
+
+def max_pooling(f, x):
+    dims, sizes, steps = (
+        [f[name.format(axis)] for axis in "XYZ"]
+        for name in ("Input{}Dim", "Pool{}Size", "Pool{}Step")
+    )
+    image = x.reshape(dims)
+    places = (range(0, d - n + 1, s) for d, n, s in zip(dims, sizes, steps, strict=True))
+    return np.array(
+        [
+            image[tuple(slice(p, p + n) for p, n in zip(place, sizes, strict=True))].max()
+            for place in itertools.product(*places)
+        ]
+    )
+
+
+def repeated_affine(f, x):
+    matrix = f["LinearParams"].astype(np.float64)
+    blocks = x.reshape(f["NumRepeats"], -1)
+    return np.concatenate([matrix @ block + f["BiasParams"] for block in blocks])
+
+
+def block_affine(f, x):
+    blocks = np.split(x, f["NumBlocks"])
+    matrices = np.split(f["LinearParams"].astype(np.float64), f["NumBlocks"])
+    parts = [matrix @ block for matrix, block in zip(matrices, blocks, strict=True)]
+    return np.concatenate(parts) + f["BiasParams"]
+
+
+IMAGES = {
+    "TimeHeightConvolutionComponent": time_height,
+    "ConvolutionComponent": convolution,
+    "MaxpoolingComponent": max_pooling,
+    "RepeatedAffineComponent": repeated_affine,
+    "BlockAffineComponent": block_affine,
+}

@@ -127,7 +127,7 @@ def test_the_example_of_the_documentation_is_valid(tmp_path):
         config.__doc__.partition("\n")[2].replace("Paths are", "    # Paths are")
     )
     # These belong to other losses than that of the example.
-    other = ("[pruned_loss]", "prune_range", "[hybrid]", "start", "rounds")
+    other = ("[pruned_loss]", "prune_range", "[hybrid]", "start", "round", "[tree]", "context")
     lines = [line for line in example.splitlines() if not line.startswith(other)]
     path = tmp_path / "example.toml"
     path.write_text("\n".join(lines))

@@ -14,6 +14,7 @@ from asr_hlg.errors import DataError, OptionError
 from asr_hlg.train.config import TrainingConfig
 from asr_hlg.train.result import Result
 from asr_hlg.train.run import train
+from asr_hlg.transcribe import Transcriber
 from tests.support.corpora import TONE_RATE
 from tests.support.tone_training import CONFIG, write_corpus
 
@@ -118,3 +119,47 @@ def test_utterances_too_short_for_their_states_are_named(tones, tmp_path):
     config = _config(tones, *changes, "data.drop_short=true")
     train(config, tmp_path / "b", report=lines.append)
     assert any("brief" in line and "left out 1" in line for line in lines)
+
+
+def test_a_tree_is_grown_and_its_leaves_are_trained(tones, tmp_path):
+    (tones / "questions.txt").write_text("set tone = L H\n")
+    config = _config(
+        tones,
+        "hybrid.rounds=[3,8,2,2]",
+        "tree.round=3",
+        "tree.questions=questions.txt",
+        "tree.min_frames=20",
+        "tree.min_gain=5",
+        "tree.max_leaves=20",
+    )
+    lines: list[str] = []
+    result = train(config, tmp_path / "run", report=lines.append)
+    assert any("pdfs in context" in line for line in lines)
+    assert result.tests["other"].rate < 0.2
+    network = nets.load(tmp_path / "run" / "model.npz")
+    table = (tmp_path / "run" / "tree.txt").read_text()
+    rows = [line.split() for line in table.splitlines() if line[0] not in "#s"]
+    assert set(network.config.tokens) == {"<eps>", *(row[4] for row in rows)}
+    assert 9 < len(network.config.tokens) <= 21
+    assert len([row for row in rows if row[0] == "SIL"]) == 2  # silence depends on nothing
+    # Later rounds align with the tree; a user decodes with the graph that was compiled with it.
+    cuts = data.cuts(tmp_path / "run" / "round-4" / "aligned.jsonl.gz")
+    names = {item.symbol for cut in cuts for item in cut.supervisions[0].alignment["pdf"]}
+    assert names <= set(network.config.tokens)
+    assert any("." in name for name in names)
+    transcriber = Transcriber.from_graph(
+        tmp_path / "run" / "graphs" / "tones", model=tmp_path / "run" / "model.npz"
+    )
+    [wav] = sorted((tones / "dev").glob("*.wav"))[:1]
+    assert next(iter(transcriber.transcribe([wav]))).text
+
+
+def test_what_a_tree_needs(tones):
+    with pytest.raises(OptionError, match="round is at least 2"):
+        _config(tones, "tree.round=1")
+    with pytest.raises(OptionError, match="context is 2 or 3"):
+        _config(tones, "tree.context=1")
+    text = (tones / "config.toml").read_text()
+    (tones / "without.toml").write_text(text.split("[hybrid]")[0] + "[tree]\n")
+    with pytest.raises(OptionError, match="needs the rounds"):
+        TrainingConfig.read(tones / "without.toml")

@@ -16,8 +16,11 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AudioError
 from asr_hlg.output.transcript import Transcript
+from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.transcribe import Job, TranscribeOptions, Transcriber, Workers
 from asr_hlg.transcribe.batches import batches
+
+FIRST_PASS = TranscribeOptions(passes=PassOptions())
 
 
 @given(st.lists(st.floats(0, 40)), st.floats(1, 100))
@@ -108,7 +111,7 @@ def test_together_is_as_alone(root, english, mixed, tmp_path, engine):
     machines = [
         Transcriber.from_graph(
             root / "graphs" / "en",
-            options=TranscribeOptions(nbest=3, lattices=str(tmp_path / name)),
+            options=replace(FIRST_PASS, nbest=3, lattices=str(tmp_path / name)),
             graph=english,
             engine=engine,
         )
@@ -136,7 +139,7 @@ def test_together_is_as_alone(root, english, mixed, tmp_path, engine):
 
 @pytest.mark.real
 def test_a_batch_for_which_memory_does_not_suffice(root, english, mixed, monkeypatch):
-    machine = Transcriber.from_graph(root / "graphs" / "en", graph=english)
+    machine = Transcriber.from_graph(root / "graphs" / "en", options=FIRST_PASS, graph=english)
     chosen = mixed[1:4]
     expected = [machine.transcribe_one(recording) for recording in chosen]
     decode = machine.decoder.decode
@@ -161,12 +164,13 @@ def test_a_batch_for_which_memory_does_not_suffice(root, english, mixed, monkeyp
 
 @pytest.mark.real
 def test_workers_keep_the_order(root, english, mixed):
-    with Workers(Job(str(root / "graphs" / "en"), batch=12.0), 2) as workers:
+    job = Job(str(root / "graphs" / "en"), options=FIRST_PASS, batch=12.0)
+    with Workers(job, 2) as workers:
         results = list(workers.run(iter(mixed)))
         assert [recording.id for recording, _ in results] == [recording.id for recording in mixed]
         done = {recording.id for recording, _ in workers.run(mixed, in_order=False)}
         assert done == {recording.id for recording in mixed}
-    machine = Transcriber.from_graph(root / "graphs" / "en", graph=english)
+    machine = Transcriber.from_graph(root / "graphs" / "en", options=FIRST_PASS, graph=english)
     for recording, result in results:
         if recording.id == "broken":
             assert isinstance(result, AudioError)

@@ -205,6 +205,35 @@ def test_a_rate_of_a_transform_does_not_fill_the_memory(tmp_path):
         found.load(16000)
 
 
+@pytest.mark.parametrize(
+    "transform",
+    [
+        ("Resample", {"source_sampling_rate": 15999, "target_sampling_rate": 16000}),
+        ("Speed", {"factor": 0.99991}),
+        ("Speed", {"factor": 1e6}),
+    ],
+)
+def test_filters_of_lhotse_do_not_fill_the_memory(tmp_path, transform):
+    """Between rates without a common divisor, Lhotse's filter takes gigabytes."""
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 800), 16000)
+    entry = lhotse.Recording.from_file(tmp_path / "a.wav").to_dict()
+    entry["transforms"] = [{"name": transform[0], "kwargs": transform[1]}]
+    (tmp_path / "recordings.jsonl").write_text(json.dumps(entry) + "\n")
+    [found] = recordings(tmp_path / "recordings.jsonl")
+    with pytest.raises(AudioError, match="too large a filter"):
+        found.load(16000)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1, 0.973])
+def test_usual_speeds_of_lhotse_are_read(tmp_path, factor):
+    samples = np.random.default_rng(0).uniform(-0.1, 0.1, 16000).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
+    entry = lhotse.Recording.from_file(tmp_path / "a.wav").perturb_speed(factor)
+    (tmp_path / "recordings.jsonl").write_text(json.dumps(entry.to_dict()) + "\n")
+    [found] = recordings(tmp_path / "recordings.jsonl")
+    np.testing.assert_array_equal(found.load(16000), entry.load_audio()[0])
+
+
 # ---------------------------------------------------------------- folders and temporary files
 
 

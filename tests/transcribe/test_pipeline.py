@@ -15,6 +15,7 @@ from asr_hlg import acoustic, transcribe
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.audio.stretches import Stretch
 from asr_hlg.output.transcript import Transcript
+from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.transcribe import TranscribeOptions, Transcriber
 from asr_hlg.transcribe.lattices import DecodedPiece
 from asr_hlg.transcribe.pieces import Piece
@@ -36,7 +37,8 @@ def test_a_stage_imports_only_earlier_ones(number):
 @pytest.mark.real
 def test_records_come_from_the_stages_in_their_order(root, english):
     """Files that return or yield a record, for a recording of one piece."""
-    transcriber = Transcriber.from_graph(root / "graphs" / "en", graph=english)
+    options = TranscribeOptions(passes=PassOptions())
+    transcriber = Transcriber.from_graph(root / "graphs" / "en", options=options, graph=english)
     [recording] = recordings([root / "examples" / "01-slt.wav"])
     files: list[str] = []
 

@@ -7,13 +7,16 @@ import pytest
 import soundfile
 
 from asr_hlg import Transcriber
+from asr_hlg.rescore.passes import PassOptions
+from asr_hlg.transcribe import TranscribeOptions
 
 RATE = 16000
 
 
 @pytest.fixture(scope="module")
 def transcriber(english, root) -> Transcriber:
-    return Transcriber.from_graph(root / "graphs" / "en", graph=english)
+    options = TranscribeOptions(passes=PassOptions())
+    return Transcriber.from_graph(root / "graphs" / "en", options=options, graph=english)
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import time
 from functools import partial
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
@@ -169,6 +171,17 @@ def test_processes_that_cannot_start_are_an_error():
         Supervisor(fail, 2, timeout=60)
     with pytest.raises(WorkerError, match=r"cannot start.*ended with status 1"):
         Supervisor(die, 2, timeout=60)
+
+
+def test_no_process_can_be_made(monkeypatch):
+    """As where a container limits their number."""
+
+    def fail(process):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(SpawnProcess, "start", fail)
+    with pytest.raises(WorkerError, match=r"cannot start.*cannot be started"):
+        Supervisor(start, 1, timeout=60)
 
 
 def test_processes_do_not_hear_of_ctrl_c():

@@ -18,13 +18,16 @@ from asr_hlg.lattice import io as lattice_io
 from asr_hlg.output import text
 from asr_hlg.output.scoring import score
 from asr_hlg.output.transcript import Alternative
+from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.transcribe import Job, TranscribeOptions, Workers
 from asr_hlg.transcribe.transcript import best_pairs
+
+FIRST_PASS = TranscribeOptions(passes=PassOptions())
 
 
 @pytest.fixture(scope="module")
 def transcriber(english, root) -> Transcriber:
-    return Transcriber.from_graph(root / "graphs" / "en")
+    return Transcriber.from_graph(root / "graphs" / "en", options=FIRST_PASS)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +135,7 @@ def test_workers_give_the_same_in_the_same_order(transcriber, root, examples, tm
     wanted = list(transcriber.transcribe([examples]))
     failed = []
     inputs = [tmp_path / "bad.wav", examples]
-    with Workers(Job(str(root / "graphs" / "en")), number=2) as workers:
+    with Workers(Job(str(root / "graphs" / "en"), options=FIRST_PASS), number=2) as workers:
         found = list(workers.transcribe(inputs, lambda r, error: failed.append(r.id)))
     assert found == wanted
     assert failed == ["bad"]

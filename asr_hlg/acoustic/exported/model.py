@@ -18,9 +18,6 @@ from asr_hlg.acoustic.model import AcousticModel, LastFrames, Samples
 from asr_hlg.errors import ModelError
 from asr_hlg.lexicon.token_files import ModelTokens
 
-SAMPLE_RATES = range(4000, 48_001, 25)
-"""Sample rates in Hz of models; others would need very large filters for resampling."""
-
 _SHORTEST = 0.4  # seconds; shorter waveforms are lengthened by silence
 _TOLERANCE = 3  # frames by which a network's output may differ from its subsampling factor
 

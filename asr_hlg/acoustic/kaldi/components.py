@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from asr_hlg.acoustic.kaldi.reader import Floats, KaldiReader
 
 _INTEGERS = [
@@ -33,6 +35,12 @@ _INTEGERS = [
     "NumBackpropped",
     "NumElementsZeroed",
     "NumZeroingBoundaries",
+    *("CellDim", "RecurrentDim"),
+    *("NumFiltersIn", "NumFiltersOut", "HeightIn", "HeightOut", "HeightSubsampleOut"),
+    *("InputXDim", "InputYDim", "InputZDim", "InputVectorization"),
+    *("FiltXDim", "FiltYDim", "FiltXStep", "FiltYStep"),
+    *("PoolXSize", "PoolYSize", "PoolZSize", "PoolXStep", "PoolYStep", "PoolZStep"),
+    *("InputPeriod", "OutputPeriod", "LeftContext", "RightContext", "NumLogCountFeatures"),
 ]
 _NUMBERS = [
     "LearningRateFactor",
@@ -67,8 +75,16 @@ _NUMBERS = [
     "UpdateCount",
     "ActiveScalingCount",
     "MaxChangeScaleStats",
+    "SelfRepairTotal",
+    "SelfRepairThreshold",
+    "MaxMemoryMb",
+    "NumMinibatchesHistory",
+    "VarianceFloor",
 ]
-_FLAGS = "IsGradient UseNaturalGradient DropoutPerFrame AddLogStddev UseDropout IsUpdatable"
+_FLAGS = (
+    "IsGradient UseNaturalGradient DropoutPerFrame AddLogStddev UseDropout IsUpdatable "
+    "IncludeVarinance OutputStddevs"  # so Kaldi writes it
+)
 _ARRAYS = [
     "LinearParams",
     "BiasParams",
@@ -84,8 +100,11 @@ _ARRAYS = [
     "Output",
     "SelfRepairConfig",
     "SelfRepairProb",
+    "w_h",
+    "FilterParams",
 ]
-_VECTORS_OF_INTEGERS = ["TimeOffsets", "ColumnMap", "Sizes"]
+_VECTORS_OF_INTEGERS = ["TimeOffsets", "ColumnMap", "Sizes", "RequiredTimeOffsets"]
+_WITHOUT_VALUE = ["Continuous", "Model", "ConvolutionModel", "/ConvolutionModel"]
 
 _READERS: dict[str, Callable[[KaldiReader], Any]] = {
     **dict.fromkeys(_INTEGERS, KaldiReader.integer),
@@ -96,10 +115,11 @@ _READERS: dict[str, Callable[[KaldiReader], Any]] = {
     "RankInOut": lambda reader: (reader.integer(), reader.integer()),
     "AlphaInOut": lambda reader: (reader.number(), reader.number()),
     "NormBasedClipping": KaldiReader.boolean,
-    "Continuous": lambda reader: True,
+    **dict.fromkeys(_WITHOUT_VALUE, lambda reader: True),
 }
 _BARE_TEST_MODE = ("GeneralDropoutComponent", "SpecAugmentTimeMaskComponent")
 _MOST_FIELDS = 64
+_FARTHEST = 10_000  # frames of a time offset
 
 # fmt: off
 _NAMES = [
@@ -109,12 +129,22 @@ _NAMES = [
     "BackpropTruncation", "Normalize", "Pnorm", "PerElementScale",
     "NaturalGradientPerElementScale", "PerElementOffset", "ScaleAndOffset", "FixedScale",
     "FixedBias", "Permute", "ElementwiseProduct", "SumGroup", "SumBlock", "LstmNonlinearity",
-    "Constant", "ConstantFunction",
+    "Constant", "ConstantFunction", "GruNonlinearity", "OutputGruNonlinearity",
+    "RepeatedAffine", "NaturalGradientRepeatedAffine", "BlockAffine",
+    "NaturalGradientBlockAffine", "TimeHeightConvolution", "Convolution", "Maxpooling",
+    "StatisticsExtraction", "StatisticsPooling", "Composite",
 ]
 # fmt: on
 
 KINDS = frozenset(f"{name}Component" for name in _NAMES)
 """Types of components that can be evaluated."""
+
+_PARTS = KINDS - {
+    f"{name}Component"
+    for name in ("Composite", "Tdnn", "TimeHeightConvolution", "StatisticsExtraction",
+                 "StatisticsPooling", "Constant", "ConstantFunction", "DropoutMask")
+}  # fmt: skip
+"""Types of which a CompositeComponent may consist: they compute a frame from the same frame."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +156,8 @@ class Component:
     kind : str
         Type, such as ``TdnnComponent``.
     fields : dict
-        Value of each tag: float, bool, np.ndarray or a pair of numbers.
+        Value of each tag: float, bool, np.ndarray, a pair of numbers, or the components of which a
+        CompositeComponent consists.
     """
 
     kind: str
@@ -153,6 +184,22 @@ class Component:
         return float(value)
 
 
+def time_offsets(component: Component | None) -> list[int]:
+    """Frames, from that of the result, that a component puts side by side as its input.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is out of range.
+    """
+    found = [0]
+    if component is not None:
+        found = [int(offset) for offset in component.fields.get("TimeOffsets", (0,))]
+    if not found or max(map(abs, found)) > _FARTHEST:
+        raise ValueError("a component has no time offsets, or they are out of range")
+    return found
+
+
 def read_component(reader: KaldiReader) -> Component:
     """Read a component, from its opening to its closing tag.
 
@@ -161,11 +208,15 @@ def read_component(reader: KaldiReader) -> Component:
     ModelError
         If its type is not one of `KINDS`, or it has an unknown tag.
     """
+    return _component(reader, KINDS)
+
+
+def _component(reader: KaldiReader, kinds: frozenset[str]) -> Component:
     opening = reader.token()
     kind = opening.strip("<>")
     if opening != f"<{kind}>":
         raise reader.error(f"expected a component, found {opening!r}")
-    if kind not in KINDS:
+    if kind not in kinds:
         raise reader.error(f"the network has a component of the unknown type {kind}")
     fields: dict[str, Any] = {}
     for _ in range(_MOST_FIELDS):
@@ -176,6 +227,12 @@ def read_component(reader: KaldiReader) -> Component:
         name = tag[1:-1]
         if name == "TestMode":
             fields[name] = kind in _BARE_TEST_MODE or reader.boolean()
+        elif tag == "<NumComponents>" and kind == "CompositeComponent":
+            number = reader.count(10, "components")
+            fields[name] = [_component(reader, _PARTS) for _ in range(number)]
+        elif tag == "<Offsets>" and kind == "TimeHeightConvolutionComponent":
+            fields[name] = reader.integer_pairs()
+            fields["TimeOffsets"] = np.unique(fields[name][:, 0])
         elif tag != f"<{name}>" or name not in _READERS:
             raise reader.error(f"the {kind} has the unknown tag {tag!r}")
         else:

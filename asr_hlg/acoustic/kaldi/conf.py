@@ -1,7 +1,11 @@
-"""Kaldi's configuration files: lines ``--name=value``, and comments after ``#``."""
+"""Kaldi's configuration files: options ``--name=value``, and comments after ``#``.
+
+Files ``*.conf`` have an option a line, files ``*_opts`` all on one line.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,6 +16,7 @@ from asr_hlg.files import text_lines
 
 T = TypeVar("T", bound=Any)
 
+_NEXT_OPTION = re.compile(r"\s+(?=--)")
 _BOOLEANS = {"true": True, "t": True, "1": True, "": True, "false": False, "f": False, "0": False}
 
 
@@ -26,15 +31,14 @@ def read_conf(path: Path) -> dict[str, tuple[str, int]]:
     options = {}
     for number, line in text_lines(path, ModelError):
         text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        name, _, value = text.removeprefix("--").partition("=")
-        if not text.startswith("--") or not name:
-            raise ModelError(
-                f"expected --name=value, found {text!r}", path=path, line=number,
-                remedy="correct the line, or put # before it",
-            )  # fmt: skip
-        options[name.strip()] = value.strip(), number
+        for option in _NEXT_OPTION.split(text) if text else ():
+            name, _, value = option.removeprefix("--").partition("=")
+            if not option.startswith("--") or not name:
+                raise ModelError(
+                    f"expected --name=value, found {option!r}", path=path, line=number,
+                    remedy="correct the line, or put # before it",
+                )  # fmt: skip
+            options[name.strip()] = value.strip(), number
     return options
 
 
@@ -132,6 +136,8 @@ class DecodingOptions:
     frame_subsampling_factor : int
     frames_per_chunk : int
         Frames of input that the network computes at a time, rounded up to the factor above.
+    extra_left_context, extra_right_context : int
+        Frames beyond its context that a network gets which is computed in windows.
     silence_phones : tuple of int
         Phones whose frames count little in the i-vector.
     """
@@ -143,6 +149,8 @@ class DecodingOptions:
     acoustic_scale: float = 1.0
     frame_subsampling_factor: int = 3
     frames_per_chunk: int = 24
+    extra_left_context: int = 40
+    extra_right_context: int = 40
     silence_phones: tuple[int, ...] = ()
 
 
@@ -152,15 +160,31 @@ _NOT_OF_DECODING = ("prune-interval", "beam-delta", "hash-ratio", "prune-scale",
                     "word-determinize", "minimize", "max-mem", "delta")  # fmt: skip
 
 
+_RANGES = (
+    ("frame-subsampling-factor", 1, 100),
+    ("frames-per-chunk", 1, 10_000),
+    ("extra-left-context", 0, 1_000),
+    ("extra-right-context", 0, 1_000),
+)
+
+
 def read_decoding_options(path: Path) -> DecodingOptions:
     """Options in ``conf/model.conf``; those of Vosk where there is no such file."""
     if not path.is_file():
         silence = tuple(range(1, 11))
         return DecodingOptions(13.0, 6.0, 7000, 200, silence_phones=silence)
     ignored = [name for name in read_conf(path) if name.startswith("endpoint.rule")]
-    return options_from(
+    options = options_from(
         DecodingOptions(),
         path,
         (*_NOT_OF_DECODING, *ignored),
         {"endpoint.silence-phones": "silence_phones"},
     )
+    for name, least, most in _RANGES:
+        if not least <= getattr(options, name.replace("-", "_")) <= most:
+            raise ModelError(
+                f"--{name} is not between {least} and {most:,}",
+                path=path,
+                remedy="correct the option",
+            )
+    return options

@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from asr_hlg.acoustic.kaldi import ivector_kernels as kernels
 from asr_hlg.acoustic.kaldi.conf import CmvnOptions, SpliceOptions, options_from
+from asr_hlg.acoustic.kaldi.gmm import diag_gmm
 from asr_hlg.acoustic.kaldi.reader import Floats, KaldiReader, read_file
 from asr_hlg.errors import ModelError
 
 Doubles = npt.NDArray[np.float64]
 
 _MOST_GAUSSIANS = 1 << 16
-_LOG_2PI = float(np.log(2 * np.pi))
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,6 @@ class IvectorOptions:
     posterior_scale: float = 0.1
     max_count: float = 100.0
     num_cg_iters: int = 15
-
-
-class Ubm(NamedTuple):
-    """Mixture of diagonal Gaussians, in the form of its log-likelihoods.
-
-    ``constants`` float32 ``(num_gauss,)``; ``means_invvars`` and ``inv_vars`` float32
-    ``(num_gauss, dim)``.
-    """
-
-    constants: Floats
-    means_invvars: Floats
-    inv_vars: Floats
-
-    def log_likelihoods(self, features: Floats) -> Floats:
-        """Log-likelihood of each frame for each Gaussian, float32 ``(frames, num_gauss)``."""
-        linear = features @ self.means_invvars.T
-        result: Floats = self.constants + linear - 0.5 * ((features**2) @ self.inv_vars.T)
-        return result
 
 
 class Factors(NamedTuple):
@@ -116,7 +98,7 @@ class IvectorExtractor:
         self._lda = read_file(folder / "final.mat", KaldiReader.matrix)
         stats_path = folder / "global_cmvn.stats"
         self._global = read_file(stats_path, KaldiReader.double_matrix)
-        self.ubm = read_file(folder / "final.dubm", _ubm)
+        self.ubm = read_file(folder / "final.dubm", diag_gmm)
         self.factors = read_file(folder / "final.ie", _factors)
         self._check(folder, width)
 
@@ -255,28 +237,6 @@ class IvectorEstimate:
         result = self.ivector.astype(np.float32)
         result[0] -= np.float32(self._extractor.factors.offset)
         return result
-
-
-def _ubm(reader: KaldiReader) -> Ubm:
-    """``final.dubm``; the constants are computed from the rest."""
-    reader.expect("<DiagGMM>", "<DiagGMMBegin>")
-    if reader.expect("<GCONSTS>", "<WEIGHTS>") == "<GCONSTS>":
-        reader.vector()
-        reader.expect("<WEIGHTS>")
-    weights = reader.vector()
-    reader.expect("<MEANS_INVVARS>")
-    means_invvars = reader.matrix()
-    reader.expect("<INV_VARS>")
-    inv_vars = reader.matrix()
-    reader.expect("</DiagGMM>", "<DiagGMMEnd>")
-    if means_invvars.shape != inv_vars.shape or len(weights) != len(inv_vars) or not len(weights):
-        raise reader.error("the mixture has weights, means and variances of different sizes")
-    if not (inv_vars > 0).all() or not (weights > 0).all():
-        raise reader.error("the mixture has weights or variances that are not positive")
-    squares = means_invvars.astype(np.float64) ** 2 / inv_vars - np.log(inv_vars)
-    dim = inv_vars.shape[1]
-    constants = np.log(weights) - 0.5 * (dim * _LOG_2PI + squares.sum(1))
-    return Ubm(constants.astype(np.float32), means_invvars, inv_vars)
 
 
 def _factors(reader: KaldiReader) -> Factors:

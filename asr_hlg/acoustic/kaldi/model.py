@@ -1,4 +1,4 @@
-"""Kaldi's hybrid models as folders: ``am/final.mdl``, ``conf``, ``ivector``, as Vosk reads them."""
+"""Kaldi's nnet3 models as folders: ``am/final.mdl``, ``conf``, ``ivector``, as Vosk reads them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from asr_hlg.acoustic.kaldi.conf import read_decoding_options
+from asr_hlg.acoustic.kaldi.conf import DecodingOptions, read_decoding_options
 from asr_hlg.acoustic.kaldi.features import read_feature_options
+from asr_hlg.acoustic.kaldi.folder import conf_folder, model_file
 from asr_hlg.acoustic.kaldi.ivectors import IvectorExtractor
 from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.nnet3 import Nnet3, read_hybrid_model
 from asr_hlg.acoustic.kaldi.online import BestPath, KaldiStream, ModelParts
+from asr_hlg.acoustic.kaldi.plan import NeedsWindows
 from asr_hlg.acoustic.kaldi.reader import Floats
+from asr_hlg.acoustic.kaldi.window import WindowEvaluator, WindowOptions
 from asr_hlg.acoustic.model import AcousticModel, LastFrames, Samples
 from asr_hlg.errors import ModelError
-
-
-def model_file(folder: Path) -> Path | None:
-    """``final.mdl`` of a folder of Kaldi's or Vosk's; None if there is none."""
-    for name in ("am/final.mdl", "final.mdl"):
-        if (folder / name).is_file():
-            return folder / name
-    return None
 
 
 class KaldiModel(AcousticModel):
@@ -61,18 +56,20 @@ class KaldiModel(AcousticModel):
             raise ModelError(
                 "has no am/final.mdl", path=folder, remedy="name the folder of a model for Vosk"
             )
-        conf = folder / "conf" if (folder / "conf").is_dir() else folder
+        conf = conf_folder(folder)
         features = read_feature_options(conf)
         self.options = read_decoding_options(conf / "model.conf")
         hybrid = read_hybrid_model(path)
         self.transitions = hybrid.transitions
         sub = self.options.frame_subsampling_factor
-        evaluator = evaluator_of(hybrid.network, sub, path)
+        evaluator = evaluator_of(hybrid.network, sub, path, _window_options(self.options))
         extractor = None
         if evaluator.ivector_width:
             extractor = IvectorExtractor(_ivector_folder(folder), features.width)
         log_priors = np.log(np.maximum(hybrid.priors, 1e-30)).astype(np.float32)
         chunk = -(-self.options.frames_per_chunk // sub) * sub
+        if isinstance(evaluator, WindowEvaluator):
+            chunk = evaluator.options.chunk
         silence = np.array(self.options.silence_phones, np.int32)
         self.parts = ModelParts(features, evaluator, extractor, log_priors, chunk, silence)
         self._check(path)
@@ -126,8 +123,10 @@ class KaldiModel(AcousticModel):
         return self.parts.silence_phones
 
 
-def evaluator_of(network: Nnet3, subsampling: int, path: Path) -> Nnet3Evaluator:
-    """Evaluator of the network in a file.
+def evaluator_of(
+    network: Nnet3, subsampling: int, path: Path, windows: WindowOptions
+) -> Nnet3Evaluator | WindowEvaluator:
+    """Evaluator of the network in a file: in one pass, or in windows where it must be.
 
     Raises
     ------
@@ -135,7 +134,10 @@ def evaluator_of(network: Nnet3, subsampling: int, path: Path) -> Nnet3Evaluator
         If the network cannot be evaluated.
     """
     try:
-        return Nnet3Evaluator(network, subsampling)
+        try:
+            return Nnet3Evaluator(network, subsampling)
+        except NeedsWindows:
+            return WindowEvaluator(network, subsampling, windows)
     except (ValueError, KeyError, TypeError, ZeroDivisionError, OverflowError) as error:
         reason = f"a component lacks {error}" if isinstance(error, KeyError) else error
         raise ModelError(
@@ -143,6 +145,13 @@ def evaluator_of(network: Nnet3, subsampling: int, path: Path) -> Nnet3Evaluator
             path=path,
             remedy="docs/kaldi.md lists what is supported",
         ) from None
+
+
+def _window_options(options: DecodingOptions) -> WindowOptions:
+    """Sizes of windows, for networks that need them."""
+    sub = options.frame_subsampling_factor
+    chunk = -(-max(options.frames_per_chunk, WindowOptions.chunk) // sub) * sub
+    return WindowOptions(chunk, options.extra_left_context, options.extra_right_context)
 
 
 def _ivector_folder(folder: Path) -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asr_hlg.acoustic.kaldi import operations
+from asr_hlg.acoustic.kaldi.components import time_offsets
 from asr_hlg.acoustic.kaldi.descriptors import Descriptor
 from asr_hlg.acoustic.kaldi.nnet3 import Nnet3, Node
 from asr_hlg.acoustic.kaldi.operations import KaldiGraph
@@ -44,7 +45,7 @@ class Nnet3Evaluator:
     Raises
     ------
     ValueError
-        If the network cannot be evaluated.
+        If the network cannot be evaluated; `NeedsWindows` if it can be in windows.
     """
 
     def __init__(self, network: Nnet3, subsampling: int = 3, output: str = "output"):
@@ -58,6 +59,14 @@ class Nnet3Evaluator:
         builder = _Builder(network, self.plan, subsampling, widths)
         self.session = make_session(builder.content(output))
         self._shapes = builder.shapes
+
+    left_frames = 0
+    """Frames of input before those of an output that `Nnet3Stream.advance` needs."""
+
+    @property
+    def right_context(self) -> int:
+        """Frames of input after a frame that its output depends on."""
+        return self.plan.right_context
 
     def stream(self) -> Nnet3Stream:
         """Evaluation of one recording, chunk by chunk."""
@@ -210,7 +219,7 @@ class _Builder:
         if not node.component:
             return self._descriptor(node.input, name, 0)
         component = self._network.components[node.component]
-        offsets = [int(offset) for offset in component.fields.get("TimeOffsets", (0,))]
+        offsets = time_offsets(component)
         parts = [self._descriptor(node.input, name, offset) for offset in offsets]
         x = parts[0] if len(parts) == 1 else graph.op("Concat", *parts, axis=1)
         result = operations.apply(graph, component, x, node.component)

@@ -94,9 +94,7 @@ def read_network(path: str | Path) -> Nnet3:
 def _hybrid_model(reader: KaldiReader) -> HybridModel:
     transitions = transition_model(reader)
     if reader.peek() in ("<DIMENSION>", "<Dimension>"):
-        raise reader.error(
-            "holds Gaussian mixtures, which cannot be evaluated; name an nnet3 model"
-        )
+        raise reader.error("holds Gaussian mixtures where an nnet3 network is expected")
     network = _network(reader)
     reader.expect("<LeftContext>")
     reader.integer()  # computed from the network instead

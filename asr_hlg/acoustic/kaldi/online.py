@@ -20,6 +20,7 @@ from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.reader import Floats
 from asr_hlg.acoustic.kaldi.rows import Rows
 from asr_hlg.acoustic.kaldi.silence import SilenceWeights
+from asr_hlg.acoustic.kaldi.window import WindowEvaluator
 from asr_hlg.acoustic.model import LastFrames
 
 STEP = 0.2
@@ -33,7 +34,7 @@ class ModelParts:
     Attributes
     ----------
     features : FeatureOptions
-    evaluator : Nnet3Evaluator
+    evaluator : Nnet3Evaluator or WindowEvaluator
     extractor : IvectorExtractor or None
         None for a network without i-vectors.
     log_priors : np.ndarray
@@ -45,7 +46,7 @@ class ModelParts:
     """
 
     features: FeatureOptions
-    evaluator: Nnet3Evaluator
+    evaluator: Nnet3Evaluator | WindowEvaluator
     extractor: IvectorExtractor | None
     log_priors: Floats
     chunk: int
@@ -143,7 +144,7 @@ class KaldiStream:
         if self._speaker is not None:
             self._speaker.accept(rows, self._finished)
             self._weigh()
-        size, right = model.chunk, model.evaluator.plan.right_context
+        size, right = model.chunk, model.evaluator.right_context
         sub = model.evaluator.subsampling
         total = -(-len(rows) // sub)
         ready = total if self._finished else max(0, len(rows) - right) // size * size // sub
@@ -162,7 +163,7 @@ class KaldiStream:
     def _drop(self) -> None:
         """Forget what no later frame needs."""
         self._ivectors.drop(self._next)
-        needed = self._next
+        needed = self._next - self._model.evaluator.left_frames
         if self._speaker is not None:
             self._speaker.drop()
             needed = min(needed, self._speaker.begin)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from asr_hlg.acoustic.kaldi import convolutions
 from asr_hlg.acoustic.kaldi.components import Component
 from asr_hlg.acoustic.onnx_graph import OnnxGraph
 
@@ -177,6 +178,58 @@ def _lstm(graph: KaldiGraph, component: Component, x: str) -> str:
     return op("Concat", cell, op("Mul", show, op("Tanh", cell)), axis=-1)
 
 
+def _gru(graph: KaldiGraph, component: Component, x: str) -> str:
+    """Candidate and cells of a (projected) GRU from its gates, the cells and the output before.
+
+    An OPGRU, whose weights are a vector, has no reset gate.
+    """
+    weights, op = component.fields["w_h"], graph.op
+    cells = int(component.number("CellDim"))
+    if weights.ndim == 1:
+        keep, candidate, before = graph.split(x, [cells] * 3)
+        returned = op("Mul", before, graph.parameter("w_h", weights))
+    else:
+        width = weights.shape[1]
+        sizes = [cells, width, cells, cells, *([width] if width != cells else [])]
+        keep, reset, candidate, before, *shown = graph.split(x, sizes)
+        returned = op("Mul", reset, shown[0] if shown else before)
+        returned = op("MatMul", returned, graph.parameter("w_h", weights.T))
+    new = op("Tanh", op("Add", candidate, returned))
+    cell = op("Add", new, op("Mul", keep, op("Sub", before, new)))
+    return op("Concat", new, cell, axis=-1)
+
+
+def _repeated_affine(graph: KaldiGraph, component: Component, x: str) -> str:
+    """The same affine transform of each of several blocks."""
+    blocks = graph.op("Reshape", x, graph.integers(0, int(component.number("NumRepeats")), -1))
+    return graph.op("Flatten", _affine(graph, component, blocks), axis=1)
+
+
+def _block_affine(graph: KaldiGraph, component: Component, x: str) -> str:
+    """An affine transform for each of several blocks, whose results are side by side."""
+    op, matrix = graph.op, component.array("LinearParams", 2)
+    count = int(component.number("NumBlocks"))
+    matrices = matrix.reshape(count, -1, matrix.shape[1]).transpose(0, 2, 1)
+    blocks = op("Reshape", x, graph.integers(0, count, -1))
+    y = op("MatMul", op("Transpose", blocks, perm=[1, 0, 2]), graph.parameter("blocks", matrices))
+    y = op("Flatten", op("Transpose", y, perm=[1, 0, 2]), axis=1)
+    return op("Add", y, graph.parameter("bias", component.array("BiasParams", 1)))
+
+
+def _composite(graph: KaldiGraph, component: Component, x: str) -> str:
+    """Components one after the other."""
+    name = graph.component
+    for number, part in enumerate(component.fields["NumComponents"]):
+        x = apply(graph, part, x, f"{name}/{number}")
+    return x
+
+
+def _convolution(
+    operation: Callable[[OnnxGraph, Component, str, str], str],
+) -> Operation:
+    return lambda graph, component, x: operation(graph, component, x, graph.component)
+
+
 def _output(graph: KaldiGraph, component: Component, x: str) -> str:
     return graph.parameter("output", component.array("Output", 1)[None])
 
@@ -221,6 +274,16 @@ _OPERATIONS: dict[str, Operation] = {
     "SumGroupComponent": _sum_group,
     "SumBlockComponent": _sum_block,
     "LstmNonlinearityComponent": _lstm,
+    "GruNonlinearityComponent": _gru,
+    "OutputGruNonlinearityComponent": _gru,
+    "RepeatedAffineComponent": _repeated_affine,
+    "NaturalGradientRepeatedAffineComponent": _repeated_affine,
+    "BlockAffineComponent": _block_affine,
+    "NaturalGradientBlockAffineComponent": _block_affine,
+    "CompositeComponent": _composite,
+    "TimeHeightConvolutionComponent": _convolution(convolutions.time_height),
+    "ConvolutionComponent": _convolution(convolutions.convolution),
+    "MaxpoolingComponent": _convolution(convolutions.max_pooling),
     "ConstantComponent": _output,
     "ConstantFunctionComponent": _output,
 }

@@ -12,11 +12,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
+from asr_hlg.acoustic.kaldi.components import time_offsets
 from asr_hlg.acoustic.kaldi.descriptors import Descriptor
 from asr_hlg.acoustic.kaldi.nnet3 import Nnet3
 
+STATISTICS = ("StatisticsExtractionComponent", "StatisticsPoolingComponent")
+"""Components that read whichever frames of a range there are."""
+
 _WIDEST = 2_000
 """Frames of context above which a network is taken to be recurrent in both directions."""
+
+
+class NeedsWindows(ValueError):
+    """The network cannot be computed in one pass: see :mod:`asr_hlg.acoustic.kaldi.window`."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,11 @@ def make_plan(network: Nnet3, subsampling: int, output: str = "output") -> Plan:
 
     Raises
     ------
+    NeedsWindows
+        If the network depends on itself at a later frame, at the same or at one that is nearer than
+        the subsampling factor, or has a descriptor or component that cannot be computed in chunks.
     ValueError
-        If the network depends on itself at the same or a later frame, or has a descriptor that
-        cannot be computed in chunks.
+        If its context has no end.
     """
     reads = _reachable(network, output)
     stride = _strides(reads, subsampling)
@@ -91,14 +101,14 @@ def leaves(descriptor: Descriptor, offset: int = 0, optional: bool = False) -> I
     elif is_constant_in_time(descriptor):
         yield parts[0].name, offset, optional
     else:
-        raise ValueError(f"the descriptor {kind} cannot be computed frame by frame")
+        raise NeedsWindows(f"the descriptor {kind} cannot be computed frame by frame")
 
 
 def is_constant_in_time(descriptor: Descriptor) -> bool:
-    """Whether a descriptor reads an input that has one value for many frames: an i-vector."""
+    """Whether a descriptor reads the i-vector, which has one value for many frames."""
     is_round = descriptor.kind == "Round"
     is_index = descriptor.kind == "ReplaceIndex" and descriptor.name == "t"
-    return (is_round or is_index) and descriptor.parts[0].kind == "Node"
+    return (is_round or is_index) and descriptor.parts[0] == Descriptor("Node", name="ivector")
 
 
 def _reachable(network: Nnet3, output: str) -> dict[str, list[Edge]]:
@@ -113,8 +123,11 @@ def _reachable(network: Nnet3, output: str) -> dict[str, list[Edge]]:
         reads[name] = []
         if node.input is not None:
             component = network.components.get(node.component)
-            offsets = component.fields.get("TimeOffsets", (0,)) if component else (0,)
-            reads[name] = [edge for offset in offsets for edge in leaves(node.input, int(offset))]
+            if component is not None and component.kind in STATISTICS:
+                raise NeedsWindows(f"the {component.kind} reads many frames")
+            reads[name] = [
+                edge for offset in time_offsets(component) for edge in leaves(node.input, offset)
+            ]
         waiting.extend(source for source, *_ in reads[name])
     return reads
 
@@ -152,7 +165,7 @@ def _ahead(reads: dict[str, list[Edge]], stride: dict[str, int], output: str) ->
             return ahead
         if max(ahead.values()) > _WIDEST:
             break
-    raise ValueError("the network depends on itself at later frames")
+    raise NeedsWindows("the network depends on itself at later frames")
 
 
 def _order(
@@ -175,7 +188,7 @@ def _order(
             return list(TopologicalSorter(graph).static_order()), size
         except CycleError:
             continue
-    raise ValueError("the network depends on itself at the same frame")
+    raise NeedsWindows("the network depends on itself at the same frame, or one shortly before")
 
 
 def _context(reads: dict[str, list[Edge]], output: str) -> tuple[int, int]:

@@ -116,6 +116,12 @@ class KaldiReader:
             raise self.error(f"expected {' or '.join(tokens)}, found {found!r}")
         return found
 
+    def find(self, token: str) -> bool:
+        """Go to what follows the next occurrence of a token; False if there is none."""
+        found = self._content.find(token.encode(), self.place)
+        self.place = len(self._content) if found < 0 else found + len(token)
+        return found >= 0
+
     def line(self) -> str:
         """Next line, without its end."""
         end = self._content.find(b"\n", self.place)
@@ -164,6 +170,16 @@ class KaldiReader:
             raise self.error("expected a vector of integers of four bytes")
         size = self._bare_count(4)
         return self._array(np.dtype("<i4"), size)
+
+    def integer_pairs(self) -> Ints:
+        """Vector of pairs of integers, int32 ``(size, 2)``."""
+        if not self.binary:
+            words = self._inside().replace(b",", b" ").split()
+            return self._numbers(words[: len(words) // 2 * 2]).astype(np.int32).reshape(-1, 2)
+        if self._take(1) != b"\4":
+            raise self.error("expected pairs of integers of four bytes")
+        size = self._bare_count(8)
+        return self._array(np.dtype("<i4"), 2 * size).reshape(size, 2)
 
     def vector(self) -> Floats:
         """Vector, float32."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
+from asr_hlg.acoustic.kaldi import convolutions
 from asr_hlg.acoustic.kaldi.components import Component
 from asr_hlg.acoustic.kaldi.descriptors import Descriptor
 from asr_hlg.acoustic.kaldi.nnet3 import Nnet3
@@ -26,6 +31,66 @@ _PARAMETERS = {
     "FixedScaleComponent": "Scales",
     "FixedBiasComponent": "Bias",
 }
+
+
+def _gru_input(component: Component) -> int:
+    cells, weights = _positive(component, "CellDim"), np.asarray(component.fields["w_h"])
+    if weights.ndim not in (1, 2) or len(weights) != cells or not weights.size:
+        raise ValueError(f"the {component.kind} has weights of another size")
+    if weights.ndim == 1:
+        return 3 * cells
+    width = int(weights.shape[1])
+    return 3 * cells + width + (width if width != cells else 0)
+
+
+def _blocks(component: Component) -> tuple[int, int]:
+    """Columns that an affine transform of blocks takes and gives."""
+    repeats = "NumRepeats" in component.fields
+    count = _positive(component, "NumRepeats" if repeats else "NumBlocks")
+    rows, columns = component.array("LinearParams", 2).shape
+    if (not repeats and rows % count) or len(component.array("BiasParams", 1)) != rows:
+        raise ValueError(f"the {component.kind} has parameters of another size")
+    return columns * count, rows * (count if repeats else 1)
+
+
+def _extraction_output(component: Component) -> int:
+    width = _positive(component, "InputDim")
+    return 1 + width * (2 if component.fields.get("IncludeVarinance") else 1)
+
+
+def _pooling_output(component: Component) -> int:
+    width, counts = _positive(component, "InputDim"), component.number("NumLogCountFeatures")
+    has_deviations = component.fields.get("OutputStddevs", False)
+    if width < 2 or not 0 <= counts < 1 << 16 or (has_deviations and width % 2 == 0):
+        raise ValueError(f"the {component.kind} has impossible sizes")
+    return width - 1 + int(counts)
+
+
+def _positive(component: Component, tag: str) -> int:
+    return _checked(int(component.number(tag)))
+
+
+def _time_height_input(component: Component) -> int:
+    return _positive(component, "HeightIn") * _positive(component, "NumFiltersIn")
+
+
+_SPECIAL: dict[str, tuple[Callable[[Component], int], Callable[[Component], int]]] = {
+    "TimeHeightConvolutionComponent": (_time_height_input, convolutions.time_height_output),
+    "ConvolutionComponent": (convolutions.image_size, convolutions.convolution_output),
+    "MaxpoolingComponent": (convolutions.image_size, convolutions.max_pooling_output),
+    "StatisticsExtractionComponent": (lambda c: _positive(c, "InputDim"), _extraction_output),
+    "StatisticsPoolingComponent": (lambda c: _positive(c, "InputDim"), _pooling_output),
+    **dict.fromkeys(
+        ("GruNonlinearityComponent", "OutputGruNonlinearityComponent"),
+        (_gru_input, lambda c: 2 * _positive(c, "CellDim")),
+    ),
+    **dict.fromkeys(
+        ("RepeatedAffineComponent", "NaturalGradientRepeatedAffineComponent",
+         "BlockAffineComponent", "NaturalGradientBlockAffineComponent"),
+        (lambda c: _blocks(c)[0], lambda c: _blocks(c)[1]),
+    ),
+}  # fmt: skip
+"""Columns that components take and give."""
 
 
 class Widths:
@@ -73,7 +138,10 @@ class Widths:
             elif node.component and node.input is not None:
                 component = self._network.components[node.component]
                 try:
-                    _check_input(component, self.descriptor(node.input))
+                    width = self.descriptor(node.input)
+                    for part in component.fields.get("NumComponents", (component,)):
+                        _check_input(part, width)
+                        width = _output_width(part) or width
                 except ValueError as error:
                     raise ValueError(f"node {name!r}: {error}") from None
 
@@ -97,6 +165,11 @@ def _checked(width: int) -> int:
 def _output_width(component: Component) -> int | None:
     """Columns that a component gives; None for as many as it takes."""
     kind = component.kind
+    if kind in _SPECIAL:
+        return _checked(_SPECIAL[kind][1](component))
+    if kind == "CompositeComponent":
+        known = [_output_width(part) for part in component.fields.get("NumComponents", ())]
+        return next((width for width in reversed(known) if width is not None), None)
     if kind in _AFFINE:
         tag = "Params" if kind == "LinearComponent" else "LinearParams"
         return _checked(len(component.array(tag, 2)))
@@ -139,6 +212,8 @@ def _check_input(component: Component, width: int) -> None:
 def _input_width(component: Component) -> int | None:
     """Columns that a component takes; None for any number."""
     kind, fields = component.kind, component.fields
+    if kind in _SPECIAL:
+        return _SPECIAL[kind][0](component)
     if kind in _AFFINE:
         tag = "Params" if kind == "LinearComponent" else "LinearParams"
         width: int = component.array(tag, 2).shape[1]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from asr_hlg.acoustic.kaldi.model import evaluator_of
 from asr_hlg.acoustic.kaldi.network import Nnet3Evaluator
 from asr_hlg.acoustic.kaldi.nnet3 import read_hybrid_model, read_network
 from asr_hlg.acoustic.kaldi.rows import Rows
+from asr_hlg.acoustic.kaldi.window import WindowOptions
 from asr_hlg.errors import AsrHlgError
 from tests.acoustic.kaldi.test_transition_model import CHAIN
 from tests.support import kaldi_networks
 from tests.support.kaldi_files import Writer, write_network, write_transition_model
 
-NETWORKS = ["factored", "assorted", "recurrent"]
+NETWORKS = ["factored", "assorted", "recurrent", "convolved", "gated"]
 
 
 def write(path, lines, components, binary=True):
@@ -36,7 +38,7 @@ def case(request, tmp_path_factory):
     ivectors = np.repeat(random.normal(size=(1, 4)), 31, axis=0).astype(np.float32)
     fed = {"input": inputs, "ivector": ivectors}
     start = None
-    if request.param == "recurrent":
+    if request.param in ("recurrent", "gated"):
         start = -evaluators[0].stream().warm_up
     reference = kaldi_networks.Reference(lines, components, fed, start)
     expected = np.array([reference.node("output", t) for t in range(0, 31, 3)])
@@ -126,15 +128,15 @@ def test_a_faulty_network_is_named(tmp_path, old, new, message):
     [
         (b"input=linear2\n", b"input=lda\n", "affine2.*takes 3 columns, but its input has 13"),
         (b"Scale(0.66, drop)", b"Scale(0.66, lda)", r"adds terms of \[8, 13\] columns"),
-        (b"component=linear2 input=drop", b"component=linear2 input=noop", "later|same"),
+        (b"component=linear2 input=drop", b"component=linear2 input=noop", "itself"),
         (b"Offset(input, 1)", b"Round(norm1, 3)", "terms|takes|width|columns|itself"),
-        (b"Offset(input, 1)", b"Switch(input, input)", "descriptor Switch"),
+        (b"Offset(input, 1)", b"Switch(input, lda)", "itself|cannot be computed"),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused(tmp_path, old, new, message):
     network = read_network(changed(tmp_path / "n.raw", old, new))
-    with pytest.raises(ValueError, match=message):
-        Nnet3Evaluator(network)
+    with pytest.raises(AsrHlgError, match=message):
+        evaluator_of(network, 3, tmp_path / "n.raw", WindowOptions(21, 5, 5))
 
 
 @pytest.mark.parametrize("binary", [True, False])
