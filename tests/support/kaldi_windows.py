@@ -17,10 +17,10 @@ def _lstm(cells):
     return "LstmNonlinearityComponent", fields
 
 
-def _lstm_lines(name, delay):
+def _lstm_lines(name, delay, before):
+    """Lines of an LSTM; ``before`` is what its gates read of its output."""
     return [
-        f"component-node name=gates-{name} component=gates-{name} "
-        f"input=Append(relu, IfDefined(Offset(out-{name}, {delay})))",
+        f"component-node name=gates-{name} component=gates-{name} input=Append(relu, {before})",
         f"component-node name=lstm-{name} component=lstm-{name} "
         f"input=Append(gates-{name}, IfDefined(Offset(cell-{name}, {delay})))",
         f"dim-range-node name=cell-{name} input-node=lstm-{name} dim-offset=0 dim=2",
@@ -53,8 +53,9 @@ def bidirectional():
         "component-node name=first component=first input=Append(Offset(input, -1), "
         "Scale(0.5, input), ReplaceIndex(ivector, t, 0))",
         "component-node name=relu component=relu input=first",
-        *_lstm_lines("f", -3),
-        *_lstm_lines("b", 3),
+        "dim-range-node name=start input-node=first dim-offset=1 dim=2",
+        *_lstm_lines("f", -3, "Failover(Offset(out-f, -3), start)"),
+        *_lstm_lines("b", 3, "IfDefined(Offset(out-b, 3))"),
         "component-node name=extract component=extract input=relu",
         "component-node name=pool component=pool input=extract",
         "component-node name=constant component=constant input=relu",

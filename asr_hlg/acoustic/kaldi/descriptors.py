@@ -7,7 +7,7 @@ x itself and the i-vector, side by side.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 _PART = re.compile(r"\s*([(),]|[^\s(),]+)")
@@ -61,6 +61,14 @@ def parse(text: str, nodes: Collection[str]) -> Descriptor:
     descriptor = parser.expression(0)
     parser.end()
     return descriptor
+
+
+def names_in(descriptor: Descriptor) -> Iterator[str]:
+    """Nodes in a descriptor."""
+    if descriptor.kind == "Node":
+        yield descriptor.name
+    for part in descriptor.parts:
+        yield from names_in(part)
 
 
 class _Parser:

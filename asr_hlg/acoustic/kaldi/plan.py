@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from asr_hlg.acoustic.kaldi.components import time_offsets
-from asr_hlg.acoustic.kaldi.descriptors import Descriptor
+from asr_hlg.acoustic.kaldi.descriptors import Descriptor, names_in
 from asr_hlg.acoustic.kaldi.nnet3 import Nnet3
 
 STATISTICS = ("StatisticsExtractionComponent", "StatisticsPoolingComponent")
 """Components that read whichever frames of a range there are."""
+
+_INPUTS = frozenset({"input", "ivector"})  # which are defined at all frames
 
 _WIDEST = 2_000
 """Frames of context above which a network is taken to be recurrent in both directions."""
@@ -97,6 +99,8 @@ def leaves(descriptor: Descriptor, offset: int = 0, optional: bool = False) -> I
     elif kind == "IfDefined":
         yield from leaves(parts[0], offset, True)
     elif kind == "Failover":
+        if not _INPUTS.issuperset(names_in(parts[0])):
+            raise NeedsWindows("a Failover depends on where its first argument is defined")
         yield from leaves(parts[0], offset, optional)
     elif is_constant_in_time(descriptor):
         yield parts[0].name, offset, optional

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.acoustic.kaldi.components import Component, time_offsets
-from asr_hlg.acoustic.kaldi.descriptors import Descriptor
+from asr_hlg.acoustic.kaldi.descriptors import Descriptor, names_in
 from asr_hlg.acoustic.kaldi.nnet3 import Nnet3
 from asr_hlg.acoustic.kaldi.plan import STATISTICS
 
@@ -221,14 +221,6 @@ def taps(component: Component | None, times: Times) -> list[Times]:
     if period < 1 or not begin <= 0 < end or end - begin > _MOST_TAPS:
         raise ValueError(f"the {component.kind} has periods or contexts that are out of range")
     return [times + offset for offset in range(begin, end, period)]
-
-
-def names_in(descriptor: Descriptor) -> Iterator[str]:
-    """Nodes in a descriptor."""
-    if descriptor.kind == "Node":
-        yield descriptor.name
-    for part in descriptor.parts:
-        yield from names_in(part)
 
 
 def reachable(network: Nnet3, output: str) -> list[str]:

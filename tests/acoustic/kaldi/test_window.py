@@ -87,6 +87,25 @@ def test_such_networks_are_evaluated_in_windows_by_themselves(network, tmp_path)
     assert isinstance(found, WindowEvaluator)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("IfDefined(Offset(trunc, -3))", "Failover(Offset(trunc, -3), two)"),
+        ("-3", "3"),
+        ("Offset(input, 1)", "Switch(input, Offset(input, 1))"),
+        ("Offset(input, 1)", "Round(input, 3)"),
+    ],
+)
+def test_what_one_pass_cannot_compute_needs_windows(tmp_path, old, new):
+    lines, components = kaldi_networks.recurrent()
+    lines = [line.replace(old, new) for line in lines]
+    lines.append("dim-range-node name=two input-node=input dim-offset=0 dim=2")
+    read = read_network(write(tmp_path / "n.raw", lines, components))
+    with pytest.raises(NeedsWindows):
+        Nnet3Evaluator(read, 3)
+    assert WindowEvaluator(read, 3, OPTIONS).all_frames(inputs(30)[0]).shape == (10, 4)
+
+
 def test_an_lstm_that_returns_after_each_frame_is_evaluated_in_windows(tmp_path):
     lines, components = kaldi_networks.recurrent()
     near = [line.replace("-3", "-1") for line in lines]
@@ -104,7 +123,7 @@ def test_an_lstm_that_returns_after_each_frame_is_evaluated_in_windows(tmp_path)
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("Offset(out-f, -3)", "Offset(out-f, 0)", "itself at the same frame"),
+        ("IfDefined(Offset(cell-f, -3))", "Offset(cell-f, 0)", "itself|cannot be computed"),
         ("IfDefined(Offset(out-b, 3))", "Offset(out-b, 3)", "without end|cannot be computed"),
         ("Offset(input, -1)", "ReplaceIndex(input, t, 5000)", "without end|cannot be computed"),
         ("Round(pool, 3)", "Offset(pool, 1)", "cannot be computed"),
