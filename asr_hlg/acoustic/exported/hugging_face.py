@@ -1,8 +1,8 @@
 """CTC models in folders of Hugging Face: wav2vec 2.0, HuBERT, WavLM and others of their kind.
 
 Such a folder has ``vocab.json``, ``preprocessor_config.json`` and ``tokenizer_config.json``, and
-the network as ``model.onnx`` (optimum) or as ``model.safetensors``, which needs torch and the
-package transformers.
+the network as ``model.onnx`` (optimum) or as ``model.safetensors``, in one file or several, which
+needs torch and the package transformers.
 """
 
 from __future__ import annotations
@@ -26,6 +26,28 @@ VOCABULARY = "vocab.json"
 def is_folder(folder: Path) -> bool:
     """Whether a folder is one of Hugging Face's with a CTC model."""
     return (folder / VOCABULARY).is_file() and (folder / "preprocessor_config.json").is_file()
+
+
+def weights_file(folder: Path) -> Path | None:
+    """The file with the weights of torch, or with the list of several; None without.
+
+    Raises
+    ------
+    ModelError
+        If there is only a pickle.
+    """
+    for name in ("model.safetensors", "model.safetensors.index.json"):
+        if (folder / name).is_file():
+            return folder / name
+    pickled = sorted(folder.glob("pytorch_model*.bin"))
+    if pickled:
+        raise ModelError(
+            "has weights as a pickle, which could run code, and is not read",
+            path=pickled[0],
+            remedy="write them as model.safetensors with save_pretrained() of transformers, or "
+            "export the model with optimum to ONNX",
+        )
+    return None
 
 
 def tokens_of(folder: Path, num_outputs: int | None = None) -> ModelTokens:
@@ -54,9 +76,9 @@ def open_onnx(folder: Path, path: Path, device: str) -> Exported:
     return _exported(folder, path, network.num_outputs, run)
 
 
-def open_safetensors(folder: Path, device: str) -> Exported:
-    """Model of a folder with weights of torch, computed by transformers."""
-    path = folder / "model.safetensors"
+def open_safetensors(path: Path, device: str) -> Exported:
+    """Model with weights of torch, computed by transformers; ``path`` is :func:`weights_file`."""
+    folder = path.parent
     try:
         import torch
         from transformers import AutoModelForCTC
@@ -67,12 +89,24 @@ def open_safetensors(folder: Path, device: str) -> Exported:
             remedy="pip install 'asr-hlg[transformers]', or export the model with optimum to ONNX",
         ) from None
     try:
-        model = AutoModelForCTC.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False
+        model, found = AutoModelForCTC.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except Exception as error:  # of many kinds, since the files are another program's
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"transformers cannot open it: {reason}", path=path) from None
+    # transformers fills in what is missing at random; this one is for training only
+    missing = [name for name in found["missing_keys"] if not name.endswith("masked_spec_embed")]
+    if missing:
+        raise ModelError(
+            f"lacks weights of a CTC network: {', '.join(sorted(missing)[:3])}",
+            path=path,
+            remedy="name a model that was fine-tuned with CTC",
+        )
     model = model.to(device).eval()
 
     def run(samples: Floats) -> Any:

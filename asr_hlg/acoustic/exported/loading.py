@@ -32,8 +32,7 @@ def find(path: Path) -> Path | None:
     for folder in (path, path / "onnx"):
         if file := _network_in(folder):
             return file if find(file) else None
-    weights = path / "model.safetensors"
-    return weights if hugging_face.is_folder(path) and weights.is_file() else None
+    return hugging_face.weights_file(path) if hugging_face.is_folder(path) else None
 
 
 def load(path: Path, device: str = "cpu") -> ExportedModel:
@@ -48,8 +47,8 @@ def load(path: Path, device: str = "cpu") -> ExportedModel:
     if file is None:
         raise ModelError("no exported model", path=path)
     folder = _folder(file)
-    if file.suffix == ".safetensors":
-        return ExportedModel(hugging_face.open_safetensors(folder, device), device)
+    if file.suffix != ".onnx":
+        return ExportedModel(hugging_face.open_safetensors(file, device), device)
     if hugging_face.is_folder(folder):
         return ExportedModel(hugging_face.open_onnx(folder, file, device), device)
     network = OnnxNetwork(file, device)
