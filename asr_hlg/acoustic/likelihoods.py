@@ -96,8 +96,28 @@ def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
     """
     if tuple(tokens) == posteriors.tokens:
         return posteriors
-    position = {name: index for index, name in enumerate(posteriors.tokens)}
-    missing = [name for name in tokens if name not in position and name != EPS]
+    columns = find_columns(posteriors.tokens, tokens)
+    scores: Any = posteriors.scores
+    mapped = scores[:, :, columns]
+    priors = None if posteriors.priors is None else posteriors.priors[columns]
+    if SILENCE in posteriors.tokens and SILENCE not in tokens and tokens[0] == BLANK:
+        silence = posteriors.tokens.index(SILENCE)
+        mapped[:, :, 0] = log_add(mapped[:, :, 0], scores[:, :, silence])
+        if priors is not None and posteriors.priors is not None:
+            priors[0] += posteriors.priors[silence]
+    return Posteriors(mapped, posteriors.lengths, posteriors.frame_shift, tuple(tokens), priors)
+
+
+def find_columns(given: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Column of every token that a graph wants among those of a model; 0 for ``<eps>``.
+
+    Raises
+    ------
+    ModelError
+        If the model lacks tokens of the graph.
+    """
+    position = {name: index for index, name in enumerate(given)}
+    missing = [name for name in wanted if name not in position and name != EPS]
     if missing:
         shown = ", ".join(missing[:_MAX_SHOWN]) + (", …" if len(missing) > _MAX_SHOWN else "")
         raise ModelError(
@@ -105,15 +125,7 @@ def map_tokens(posteriors: Posteriors, tokens: Sequence[str]) -> Posteriors:
             remedy="`asr-hlg graph NAME --model MODEL --lm FILE` compiles one for the tokens of "
             "another toolkit's model; else write the lexicon in the model's tokens",
         )
-    columns = [position.get(name, 0) for name in tokens]
-    scores: Any = posteriors.scores
-    mapped = scores[:, :, columns]
-    priors = None if posteriors.priors is None else posteriors.priors[columns]
-    if SILENCE in position and SILENCE not in tokens and tokens[0] == BLANK:
-        mapped[:, :, 0] = log_add(mapped[:, :, 0], scores[:, :, position[SILENCE]])
-        if priors is not None and posteriors.priors is not None:
-            priors[0] += posteriors.priors[position[SILENCE]]
-    return Posteriors(mapped, posteriors.lengths, posteriors.frame_shift, tuple(tokens), priors)
+    return [position.get(name, 0) for name in wanted]
 
 
 def count_priors(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from asr_hlg.acoustic import AcousticModel
+from asr_hlg.acoustic import AcousticModel, likelihoods
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.search import Decoder, make_decoder
 
@@ -27,7 +27,7 @@ def decoder_for(model: AcousticModel, graph: DecodingGraph, **changes: Any) -> D
     GraphError
         If one of graph and model is for transducers and the other is not.
     ModelError
-        If the transducer does not fit the graph.
+        If the model lacks tokens of the graph, or a transducer does not fit it.
     """
     if model.is_transducer:
         from asr_hlg.transducer import graph_search
@@ -39,6 +39,7 @@ def decoder_for(model: AcousticModel, graph: DecodingGraph, **changes: Any) -> D
         graph_search.check(graph)
         options = graph.options(GraphOptions, **changes)
         return GraphSearch(model.transducer, graph, options)
+    likelihoods.find_columns(model.tokens, graph.columns)  # refused now, not at each recording
     tuned_for = (graph.meta.get("recipe") or {}).get("acoustic_model")
     scales = {} if tuned_for == model.name else model.scales
     return make_decoder(graph, **{**scales, **changes})

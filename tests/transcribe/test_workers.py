@@ -17,7 +17,7 @@ from asr_hlg.acoustic import AcousticModel, NetworkModel
 from asr_hlg.acoustic.conformer import Conformer, ConformerConfig
 from asr_hlg.audio import recordings
 from asr_hlg.audio.stretches import CONTEXT, STRETCH, StretchSplitter
-from asr_hlg.errors import AudioError, OptionError, WorkerError
+from asr_hlg.errors import AudioError, ModelError, OptionError, WorkerError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice
 from asr_hlg.output.transcript import Transcript
@@ -131,6 +131,13 @@ def test_limits_out_of_range(cat_hat, wrong):
         Workers(Job(cat_hat, batch=-1.0), 1)
     with pytest.raises(OptionError, match="max_duration"):
         TranscribeOptions(max_duration=0)
+
+
+def test_a_model_of_other_tokens_is_refused_before_any_recording(cat_hat, tmp_path):
+    graph = DecodingGraph.load(cat_hat)
+    last = graph.columns[-1]
+    with pytest.raises(ModelError, match=f"lacks tokens of the graph: {last} .*asr-hlg graph"):
+        Transcriber(graph, Faulty(graph.columns[:-1], tmp_path))
 
 
 def test_recordings_may_be_too_long(cat_hat, tmp_path):
