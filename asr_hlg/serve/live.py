@@ -21,6 +21,9 @@ from asr_hlg.serve.options import KEY_TIMEOUT, SEND_TIMEOUT
 from asr_hlg.serve.service import Service
 from asr_hlg.serve.sessions import Session, Stream
 
+_COMPRESSED = b"\x1a\x45\xdf\xa3", b"OggS", b"fLaC", b"ID3"
+"""First bytes of WebM, which a browser's MediaRecorder writes, and of other compressed sound."""
+
 _MAX_REASON = 120  # bytes of a WebSocket's reason are at most 123
 
 
@@ -168,6 +171,8 @@ class _Connection:
             raise Refused("a message of sound must hold whole samples of 16 bits")
         began = time.monotonic()
         if self._session is None:
+            if sound.startswith(_COMPRESSED):
+                raise Refused("the sound is compressed: send samples of 16 bits")
             # Graph, phrases and hotwords are fixed until a reset, and the rate for good.
             rate = self._config.sample_rate
             self._session = Session(self._service, self._opening(), rate)

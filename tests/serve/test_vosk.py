@@ -156,6 +156,7 @@ def test_what_is_configured_later_counts_after_a_reset(client, server):
         ('{"config": {"phrase_list": ["a \\" b"]}}', 1007, "quotation"),
         ('{"config": {"model": "../en"}}', 1007, "known: toy"),
         (b"\x01\x00\x01", 1007, "16 bits"),
+        (b"\x1a\x45\xdf\xa3webm", 1007, "compressed: send samples"),
     ],
     ids=lambda value: str(value)[:40],
 )
