@@ -36,9 +36,9 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.acoustic.arrays import Array, log_softmax, pad, to_numpy, to_tensor
-from asr_hlg.acoustic.config import checked_priors
+from asr_hlg.acoustic.config import SAMPLE_RATES, checked_priors
 from asr_hlg.acoustic.features import FbankOptions, fbank
-from asr_hlg.acoustic.model import SAMPLE_RATES, AcousticModel, Samples
+from asr_hlg.acoustic.model import AcousticModel, Samples
 from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.errors import AsrHlgError, ModelError
 from asr_hlg.files import parse_json

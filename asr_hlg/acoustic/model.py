@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 Samples = npt.NDArray[np.float32]
 
-SAMPLE_RATES = range(4000, 48_001)
-"""Sample rates in Hz that models may have."""
-
 
 class FrameStream(Protocol):
     """Log-probabilities of one recording, as its sound comes."""

@@ -141,6 +141,7 @@ def test_tokens_may_be_a_table_or_an_argument(tmp_path):
         ({"frame_shift": "often"}, "wrong value"),
         ({"frame_shift": 0}, "not positive"),
         ({"sample_rate": -1}, "sample rate of -1 Hz is out of range"),
+        ({"sample_rate": 768000}, "sample rate of 768000 Hz is out of range"),
         ({"fbank": {"filters": 3}}, "wrong value"),
         ({"fbank": 3}, "wrong value"),
     ],

@@ -53,6 +53,7 @@ def test_descriptions_give_size_and_frame_rate():
         ("blstm", {"context": 0}, "skip frames"),
         ("cnn", {"kernel_frames": 1}, "skip frames"),
         ("conformer", {"hop": -1}, r"\[network\] hop must be positive, not -1"),
+        ("tdnn", {"sample_rate": 768000}, "sample rate of 768000 Hz is out of range"),
         ("tdnn", {"kernel": 4}, "odd"),
         ("tdnn", {"causal_layers": 9}, "from 0 to 6"),
         ("blstm", {"context": -1}, "context"),

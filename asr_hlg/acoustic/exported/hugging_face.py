@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from asr_hlg.acoustic.config import SAMPLE_RATES
 from asr_hlg.acoustic.exported.model import Exported, FrontEnd
 from asr_hlg.acoustic.exported.network import OnnxNetwork
 from asr_hlg.acoustic.filter_banks import Floats, normalised_waveform
-from asr_hlg.acoustic.model import SAMPLE_RATES
 from asr_hlg.errors import ModelError
 from asr_hlg.files import parse_json
 from asr_hlg.lexicon.token_files import ModelTokens, read_tokens

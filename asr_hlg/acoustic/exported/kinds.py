@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from asr_hlg.acoustic.config import SAMPLE_RATES
 from asr_hlg.acoustic.exported.chunks import ChunkSizes, StreamingNetwork
 from asr_hlg.acoustic.exported.model import Exported, FrontEnd
 from asr_hlg.acoustic.exported.network import OnnxNetwork
@@ -25,7 +26,6 @@ from asr_hlg.acoustic.filter_banks import (
     shifted_and_scaled,
     stacked,
 )
-from asr_hlg.acoustic.model import SAMPLE_RATES
 from asr_hlg.errors import ModelError
 from asr_hlg.lexicon.token_files import read_tokens
 
