@@ -19,8 +19,8 @@ from asr_hlg.files import cache_folder
 from asr_hlg.lexicon import hama_weights
 from asr_hlg.lexicon.g2p_network import G2PNetwork
 
-_VERSION = b"1"
-"""Changes with the results of the network's code."""
+_VERSION = b"2"
+"""Changes with the pronunciations that the code makes with the network."""
 
 _END = "."
 """Last field of a line, without which it is incomplete."""
