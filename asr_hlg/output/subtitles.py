@@ -33,6 +33,7 @@ _READABLE = 15  # characters: shorter cues cost, since the eye cannot settle
 # Costs; only their proportions matter.
 _EXCEEDED = 100.0  # a limit of the guidelines
 _CUE = 4.0
+_ONE_WORD = 6.0  # a cue of one word
 _INSIDE_CLAUSE = 8.0
 _AT_COMMA = 3.0
 _WORD_TORN_OFF = 5.0  # an article, a preposition or a pronoun at the end of a line
@@ -139,6 +140,7 @@ class _Costs:
         seconds = self.end(begin, stop) - self._words[begin].start
         speed = length / max(seconds, 0.001)
         cost = _CUE + self._breaks[stop - 1] + self.line_break(begin, stop)[0]
+        cost += _ONE_WORD * (stop - begin == 1)
         cost += self._inside[stop - 1] - self._inside[begin]
         cost += max(0.0, speed - _GOOD_SPEED) ** 2
         cost += 0.4 * max(0, _READABLE - length) + 20 * max(0.0, _GOOD_SECONDS - seconds)

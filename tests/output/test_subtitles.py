@@ -153,6 +153,15 @@ def test_a_pause_ends_a_cue_unless_a_single_word_would_be_left():
     assert texts(words) == [["records we have sold many thanks"]]
 
 
+def test_fast_speech_leaves_no_single_word():
+    """Too fast for any segmentation to be readable; one with a single word is no better."""
+    text = "the boat leaves the harbor at seven o'clock in the morning and returns before dark"
+    ends = 0.27, 0.50, 0.89, 0.96, 1.34, 1.48, 1.84, 2.20, 2.33, 2.39, 2.78, 2.96, 3.46, 3.85, 4.34
+    starts = (0.2, *ends)
+    words = [Word(*fields, 1.0) for fields in zip(text.split(), starts, ends, strict=False)]
+    assert all(sum(map(len, cue.lines)) > 1 for cue in cues(words, duration=8.0))
+
+
 def test_a_cue_stays_until_it_is_read_but_leaves_a_gap():
     one, two = shown(spoken("extraordinarily incomprehensible two", 0.3, pauses={"two": 3.0}), 9.0)
     assert one.end == pytest.approx(len("extraordinarily incomprehensible") / 17)
