@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from asr_hlg.acoustic.kaldi import ivectors
+from asr_hlg.acoustic.kaldi.conf import read_decoding_options
+from asr_hlg.acoustic.kaldi.features import compute, read_feature_options
 from asr_hlg.acoustic.kaldi.gmm import diag_gmm, read_gmm_system
 from asr_hlg.acoustic.kaldi.gmm_features import GmmFeatures
 from asr_hlg.acoustic.kaldi.model import evaluator_of
 from asr_hlg.acoustic.kaldi.nnet3 import read_hybrid_model
 from asr_hlg.acoustic.kaldi.reader import read_file
 from asr_hlg.acoustic.kaldi.window import WindowOptions
+from asr_hlg.graph.kaldi_graph import search_options
 from tests.fuzz.reader import Reader, in_file
 from tests.support import kaldi_networks
 from tests.support.kaldi_files import (
@@ -89,6 +92,31 @@ def _read_options(path: Path) -> None:
     GmmFeatures([path.parent], 3).compute(np.ones((3, 3), np.float32))
 
 
+def _feature_conf(folder: Path) -> Sequence[bytes]:
+    lines = ("--use-energy=false", "--num-mel-bins=40  # hires", "--num-ceps=40", "--low-freq=20",
+             "--high-freq=-400", "--sample-frequency=16000", "--frame-length=25",
+             "--frame-shift=10", "--window-type=hamming", "--snip-edges=false", "")  # fmt: skip
+    return ["\n".join(lines).encode()]
+
+
+def _read_feature_conf(path: Path) -> None:
+    options = read_feature_options(path.parent)
+    compute(np.ones(options.length + 2 * options.shift, np.float32), options)
+
+
+def _decoding_conf(folder: Path) -> Sequence[bytes]:
+    lines = ("--min-active=200", "--max-active=3000", "--beam=10.0", "--lattice-beam=2.0",
+             "--acoustic-scale=1.0", "--frame-subsampling-factor=3", "--frames-per-chunk=51",
+             "--endpoint.silence-phones=1:2:3", "--endpoint.rule2.min-trailing-silence=0.5",
+             "")  # fmt: skip
+    return ["\n".join(lines).encode()]
+
+
+def _read_decoding_conf(path: Path) -> None:
+    read_decoding_options(path)
+    search_options(path)
+
+
 def _read_model(path: Path) -> None:
     evaluator_of(read_hybrid_model(path).network, 3, path, WindowOptions(21, 5, 5))
 
@@ -114,6 +142,8 @@ KALDI_READERS = (
     Reader("kaldi-mdl", _models, in_file("final.mdl", _read_model)),
     Reader("kaldi-gmm", _gmm_models, in_file("final.mdl", _read_gmm)),
     Reader("kaldi-mat", _matrices, in_file("final.mat", _read_transform)),
+    Reader("kaldi-mfcc", _feature_conf, in_file("mfcc.conf", _read_feature_conf)),
+    Reader("kaldi-conf", _decoding_conf, in_file("model.conf", _read_decoding_conf)),
     Reader("kaldi-opts", _options, in_file("cmvn_opts", _read_options)),
     Reader("kaldi-ie", _of_folder("final.ie"), in_file("final.ie", _read(ivectors._factors))),
     Reader("kaldi-dubm", _of_folder("final.dubm"), in_file("final.dubm", _read(diag_gmm))),

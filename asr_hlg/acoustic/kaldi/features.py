@@ -14,6 +14,7 @@ from asr_hlg.acoustic.kaldi.reader import Floats
 from asr_hlg.errors import ModelError
 
 _BLOCK = 1000  # frames that are transformed together
+_MOST_WEIGHTS = 1 << 22  # of the filters, about
 _SMALLEST = float(np.finfo(np.float32).eps)
 _IGNORED = ("dither", "allow-upsample", "allow-downsample", "vtln-low", "vtln-high", "debug-mel",
             "max-feature-vectors")  # fmt: skip
@@ -256,3 +257,8 @@ def _check(options: FeatureOptions, path: Path) -> None:
     ):  # fmt: skip
         if wrong:
             raise ModelError(message, path=path, remedy="correct the option")
+    if options.length * options.num_mel_bins > _MOST_WEIGHTS:
+        raise ModelError(
+            "the frames are too long for so many --num-mel-bins", path=path,
+            remedy="correct the options",
+        )  # fmt: skip

@@ -99,6 +99,9 @@ def test_options_come_from_the_file(tmp_path):
         ("--high-freq=9000\n", r"--low-freq and --high-freq contradict"),
         ("--window-type=round\n", r"the window 'round' is unknown"),
         ("--frame-shift=0\n", r"shift is out of range"),
+        ("--sample-frequency=inf\n", r"--sample-frequency is out of range"),
+        ("--sample-frequency=nan\n", r"--sample-frequency is out of range"),
+        ("--num-mel-bins=1000\n--frame-length=1000\n", r"too long for so many --num-mel-bins"),
     ],
 )
 def test_a_faulty_option_is_named(tmp_path, text, message):
