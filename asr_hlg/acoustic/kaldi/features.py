@@ -83,7 +83,7 @@ def read_feature_options(folder: Path) -> FeatureOptions:
     Raises
     ------
     ModelError
-        If there is neither, an option is unknown, or the model needs pitch.
+        If there is neither, an option is unknown, or the model needs pitch or PLP.
     """
     for name in ("pitch.conf", "online_pitch.conf"):
         if (folder / name).is_file():
@@ -99,6 +99,12 @@ def read_feature_options(folder: Path) -> FeatureOptions:
             options = options_from(defaults, path, _IGNORED)
             _check(options, path)
             return options
+    if (folder / "plp.conf").is_file():
+        raise ModelError(
+            "the model needs PLP features, which are not computed",
+            path=folder / "plp.conf",
+            remedy="use a model with MFCCs or filter banks",
+        )
     raise ModelError(
         "has neither mfcc.conf nor fbank.conf",
         path=folder,

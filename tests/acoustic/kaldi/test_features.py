@@ -110,8 +110,11 @@ def test_a_faulty_option_is_named(tmp_path, text, message):
         read_feature_options(tmp_path)
 
 
-def test_pitch_is_refused_and_a_lack_of_options_named(tmp_path):
+def test_pitch_and_plp_are_refused_and_a_lack_of_options_named(tmp_path):
     with pytest.raises(AsrHlgError, match=r"neither mfcc.conf nor fbank.conf"):
+        read_feature_options(tmp_path)
+    (tmp_path / "plp.conf").write_text("--sample-frequency=16000\n")
+    with pytest.raises(AsrHlgError, match="PLP features"):
         read_feature_options(tmp_path)
     (tmp_path / "pitch.conf").write_text("--sample-frequency=16000\n")
     with pytest.raises(AsrHlgError, match="pitch features"):
