@@ -50,6 +50,8 @@ class NumpyTdnn:
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, Floats]):
         if config["subsampling"] != 1 or config["causal_layers"] or config["utterance_mean"]:
             raise ModelError("needs a TDNN without subsampling, causal layers and utterance mean")
+        if config.get("edges", "zero") != "zero":
+            raise ModelError("needs a TDNN with zeros around utterances")
         self.fbank = FbankOptions(**config["fbank"])
         self.tokens = tuple(config["tokens"])
         self.sample_rate = int(config["sample_rate"])

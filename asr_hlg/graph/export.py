@@ -11,6 +11,7 @@ from asr_hlg.fst import openfst, symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.symbols import SymbolTable
 from asr_hlg.graph.decoding_graph import DecodingGraph
+from asr_hlg.graph.packed_fst import PackedFst
 
 FORMATS = ("openfst", "k2", "icefall")
 
@@ -57,20 +58,24 @@ def export(graph: DecodingGraph, folder: Path, kind: str) -> list[Path]:
 
 def arcs_of(graph: DecodingGraph) -> Arcs:
     """H∘L∘G as one transducer: input labels are columns + 1, output labels words, 0 is ε."""
-    packed = graph.packed_fst
+    return openfst_arcs(graph.packed_fst, path=graph.folder)
+
+
+def openfst_arcs(packed: PackedFst, first: int = 1, path: Path | None = None) -> Arcs:
+    """Packed H∘L∘G as one transducer: input labels are columns + ``first``, 0 is ε."""
     states = packed.states
     src = np.repeat(np.arange(packed.num_states), np.diff(states["first"].astype(np.int64)))
     eps_src = np.repeat(np.arange(packed.num_states), np.diff(states["eps_first"].astype(np.int64)))
     lengths = np.diff(packed.spelling_splits)
     if lengths.max(initial=0) > 1:
-        raise GraphError("writes several words on one arc", path=graph.folder)
+        raise GraphError("writes several words on one arc", path=path)
     word = np.zeros(len(lengths), np.int32)
     word[lengths > 0] = packed.spellings
     arcs, eps = packed.arcs, packed.eps_arcs
     return Arcs(
         np.concatenate([src, eps_src]).astype(np.int32),
         np.concatenate([arcs["dst"], eps["dst"]]).astype(np.int32),
-        np.concatenate([arcs["label"] + 1, np.zeros(len(eps))]).astype(np.int32),
+        np.concatenate([arcs["label"] + first, np.zeros(len(eps))]).astype(np.int32),
         np.concatenate([word[packed.outputs], word[packed.eps_outputs]]),
         np.concatenate([arcs["score"], eps["score"]]),
         np.asarray(packed.final),

@@ -48,6 +48,9 @@ class TimeConvolution(nn.Module):
         many after it as before it.
     dropout : float
         Probability of dropping an activation in training.
+    padded : bool
+        Whether there are zeros around an utterance. Without, the output is shorter than the input
+        by the contexts.
     """
 
     def __init__(
@@ -59,9 +62,11 @@ class TimeConvolution(nn.Module):
         stride: int = 1,
         causal: bool = False,
         dropout: float = 0.0,
+        padded: bool = True,
     ):
         super().__init__()
         self.stride = stride
+        self.padded = padded
         self.right_context = 0 if causal else (kernel // 2) * dilation
         self.left_context = (kernel - 1) * dilation - self.right_context
         self.convolution = nn.Conv1d(width, width_out, kernel, stride, dilation=dilation)
@@ -70,8 +75,12 @@ class TimeConvolution(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Input and output: ``(B, frames, width)``, and frames ``(B,)``."""
-        x = x.masked_fill(padding_mask(lengths, x.shape[1]), 0.0).transpose(1, 2)
-        x = self.convolution(F.pad(x, (self.left_context, self.right_context))).transpose(1, 2)
+        if self.padded:
+            x = x.masked_fill(padding_mask(lengths, x.shape[1]), 0.0).transpose(1, 2)
+            x = F.pad(x, (self.left_context, self.right_context))
+        else:
+            x = x.transpose(1, 2)
+        x = self.convolution(x).transpose(1, 2)
         x = self.dropout(self.norm(clipped_relu(x)))
         return x, strided_lengths(lengths, self.stride)
 

@@ -8,7 +8,9 @@ from layer to layer, so that few multiplications cover a long context.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from asr_hlg.acoustic.config import FbankConfig, check
@@ -33,6 +35,10 @@ class TdnnConfig(FbankConfig):
     causal_layers : int
         Number of layers, counted from the last, that use no later frames than the current one:
         ``right_context`` becomes smaller, at some loss of accuracy.
+    edges : {"zero", "repeat"}
+        What the layers see before and after an utterance: zeros, or its first and last frame again
+        and again, as in Kaldi. A network for Kaldi needs ``repeat``, see
+        :mod:`asr_hlg.acoustic.kaldi.export`.
     """
 
     subsampling: Size = 3
@@ -41,6 +47,7 @@ class TdnnConfig(FbankConfig):
     kernel: OddSize = 3
     dilations: tuple[int, ...] = (1, 1, 2, 2, 4)
     causal_layers: int = 0
+    edges: Literal["zero", "repeat"] = "zero"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,14 +80,23 @@ class Tdnn(FbankNetwork):
                 stride=1 if k else config.subsampling,
                 causal=k >= first_causal,
                 dropout=config.dropout,
+                padded=config.edges == "zero",
             )
             for k, dilation in enumerate((1, *config.dilations))
         )
-        self.left_context, self.right_context = receptive_field(self.layers)
+        before, after = receptive_field(self.layers)
+        self.left_context, self.right_context = before, after
+        repeated = config.edges == "repeat"
+        self.repeats_before, self.repeats_after = (before, after) if repeated else (0, 0)
 
     def encoder(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Normalised filter banks to hidden features ``(B, frames, dim)``."""
         x: Tensor = features
+        if self.repeats_before + self.repeats_after > 0:
+            place = torch.arange(x.shape[1] + self.repeats_before + self.repeats_after)
+            place = (place.to(x.device) - self.repeats_before).clamp(min=0)
+            index = torch.minimum(place[None], (lengths - 1).clamp(min=0)[:, None])
+            x = x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
         for layer in self.layers:
             x, lengths = layer(x, lengths)
         return x
