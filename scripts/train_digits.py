@@ -2,6 +2,7 @@
 
     python scripts/train_digits.py                    the pretrained Conformer, fine-tuned
     python scripts/train_digits.py blstm tdnn         from scratch: CTC, and a hybrid HMM
+    python scripts/train_digits.py tdnn_tree lf_mmi   a hybrid HMM in context, and a chain model
     python scripts/train_digits.py transducer         a transducer on the pretrained Conformer
 
 Recordings of theo, and indices 0 to 4 of the other speakers, are not in the training data. The
