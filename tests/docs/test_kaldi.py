@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr_hlg.acoustic import nets
 from asr_hlg.acoustic.kaldi.components import KINDS
 from asr_hlg.cli import main
+from asr_hlg.graph.kaldi_export import KaldiGraph
+from asr_hlg.graph.recipe import Recipe
 from tests.support import kaldi_gmm
 from tests.support.kaldi_files import Writer, write_hclg, write_kaldi_folder
 
@@ -36,20 +39,29 @@ def write_triphones(folder):
     (model / "cmvn_opts").write_text("\n")
 
 
-def test_the_commands_run(page, tmp_path, monkeypatch, capsys):
+def write_chain_model(folder, recipe):
+    """A TDNN of ours for the recipe of digits, as if trained."""
+    columns = KaldiGraph.compile(Recipe.read(recipe)).columns
+    folder.mkdir(parents=True)
+    nets.create("tdnn", columns, dim=8, edges="repeat").save(folder / "model.npz")
+
+
+def test_the_commands_run(page, root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASR_HLG_CACHE", str(tmp_path / "cache"))
     write_hclg(write_kaldi_folder(tmp_path / "vosk-model-small-ko-0.22"))
     write_triphones(tmp_path)
+    write_chain_model(tmp_path / "exp" / "lf_mmi", root / "graphs" / "digits-chain.toml")
     samples = 0.2 * np.random.default_rng(0).normal(size=16000)
     soundfile.write(tmp_path / "talk.wav", samples, 16000)
     [copies] = re.findall(r"```\n(mkdir .*?)```", page, re.DOTALL)
     subprocess.run(["bash", "-ec", copies], check=True)
-    commands = re.findall(r"^asr-hlg (transcribe .*)$", page, re.MULTILINE)
-    assert len(commands) == 3
+    commands = re.findall(r"^asr-hlg (.*)$", page, re.MULTILINE)
+    assert len(commands) == 5
     for command in commands:
         assert main(shlex.split(command)) == 0, capsys.readouterr().err
-        assert "talk" in capsys.readouterr().out
+        expected = "exp/vosk" if command.startswith("graph export") else "talk"
+        assert expected in capsys.readouterr().out
 
 
 def test_the_page_lists_the_components_of_the_code(page):
