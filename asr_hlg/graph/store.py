@@ -44,6 +44,7 @@ from asr_hlg.settings import section
 
 FORMAT = 4
 REVISION = 3  # raised when the same sources compile to another graph than before
+_VIEW_REVISIONS = {"packed_fst": 1}  # raised when a view of the same L∘G is another than before
 LEXICON_OPTIONS = ("silence", "silence_prob", "position_dependent")
 PRETRAINED_MODELS = ("hama", "hama-whisper")  # names of acoustic models that are no paths
 _ARRAYS = ("lg", "h", "packed", "packed_fst", "hlg")
@@ -101,7 +102,7 @@ def write(
         _save_arrays(folder / name, arrays)
     options = {name: getattr(lexicon, name, None) for name in LEXICON_OPTIONS}
     content = {**meta, "format": FORMAT, "lexicon": options, "files": _hashes(folder)}
-    write_meta(folder, {**content, "views": dict.fromkeys(views, _source_hash(content))})
+    write_meta(folder, {**content, "views": {name: _view_key(name, content) for name in views}})
 
 
 class GraphFolder:
@@ -238,8 +239,8 @@ class ViewCache:
         return _map_arrays(self.folder, self._meta, name, arrays)
 
     def _is_stored(self, name: str) -> bool:
-        source_hash = self._meta["views"].get(name)
-        return source_hash == _source_hash(self._meta) and (self.folder / name).is_dir()
+        key = self._meta["views"].get(name)
+        return key == _view_key(name, self._meta) and (self.folder / name).is_dir()
 
     def _store(self, name: str, arrays: Arrays, new_entries: Meta) -> None:
         _save_arrays(self.folder / name, arrays)
@@ -247,7 +248,7 @@ class ViewCache:
         for key, value in new_entries.items():
             meta[key] = meta[key] + value if isinstance(value, list) else value
         meta["files"] |= _hashes(self.folder, f"{name}/*.npy")
-        meta["views"][name] = _source_hash(meta)
+        meta["views"][name] = _view_key(name, meta)
         write_meta(self.folder, meta)
 
 
@@ -260,11 +261,13 @@ def content_hash(meta: Mapping[str, Any]) -> str:
     return _json_hash({"files": kept, **{name: meta.get(name) for name in named}})
 
 
-def _source_hash(meta: Mapping[str, Any]) -> str:
+def _view_key(name: str, meta: Mapping[str, Any]) -> str:
     """Hash of what a view is made of: the files of L∘G and of H, or the description of H."""
     files = meta["files"].items()
     sources = {name: entry["sha256"] for name, entry in files if name.startswith(("lg/", "h/"))}
-    return _json_hash({"files": sources, "topology": meta["topology"]})
+    key = _json_hash({"files": sources, "topology": meta["topology"]})
+    revision = None if meta.get("imported") else _VIEW_REVISIONS.get(name)
+    return key if revision is None else f"{key} {revision}"
 
 
 def _columns(arcs: Arcs) -> Arrays:

@@ -13,6 +13,7 @@ import torch
 from asr_hlg import lm
 from asr_hlg.errors import GraphError
 from asr_hlg.graph import DecodingGraph, compile_hlg, store, topology
+from asr_hlg.graph.packed_fst import PackedFst
 from asr_hlg.lexicon import Lexicon
 from tests.fuzz.folders import make_graph, search_folder
 from tests.support.manifests import write_manifest
@@ -37,14 +38,37 @@ def test_a_view_that_is_missing_is_derived_and_kept(folder, view, engine):
     assert (folder / view).stat().st_mtime_ns == written
 
 
-def test_a_view_of_another_graph_is_derived_again(folder):
-    expected = search_folder(folder, "tokens")
+@pytest.mark.parametrize(
+    ("view", "engine", "key"),
+    [
+        ("packed", "tokens", lambda key: "hash of another L∘G"),
+        ("packed_fst", "fst", lambda key: key.split()[0]),  # as before views had revisions
+    ],
+)
+def test_a_view_of_another_graph_or_revision_is_derived_again(folder, view, engine, key):
+    expected = search_folder(folder, engine)
     meta = store.read_meta(folder)
-    final = np.load(folder / "packed" / "final.npy")
-    np.save(folder / "packed" / "final.npy", final - 1)
-    meta["views"]["packed"] = "hash of another L∘G"
+    final = np.load(folder / view / "final.npy")
+    np.save(folder / view / "final.npy", final - 1)
+    meta["views"][view] = key(meta["views"][view])
     write_manifest(folder, meta)
-    assert search_folder(folder, "tokens") == expected
+    assert search_folder(folder, engine) == expected
+
+
+def test_the_blank_comes_first_then_arcs_by_score():
+    generator = np.random.default_rng(0)
+    src, dst, label = generator.integers(0, [[5], [5], [3]], (3, 60))
+    packed = PackedFst.pack(
+        src, dst, label, np.zeros(60, int), generator.normal(size=60), np.zeros(5)
+    )
+    for first, end, state in zip(
+        packed.states["first"], packed.states["first"][1:], packed.states, strict=False
+    ):
+        arcs = packed.arcs[first:end]
+        order = [(arc["label"] > 0, -arc["score"]) for arc in arcs]
+        assert len(order) > 5
+        assert order == sorted(order)
+        assert state["reach"] == arcs["score"].max()
 
 
 def test_a_folder_that_cannot_be_written_to_serves_all_the_same(folder, monkeypatch, caplog):
