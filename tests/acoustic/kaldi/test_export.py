@@ -159,11 +159,20 @@ def by_vosk(folder, paths):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("kind", ["chain", "hmm"])
+CONTEXT = """set loud = OW AY AO
+L 0 SIL,<eps> loud L_0a
+F 1 *         H,L  F_1a
+"""
+
+
+@pytest.mark.parametrize("kind", ["chain", "hmm", "context"])
 def test_the_folder_has_the_words_of_the_model_here_and_in_vosk(recipe, tmp_path, kind):
-    text = recipe.path.read_text().replace('"chain"', f'"{kind}"\nnum_states = 2')
+    new = {"hmm": '"hmm"\nnum_states = 2', "context": '"chain"\ncontext = 3\ntree = "tree.txt"'}
     mine = recipe.path.with_name(f"{kind}.toml")
-    mine.write_text(text)
+    mine.write_text(recipe.path.read_text().replace('"chain"', new.get(kind, '"chain"')))
+    phones = ["SIL", "L", "OW", "H", "AY", "AO", "F"]
+    any_context = [f"{phone} {state} * * {phone}_{state}\n" for phone in phones for state in (0, 1)]
+    mine.with_name("tree.txt").write_text(CONTEXT + "".join(any_context))
     # Large differences, for which the best path is also the answer of minimum Bayes risk, Vosk's.
     columns = KaldiGraph.compile(Recipe.read(mine))
     network = network_for(columns, seed=3, scale=12, subsampling=3)
