@@ -215,7 +215,8 @@ def _add_graph_changes(add: Callable[..., Any]) -> None:
     add(
         "--grammar",
         metavar="FILE",
-        help="recognise only this grammar (compact notation or JSGF), with the graph's lexicon",
+        help="recognise only this grammar (compact notation or JSGF), with the graph's lexicon; "
+        "for a Kaldi model's folder a list of phrases, in JSON or one a line",
     )
 
 

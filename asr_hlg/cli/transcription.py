@@ -19,6 +19,7 @@ from asr_hlg.cli.streaming import refuse_stream_arguments
 from asr_hlg.cli.streaming import run as run_stream
 from asr_hlg.errors import ItemErrors, OptionError
 from asr_hlg.graph.lookup import print_line
+from asr_hlg.graph.phrase_list import read_phrases
 from asr_hlg.graph.store import read_meta
 from asr_hlg.output import text
 from asr_hlg.output.live import check_live_format
@@ -26,7 +27,7 @@ from asr_hlg.output.writers import format_of
 from asr_hlg.rescore.passes import PassOptions, default_whisper
 from asr_hlg.transcribe import Job, TranscribeOptions
 from asr_hlg.transcribe.defaults import GPU_BATCH
-from asr_hlg.transcribe.kaldi_graphs import folder_of, has_graph
+from asr_hlg.transcribe.kaldi_graphs import folder_of, graph_of_phrases, has_graph
 from asr_hlg.transcribe.options import Written
 from asr_hlg.transcribe.run import RunOptions, transcribe_all
 
@@ -120,7 +121,11 @@ def _graph(options: argparse.Namespace) -> Path:
     name, model = options.graph, options.model
     if name == DEFAULT_GRAPH and model is not None and has_graph(Path(model)):
         name = model
-    return folder_of(name, (lambda line: None) if options.quiet else print_line)
+    say = (lambda line: None) if options.quiet else print_line
+    if options.grammar is not None and has_graph(Path(name)):
+        grammar, options.grammar = options.grammar, None
+        return graph_of_phrases(Path(name), read_phrases(Path(grammar)), say)
+    return folder_of(name, say)
 
 
 def _passes(options: argparse.Namespace, folder: str, report: Callable[[str], None]) -> PassOptions:

@@ -7,7 +7,7 @@ found in a lattice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from asr_hlg.fst import openfst, symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.openfst import OpenFst
 from asr_hlg.fst.symbols import SymbolTable
-from asr_hlg.graph import imported, lookahead
+from asr_hlg.graph import imported, lookahead, phrase_list
 from asr_hlg.graph.lookahead import Labels
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed_fst import EPSILON, PackedFst
@@ -138,6 +138,7 @@ def import_kaldi(
     acoustic_model: str | None = None,
     meter: Meter | None = None,
     note: Callable[[str], None] = lambda text: None,
+    phrases: Sequence[str] = (),
 ) -> Path:
     """Make a graph folder of the graph in a Kaldi model folder.
 
@@ -155,6 +156,9 @@ def import_kaldi(
         Limits memory and reports stages.
     note : callable
         Receives remarks on what was found.
+    phrases : sequence of str
+        If there are any, a language model of these takes the place of ``Gr.fst``. Words that the
+        model does not have are left out.
 
     Raises
     ------
@@ -164,10 +168,16 @@ def import_kaldi(
     meter = meter or Meter()
     files = KaldiFiles.find(folder)
     phones = _phones(files, transitions, note)
+    if files.hclg is not None and phrases:
+        raise GraphError(
+            "is compiled, so that it cannot have other phrases",
+            path=files.hclg,
+            remedy="take a model with HCLr.fst and Gr.fst",
+        )
     if files.hclg is not None:
         packed, names, words_path = _static(files, transitions, meter)
     else:
-        packed, names, words_path = _composed(files, transitions, meter)
+        packed, names, words_path = _composed(files, transitions, meter, phrases, note)
     largest = int(packed.spellings.max(initial=0))
     words = _words(files, names, words_path, largest)
     search = search_options(files.conf, transitions.acoustic_scale)
@@ -222,7 +232,11 @@ def _static(
 
 
 def _composed(
-    files: KaldiFiles, transitions: Transitions, meter: Meter
+    files: KaldiFiles,
+    transitions: Transitions,
+    meter: Meter,
+    phrases: Sequence[str],
+    note: Callable[[str], None],
 ) -> tuple[PackedFst, Mapping[int, str] | None, Path]:
     """HCLr∘Gr, packed, with the names of its words if Gr contains them."""
     assert files.hcl is not None
@@ -240,7 +254,8 @@ def _composed(
         g = openfst.read(files.g)
         size.set(g.arcs.num_states, g.arcs.num_arcs)
     labels = _labels(hcl.arcs, _disambig(files), transitions, files.hcl)
-    packed = lookahead.compose(hcl.arcs, hcl.reach, g.arcs, labels, meter)
+    arcs = g.arcs if not phrases else _phrase_arcs(files, phrases, _symbols(g), note)
+    packed = lookahead.compose(hcl.arcs, hcl.reach, arcs, labels, meter)
     if not np.isfinite(packed.final).any():
         raise GraphError(
             f"accepts no sentence of {files.g.name}",
@@ -248,6 +263,24 @@ def _composed(
             remedy="the two files must be of one model: Gr.fst has HCLr.fst's labels",
         )
     return packed, _symbols(g), files.g
+
+
+def _phrase_arcs(
+    files: KaldiFiles,
+    phrases: Sequence[str],
+    names: Mapping[int, str] | None,
+    note: Callable[[str], None],
+) -> Arcs:
+    """G of some phrases, whose labels are those of Gr."""
+    if names is None and files.words is not None:
+        names = dict(enumerate(symbols.names(symbols.read(files.words))))
+    known = {name: id for id, name in (names or {}).items() if id > 0}
+    ids, unknown = phrase_list.ids_of(phrases, known)
+    if unknown:
+        note(f"words that the model does not have are left out: {' '.join(unknown)}")
+    if not any(ids):
+        raise GraphError("has none of the words of the phrases", path=files.folder)
+    return phrase_list.bigrams(ids)
 
 
 def _symbols(fst: OpenFst) -> Mapping[int, str] | None:

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asr_hlg.acoustic import AcousticModel
@@ -22,11 +22,13 @@ from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.adapt import hotwords as hotword_list
 from asr_hlg.graph.adapt.hotwords import Hotword
 from asr_hlg.graph.adapt.runtime import with_grammar
-from asr_hlg.graph.lookup import graph_folder
+from asr_hlg.graph.store import acoustic_model
 from asr_hlg.rescore.passes import PassOptions, default_whisper
 from asr_hlg.serve.limits import Refused
 from asr_hlg.serve.options import ServeOptions
 from asr_hlg.transcribe import TranscribeOptions, Transcriber
+from asr_hlg.transcribe.kaldi_graphs import folder_of, graph_of_phrases
+from asr_hlg.transcribe.options import Search
 from asr_hlg.transcribe.transcriber import load_network, network_name
 
 MAX_VARIANTS = 8
@@ -75,7 +77,7 @@ class Graphs:
         self._served: dict[str, _Served] = {}
         networks: dict[str, AcousticModel] = {}
         for spec in options.graphs:
-            folder = graph_folder(spec)
+            folder = folder_of(spec)
             name = folder.resolve().name
             if name in self._served:
                 raise AsrHlgError(f"two graphs have the name {name}", remedy="rename a folder")
@@ -87,7 +89,7 @@ class Graphs:
         whisper, is_installed = default_whisper(graph.meta, device=options.device)
         is_used = is_installed and not options.fast
         passes = PassOptions(whisper=whisper if is_used else None, lm_graph=str(folder))
-        live, recordings = TranscribeOptions(passes=PassOptions()), _for_recordings(passes)
+        live, recordings = _for_live(graph), _for_recordings(passes)
         used = []
         for each in (live, recordings):
             key = options.model or network_name(folder, options.device, each)
@@ -174,13 +176,15 @@ class Graphs:
         self, served: _Served, hotwords: Phrases, phrases: Phrases, nbest: int
     ) -> Transcriber:
         graph = served.graph
-        if phrases:
+        if phrases and _is_of_kaldi(graph):
+            model = Path(acoustic_model(served.folder, graph.meta))
+            graph = DecodingGraph.load(graph_of_phrases(model, phrases, lambda _: None))
+        elif phrases:
             text = _grammar(phrases)
             graph, _ = with_grammar(served.folder, text, on_error=lambda _: None)
             graph = graph.to(self._options.device)
         graph = _boosted(graph, hotwords)
-        options = TranscribeOptions(nbest=nbest, passes=PassOptions())
-        return self._transcriber(served, graph, options)
+        return self._transcriber(served, graph, replace(_for_live(graph), nbest=nbest))
 
     def _recordings_variant(self, served: _Served, hotwords: Phrases) -> Transcriber:
         graph = _boosted(served.graph, hotwords)
@@ -193,6 +197,16 @@ class Graphs:
                 whisper=served.passes.whisper, lm_graph=str(served.folder), hotwords=file.name
             )
             return self._transcriber(served, graph, _for_recordings(passes))
+
+
+def _is_of_kaldi(graph: DecodingGraph) -> bool:
+    return bool(graph.meta.get("imported", {}).get("kind") == "kaldi")
+
+
+def _for_live(graph: DecodingGraph) -> TranscribeOptions:
+    """With a graph of Kaldi's, words and confidences are those of Vosk."""
+    search: Search = "mbr" if _is_of_kaldi(graph) else "viterbi"
+    return TranscribeOptions(search=search, passes=PassOptions())
 
 
 def _for_recordings(passes: PassOptions) -> TranscribeOptions:

@@ -4,13 +4,14 @@
 imported form, by the names, sizes and times of the files that it is made of::
 
     graphs/kaldi-0123456789abcdef/NAME/
+    graphs/kaldi-phrases-0123456789abcdef/NAME/     of a list of phrases in place of Gr.fst
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from asr_hlg.search.fst_decoder import FstTokenPassing
 from asr_hlg.search.incremental_lattice import Steps
 from asr_hlg.search.online import OnlineSearch
 
+_MOST_PHRASE_LISTS = 8  # whose graphs are kept
 _REVISION = 1  # raised when the same files give another graph than before
 
 Say = Callable[[str], None]
@@ -83,29 +85,66 @@ def graph_of_model(folder: Path, say: Say = print_line, max_memory: float | None
     ModelError
         If ``final.mdl`` is damaged.
     """
-    folder = folder.absolute()
+    return _imported(folder.absolute(), (), say, max_memory)
+
+
+def graph_of_phrases(folder: Path, phrases: Sequence[str], say: Say = print_line) -> Path:
+    """Graph folder of a Kaldi model that recognises phrases only, as Vosk's recognisers do.
+
+    The model's ``HCLr.fst`` is composed with a bigram model of the phrases
+    (:mod:`asr_hlg.graph.phrase_list`). The cache keeps the last of these graphs.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the model.
+    phrases : sequence of str
+        Words that the model does not have are left out.
+    say : callable
+        Receives messages while the graph is made, which takes seconds.
+
+    Raises
+    ------
+    GraphError
+        As :func:`graph_of_model`, if the model has only ``HCLG.fst``, and if it has no word of the
+        phrases.
+    """
+    graph = _imported(folder.absolute(), tuple(phrases), say, None)
+    made = sorted(
+        graph.parent.parent.glob("kaldi-phrases-*/"), key=lambda path: path.stat().st_mtime
+    )
+    for old in made[:-_MOST_PHRASE_LISTS]:
+        if old != graph.parent:
+            shutil.rmtree(old, ignore_errors=True)
+    return graph
+
+
+def _imported(folder: Path, phrases: tuple[str, ...], say: Say, max_memory: float | None) -> Path:
     path = model_file(folder)
     if path is None:
         raise GraphError("has no am/final.mdl", path=folder, remedy="name a Kaldi model's folder")
     files = KaldiFiles.find(folder)
     graphs = cache_folder() / "graphs"
     graphs.mkdir(mode=0o700, exist_ok=True)
-    parent = graphs / f"kaldi-{_identity((path, *files.sources))}"
+    kind = "kaldi-phrases" if phrases else "kaldi"
+    parent = graphs / f"{kind}-{_identity((path, *files.sources), phrases)}"
     graph = parent / (folder.name or "kaldi")
     if (graph / "graph.json").is_file():
         return graph
     with locked(parent.with_suffix(".lock"), lambda: say("another process imports it; waiting")):
         if not (graph / "graph.json").is_file():
-            say(f"importing the graph of {folder} once, into {graph}")
+            if not phrases:
+                say(f"importing the graph of {folder} once, into {graph}")
             found = graph_properties(path)
             model = found.transitions
             begins = (model.state_of == 0) & ~model.is_self_loop
             transitions = Transitions(model.pdf_of, model.phone_of, begins, found.acoustic_scale)
             part = parent.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-            meter = Meter(max_memory, lambda stage: say(str(stage)))
+            meter = Meter(max_memory, lambda stage: None if phrases else say(str(stage)))
+            output = part / graph.name
             try:
-                import_kaldi(folder, part / graph.name, transitions, str(folder), meter, say)
+                import_kaldi(folder, output, transitions, str(folder), meter, say, phrases)
                 shutil.rmtree(parent, ignore_errors=True)
                 part.rename(parent)
             finally:
@@ -113,9 +152,11 @@ def graph_of_model(folder: Path, say: Say = print_line, max_memory: float | None
     return graph
 
 
-def _identity(paths: tuple[Path, ...]) -> str:
-    """Hash of names, sizes and times of files."""
+def _identity(paths: tuple[Path, ...], phrases: tuple[str, ...]) -> str:
+    """Hash of names, sizes and times of files, and of phrases."""
     digest = hashlib.sha256(str(_REVISION).encode())
+    for phrase in phrases:
+        digest.update(f"{phrase}\n".encode())
     for path in paths:
         status = path.stat()
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())

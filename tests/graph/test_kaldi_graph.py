@@ -83,6 +83,24 @@ def test_look_ahead_and_static_graphs_give_the_same_words_scores_and_times(folde
         assert ours.forward_score() == pytest.approx(theirs.forward_score(), abs=1e-3)
 
 
+def test_phrases_take_the_place_of_the_language_model(folders, tmp_path):
+    notes = []
+    ahead = folders[0]
+    made = import_kaldi(
+        ahead, tmp_path / "phrases", TRANSITIONS, note=notes.append, phrases=["b b", "nowhere"]
+    )
+    graph = DecodingGraph.load(made)
+    assert any("nowhere" in note for note in notes)
+    options = SearchOptions(search_beam=1e3, output_beam=20.0, floor=0.0)
+    found = {decode(graph, likelihoods(seed), options).best_path()[0].words for seed in range(20)}
+    assert found
+    assert {word for words in found for word in words} == {"b"}
+    with pytest.raises(GraphError, match="none of the words"):
+        import_kaldi(ahead, tmp_path / "none", TRANSITIONS, phrases=["nowhere"])
+    with pytest.raises(GraphError, match="cannot have other phrases"):
+        import_kaldi(folders[1], tmp_path / "static-phrases", TRANSITIONS, phrases=["b"])
+
+
 def test_phones_span_their_frames_and_words_their_phones(folders, tmp_path):
     graph = DecodingGraph.load(import_kaldi(folders[0], tmp_path / "graph", TRANSITIONS))
     scores = np.full((1, 5, 3), -30.0, np.float32)
