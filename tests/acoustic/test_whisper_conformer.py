@@ -241,6 +241,7 @@ def test_the_recipe_differs_from_that_of_en_in_the_model_and_its_scales_only():
 def test_its_scales_replace_those_of_a_recipe_for_another_model(english):
     model = SimpleNamespace(
         is_transducer=False,
+        tokens=english.columns,
         name=whisper_conformer.WhisperConformerModel.name,
         scales=whisper_conformer.WhisperConformerModel.scales,
     )
