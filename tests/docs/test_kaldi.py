@@ -16,7 +16,7 @@ from asr_hlg.cli import main
 from asr_hlg.graph.kaldi_export import KaldiGraph
 from asr_hlg.graph.recipe import Recipe
 from tests.support import kaldi_gmm
-from tests.support.kaldi_files import Writer, write_hclg, write_kaldi_folder
+from tests.support.kaldi_files import Writer, write_hclg, write_kaldi_folder, write_lookahead
 
 
 @pytest.fixture
@@ -50,6 +50,8 @@ def test_the_commands_run(page, root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASR_HLG_CACHE", str(tmp_path / "cache"))
     write_hclg(write_kaldi_folder(tmp_path / "vosk-model-small-ko-0.22"))
+    write_lookahead(write_kaldi_folder(tmp_path / "vosk-model-small-de-0.15"))
+    (tmp_path / "phrases.json").write_text('["b a", "a"]')
     write_triphones(tmp_path)
     write_chain_model(tmp_path / "exp" / "lf_mmi", root / "graphs" / "digits-chain.toml")
     samples = 0.2 * np.random.default_rng(0).normal(size=16000)
@@ -57,7 +59,7 @@ def test_the_commands_run(page, root, tmp_path, monkeypatch, capsys):
     [copies] = re.findall(r"```\n(mkdir .*?)```", page, re.DOTALL)
     subprocess.run(["bash", "-ec", copies], check=True)
     commands = re.findall(r"^asr-hlg (.*)$", page, re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         assert main(shlex.split(command)) == 0, capsys.readouterr().err
         expected = "exp/vosk" if command.startswith("graph export") else "talk"

@@ -308,3 +308,28 @@ def write_hclg(folder) -> None:
     (folder / "graph" / "words.txt").write_text("<eps> 0\none 1\ntwo 2\n")
     (folder / "graph" / "phones.txt").write_text("<eps> 0\nA_S 1\nsil 2\n")
     (folder / "graph" / "phones" / "word_boundary.int").write_text("1 singleton\n2 nonword\n")
+
+
+def write_lookahead(folder) -> None:
+    """HCLr and Gr over the words a and b, for the model of `write_kaldi_folder`."""
+    from asr_hlg.fst import openfst
+    from asr_hlg.fst.arcs import Arcs
+    from tests.support import fst_files
+
+    src, dst = np.array([0, 0, 1, 1, 2, 2], np.int32), np.array([1, 2, 0, 1, 0, 2], np.int32)
+    ilabel = np.array([2, 4, 7, 1, 7, 3], np.int32)  # 7 is #0
+    olabel = np.array([1, 2, 0, 0, 0, 0], np.int32)
+    final = np.array([0.0, -np.inf, -np.inf], np.float32)
+    hcl = Arcs(src, dst, ilabel, olabel, np.full(6, -0.5, np.float32), final)
+    graph = folder / "graph"
+    (graph / "phones").mkdir(parents=True)
+    openfst.write(graph / "HCL.fst", hcl)
+    content = (graph / "HCL.fst").read_bytes()
+    lookahead = fst_files.lookahead(content, fst_files.reachable(hcl, 3), 3)
+    (graph / "HCLr.fst").write_bytes(lookahead)
+    costs = {(): {1: 1.0, 2: 2.0, 0: 0.5}, (0,): {1: 0.1}, (1,): {2: 0.2}, (2,): {}}
+    back_off = {context: 0.3 * len(context) for context in costs}
+    words = {0: "<eps>", 1: "a", 2: "b"}
+    (graph / "Gr.fst").write_bytes(fst_files.ngram(costs, back_off, words))
+    (graph / "disambig_tid.int").write_text("7\n")
+    (graph / "phones" / "word_boundary.int").write_text("1 singleton\n2 nonword\n")

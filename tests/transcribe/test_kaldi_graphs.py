@@ -9,8 +9,8 @@ from asr_hlg.acoustic import Posteriors
 from asr_hlg.errors import GraphError
 from asr_hlg.search.online import OnlineSearch
 from asr_hlg.transcribe import TranscribeOptions, Transcriber
-from asr_hlg.transcribe.kaldi_graphs import folder_of, graph_of_model, has_graph
-from tests.support.kaldi_files import write_hclg, write_kaldi_folder
+from asr_hlg.transcribe.kaldi_graphs import folder_of, graph_of_model, graph_of_phrases, has_graph
+from tests.support.kaldi_files import write_hclg, write_kaldi_folder, write_lookahead
 
 
 @pytest.fixture
@@ -36,6 +36,23 @@ def test_a_folder_without_graph_is_said_to_lack_it(tmp_path):
     assert not has_graph(made)
     with pytest.raises(GraphError, match=r"neither HCLG\.fst"):
         graph_of_model(made)
+
+
+def test_phrases_are_recognised_without_an_import_of_the_whole_graph(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASR_HLG_CACHE", str(tmp_path / "cache"))
+    model = write_kaldi_folder(tmp_path / "model", silence_phones="2")
+    write_lookahead(model)
+    graph = graph_of_phrases(model, ["b", "b b"], lambda _: None)
+    transcriber = Transcriber.from_graph(graph, options=TranscribeOptions(search="mbr"))
+    samples = 0.2 * np.random.default_rng(1).normal(size=16000).astype(np.float32)
+    lattice = transcriber.decoder.decode(transcriber.model.posteriors([samples], 16000))
+    assert set(lattice.mbr_path()[0].words) == {"b"}
+    made = [path.name for path in (tmp_path / "cache" / "graphs").glob("*/")]
+    assert made == [graph.parent.name]
+    assert graph_of_phrases(model, ["b", "b b"], lambda _: None) == graph
+    for number in range(9):
+        graph_of_phrases(model, ["a"] * (number + 1), lambda _: None)
+    assert not graph.exists()  # the oldest of ten lists
 
 
 @pytest.mark.parametrize("search", ["viterbi", "mbr"])
