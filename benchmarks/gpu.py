@@ -7,10 +7,11 @@
 ``store`` computes the posteriors of recordings and stores them, so that ``run`` needs no network:
 torch, numpy, numba and this project are enough. ``run`` compares best paths and scores with those
 of token passing on the CPU, and measures only if they are equal: seconds of sound per second over
-batch sizes, beams and graphs, frames per second, operations and kernel launches per frame, and
-memory. Beside it stand token passing on one and on all cores, k2 where it is installed, and on a
-GPU torchaudio's CUDA CTC decoder (which has no graph) where it can be imported. Results are written
-to the folder --output: gpu.json, gpu.md and gpu.svg (with matplotlib).
+batch sizes, beams and graphs, frames per second, operations of torch, our kernels and kernel
+launches per frame, and memory. Beside it stand token passing on one and on all cores, k2 where it
+is installed, and on a GPU torchaudio's CUDA CTC decoder (which has no graph) where it can be
+imported. Results are written to the folder --output: gpu.json, gpu.md and gpu.svg (with
+matplotlib).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.lookup import graph_folder
 from asr_hlg.search import SearchOptions, make_decoder
+from asr_hlg.search.fused_launch import FRAME_KERNELS, PRUNING_KERNELS
 
 PROFILED_FRAMES = 50
 """Frames of each utterance of which operations are counted."""
@@ -142,7 +144,14 @@ def measure(
     for size in options.batch:
         rate = throughput(tensors, utterances, size, options.rounds, device)
         launches = operations(tensors, utterances[-size:], device)
+        if tensors.fused:
+            launches["kernels_per_frame"] = len(FRAME_KERNELS) + len(PRUNING_KERNELS)
         yield {**common, "engine": "tensors", "batch": size, **rate, **launches}
+    if tensors.fused:
+        tensors.fused, size = False, max(options.batch)
+        rate = throughput(tensors, utterances, size, options.rounds, device)
+        launches = operations(tensors, utterances[-size:], device)
+        yield {**common, "engine": "tensors without kernels", "batch": size, **rate, **launches}
     if find_spec("k2") is None:
         left_out.append("k2: not installed")
         return
@@ -279,14 +288,15 @@ def write(result: dict[str, Any], folder: Path) -> None:
         f"{result['utterances']} utterances, {result['seconds']:.0f} s; {result['machine']}",
         "",
         "| graph | beam | search | batch | × real time | frames/s | operations a frame "
-        "| waits a frame | launches a frame | memory |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| kernels a frame | waits a frame | launches a frame | memory |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in result["rows"]:
         more = [
             f"{row[key]:.0f}" if key in row else ""
             for key in (
                 "operations_per_frame",
+                "kernels_per_frame",
                 "waits_per_frame",
                 "launches_per_frame",
                 "memory_mb",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import FrameArcs, Lattice
 from asr_hlg.search import tensor_lattices
 from asr_hlg.search.decoder import PosteriorDecoder
+from asr_hlg.search.fused_launch import CpuKernels
+from asr_hlg.search.fused_search import FusedSearch, Room
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.records import GraphArrays, GraphOutputs
 from asr_hlg.search.tensor_frames import Beams, TensorSearch
@@ -24,6 +28,9 @@ from asr_hlg.search.tensor_records import Tables
 _CHUNK = 256
 """Frames whose scores are prepared at once."""
 
+
+_GROUP = 8
+"""Utterances that the kernels search together on the CPU: more do not fit into its cache."""
 
 _CAPACITIES = {
     "labels": 64,
@@ -44,9 +51,12 @@ class TensorTokenPassing(PosteriorDecoder):
 
     Attributes
     ----------
+    fused : bool
+        Whether a frame is a few kernels of :mod:`asr_hlg.search.fused_kernels`, or a few hundred
+        operations of torch: the reference for the kernels, which works on every device.
     fixed_shapes : bool
-        Whether tensors have capacities in place of the sizes that they need: on all devices but the
-        CPU, so that no operation waits for the device.
+        Whether torch's tensors have capacities in place of the sizes that they need: on all devices
+        but the CPU, so that no operation waits for the device.
     capacities : dict of str to int
         Rows of each kind for an utterance in a frame. A batch that needs more is searched again.
 
@@ -66,9 +76,10 @@ class TensorTokenPassing(PosteriorDecoder):
         lg = graph.views.packed
         self._arrays = GraphArrays(lg.states, lg.arcs, lg.eps_arcs)
         self._outputs = GraphOutputs(lg.final, lg.words, lg.spellings, lg.spelling_splits)
-        self._tensors = TensorGraph.of(lg, len(graph.columns), graph.device)
         self._tables: Tables | None = None
         self.fixed_shapes = graph.device != "cpu"
+        self.kernels = CpuKernels()
+        self.fused = graph.device == "cpu"
         self.capacities = dict(_CAPACITIES)
 
     @staticmethod
@@ -85,7 +96,10 @@ class TensorTokenPassing(PosteriorDecoder):
     def _search(self, scores: Posteriors) -> Lattice:
         scores = scores.to(self.graph.device)
         every = list(range(len(scores.lengths)))
-        found = self._lattices(scores, every, self.options)
+        size = _GROUP if self.fused and self.graph.device == "cpu" else max(1, len(every))
+        found = []
+        for begin in range(0, len(every), size):
+            found += self._lattices(scores, every[begin : begin + size], self.options)
         lost = [row for row in every if found[row] is None and scores.lengths[row]]
         if lost:
             again = self._lattices(scores, lost, self.options.wider())
@@ -99,10 +113,7 @@ class TensorTokenPassing(PosteriorDecoder):
         """Lattices of some utterances, None where no path reaches a final state."""
         lengths = scores.lengths[rows].tolist()
         log_probs = scores.log_probs[rows]
-        search = self.run(log_probs, lengths, options)
-        history = search.history
-        links = tensor_lattices.prune(history, self._tensors, len(rows), options.output_beam)
-        last = tensor_lattices.last_blanks(history)
+        links, last, num_ids = self.run(log_probs, lengths, options).prune(options.output_beam)
         on_host = log_probs.cpu().numpy()
         acoustics = [
             np.ascontiguousarray(frames[:length])
@@ -111,7 +122,7 @@ class TensorTokenPassing(PosteriorDecoder):
         return tensor_lattices.build(
             links,
             last,
-            history.num_ids,
+            num_ids,
             self._arrays,
             self._outputs,
             acoustics,
@@ -120,7 +131,7 @@ class TensorTokenPassing(PosteriorDecoder):
 
     def run(
         self, log_probs: torch.Tensor, lengths: Sequence[int], options: SearchOptions
-    ) -> TensorSearch:
+    ) -> TensorSearch | FusedSearch:
         """The state of the search after all frames of scaled scores.
 
         Parameters
@@ -131,8 +142,12 @@ class TensorTokenPassing(PosteriorDecoder):
             Frames of each utterance.
         options : SearchOptions
         """
+        if self.fused:
+            fused = self._start_fused(len(lengths), options)
+            fused.search(log_probs, lengths)
+            return fused
         while True:
-            search = self.start(len(lengths), options)
+            search = self._start_plain(len(lengths), options)
             begin = 0
             for end in sorted(set(lengths)):
                 for t in range(begin, end, _CHUNK):
@@ -146,11 +161,20 @@ class TensorTokenPassing(PosteriorDecoder):
             for kind, needed in exceeded.items():
                 self.capacities[kind] = max(2 * self.capacities[kind], -(-needed // len(lengths)))
 
-    def start(self, num_utterances: int, options: SearchOptions) -> TensorSearch:
+    def start(self, num_utterances: int, options: SearchOptions) -> TensorSearch | FusedSearch:
         """The state of a search to which frames can be given as they come.
 
-        It uses the decoder's room for recombination: one search at a time.
+        It uses memory of the decoder: one search at a time.
         """
+        start = self._start_fused if self.fused else self._start_plain
+        return start(num_utterances, options)
+
+    def _start_fused(self, num_utterances: int, options: SearchOptions) -> FusedSearch:
+        """A search by the kernels."""
+        return FusedSearch(*self._in_kernels, num_utterances, options.limits, self._memory)
+
+    def _start_plain(self, num_utterances: int, options: SearchOptions) -> TensorSearch:
+        """A search by torch's operations."""
         beams = Beams(options.search_beam, options.min_active, options.max_active)
         room = self._room(num_utterances)
         shapes: Shapes = ExactShapes()
@@ -158,6 +182,23 @@ class TensorTokenPassing(PosteriorDecoder):
             capacities = {kind: n * num_utterances for kind, n in self.capacities.items()}
             shapes = FixedShapes(capacities, self._tensors.device)
         return TensorSearch(self._tensors, room, num_utterances, beams, shapes)
+
+    @cached_property
+    def _tensors(self) -> TensorGraph:
+        """The graph for torch's operations."""
+        graph = self.graph
+        return TensorGraph.of(graph.views.packed, len(graph.columns), graph.device)
+
+    @cached_property
+    def _memory(self) -> Room:
+        """Memory for the kernels."""
+        return Room(self.kernels, torch.device(self.graph.device))
+
+    @cached_property
+    def _in_kernels(self) -> tuple[GraphArrays, Any]:
+        """The graph for the kernels, and its final scores."""
+        records = self.kernels.records
+        return GraphArrays(*map(records, self._arrays)), records(self._outputs.final)
 
     def _room(self, num_utterances: int) -> Tables:
         """Tables for so many utterances, the present ones where they suffice."""

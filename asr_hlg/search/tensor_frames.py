@@ -9,11 +9,14 @@ tokens of all utterances are rows of flat tensors. There is no loop over utteran
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from asr_hlg.search import tensor_lattices
 from asr_hlg.search.tensor_graph import TensorGraph
+from asr_hlg.search.tensor_lattices import KeptLinks
 from asr_hlg.search.tensor_ops import NEG_INF, Shapes, largest, pick, recombine
 from asr_hlg.search.tensor_records import (
     BLANK,
@@ -103,6 +106,26 @@ class TensorSearch:
         self.history.ends.append(last)
         self.labels = labels.take(select(~ended[labels.utterance], "labels"))
         self.blanks = blanks.take(select(~ended[blanks.utterance], "blanks"))
+
+    @property
+    def cutoffs(self) -> Tensor:
+        """float64 ``(num_utterances, num_frames)``: the score below which links were dropped."""
+        return torch.stack(self.history.cutoffs, dim=1)
+
+    def prune(self, output_beam: float) -> tuple[KeptLinks, Any, int]:
+        """Links on paths within the output beam of each utterance's best path.
+
+        Returns
+        -------
+        links : KeptLinks
+        last_blanks : np.ndarray
+            Ids of blank tokens that were active after the last frame of their utterance.
+        num_ids : int
+            Ids that tokens may have.
+        """
+        history = self.history
+        links = tensor_lattices.prune(history, self.graph, self.num_utterances, output_beam)
+        return links, tensor_lattices.last_blanks(history), history.num_ids
 
     def _frame(self, emissions: Emissions) -> None:
         """Read one frame: follow ε-arcs, expand arcs, recombine, prune."""

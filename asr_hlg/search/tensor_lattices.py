@@ -81,7 +81,8 @@ def prune(
     scores = links.score + torch.cat(through[::-1])
     kept = (scores >= pick(cutoff, links.utterance)).nonzero().view(-1)
     frame = np.searchsorted(np.cumsum(sizes), kept.cpu().numpy(), side="right") // 2
-    return _to_host(Links(*(pick(part, kept) for part in links)), frame, num_utterances)
+    utterance, src, dst, eps, arc, score = (pick(part, kept).cpu().numpy() for part in links[:6])
+    return sorted_by_utterance(utterance, frame, src, dst, eps, arc, score, num_utterances)
 
 
 def _final_scores(
@@ -114,12 +115,20 @@ def last_blanks(history: History) -> Array:
     return np.asarray(ids[scores > NEG_INF].cpu().numpy())
 
 
-def _to_host(links: Links, frame: Array, num_utterances: int) -> KeptLinks:
-    """Copy kept links to the host, and sort them by utterance."""
-    utterance, src, dst, eps, arc, score = (part.cpu().numpy() for part in links[:6])
+def sorted_by_utterance(
+    utterance: Array,
+    frame: Array,
+    src: Array,
+    dst: Array,
+    eps: Array,
+    arc: Array,
+    score: Array,
+    num_utterances: int,
+) -> KeptLinks:
+    """Sort links, which are in the order of frames, by utterance."""
     order = np.argsort(utterance.astype(np.int32), kind="stable")
     splits = np.append(0, np.cumsum(np.bincount(utterance, minlength=num_utterances)))
-    return KeptLinks(splits, frame[order], *(part[order] for part in (src, dst, eps, arc, score)))
+    return KeptLinks(splits, *(part[order] for part in (frame, src, dst, eps, arc, score)))
 
 
 def build(
