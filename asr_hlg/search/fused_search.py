@@ -55,7 +55,6 @@ _ROOM = {"tokens": 64, "links": 96, "blank_links": 64, "ends": 8}
 _SCRATCH = {"sources": 128, "candidates": 192, "blanks": 128}
 """Room at first for an utterance; the first counts of ``Work.most``, in this order."""
 
-
 _LEAST = 256
 """Room at first for all utterances, besides."""
 
