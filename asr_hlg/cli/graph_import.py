@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import store
-from asr_hlg.graph.kaldi_graph import Transitions, import_kaldi
+from asr_hlg.graph.kaldi_graph import import_kaldi
 from asr_hlg.graph.lookup import HERE
 from asr_hlg.graph.meter import Meter, Stage
 from asr_hlg.graph.openfst_graph import LABELS, ImportOptions, import_graph
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _import_kaldi(options: argparse.Namespace, output: Path, meter: Meter) -> None:
-    from asr_hlg.acoustic.kaldi.folder import graph_properties
+    from asr_hlg.transcribe.kaldi_graphs import transitions_of
 
     folder = options.file
     places = [folder / name for name in ("am/final.mdl", "final.mdl", "../final.mdl")]
@@ -90,12 +90,8 @@ def _import_kaldi(options: argparse.Namespace, output: Path, meter: Meter) -> No
             path=folder,
             remedy="copy the model's final.mdl into the folder",
         )
-    found = graph_properties(path)
-    model = found.transitions
-    begins = (model.state_of == 0) & ~model.is_self_loop
-    transitions = Transitions(model.pdf_of, model.phone_of, begins, found.acoustic_scale)
     acoustic_model = options.model or str(folder.absolute())
-    import_kaldi(folder, output, transitions, acoustic_model, meter, _print)
+    import_kaldi(folder, output, transitions_of(path), acoustic_model, meter, _print)
 
 
 def _import_options(options: argparse.Namespace) -> ImportOptions:

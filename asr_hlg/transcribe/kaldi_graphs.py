@@ -119,6 +119,20 @@ def graph_of_phrases(folder: Path, phrases: Sequence[str], say: Say = print_line
     return graph
 
 
+def transitions_of(path: Path) -> Transitions:
+    """Meaning of the labels of a model's graph, from its ``final.mdl``.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read or is damaged.
+    """
+    found = graph_properties(path)
+    model = found.transitions
+    begins = (model.state_of == 0) & ~model.is_self_loop
+    return Transitions(model.pdf_of, model.phone_of, begins, found.acoustic_scale)
+
+
 def _imported(folder: Path, phrases: tuple[str, ...], say: Say, max_memory: float | None) -> Path:
     path = model_file(folder)
     if path is None:
@@ -135,10 +149,7 @@ def _imported(folder: Path, phrases: tuple[str, ...], say: Say, max_memory: floa
         if not (graph / "graph.json").is_file():
             if not phrases:
                 say(f"importing the graph of {folder} once, into {graph}")
-            found = graph_properties(path)
-            model = found.transitions
-            begins = (model.state_of == 0) & ~model.is_self_loop
-            transitions = Transitions(model.pdf_of, model.phone_of, begins, found.acoustic_scale)
+            transitions = transitions_of(path)
             part = parent.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
             meter = Meter(max_memory, lambda stage: None if phrases else say(str(stage)))
