@@ -115,6 +115,8 @@ class CmvnOptions:
     global_frames : int
         Weight of the global mean, in frames, while there are fewer than ``cmn_window``.
     normalize_mean, normalize_variance : bool
+    cmn_min_energy : float
+        Frames whose first cepstrum is not above it do not change the mean; Vosk's default.
     """
 
     cmn_window: int = 600
@@ -122,6 +124,7 @@ class CmvnOptions:
     global_frames: int = 200
     normalize_mean: bool = True
     normalize_variance: bool = False
+    cmn_min_energy: float = 50.0
 
 
 @dataclass(frozen=True)

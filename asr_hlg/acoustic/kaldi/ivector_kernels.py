@@ -43,23 +43,23 @@ def accumulate(
     quadratic, linear = stats
     num_gauss, dim = len(precisions), features.shape[1]
     sums = np.zeros((num_gauss, dim))
-    totals = np.zeros(num_gauss)
+    totals = np.zeros(num_gauss, np.float32)
     chosen, posterior = np.empty(most, np.int64), np.empty(most, np.float32)
     for frame in range(len(scores)):
         min_post = min(np.float32(least) / abs(weights[frame]), np.float32(0.99))
         count = _best_gaussians(scores[frame], most, min_post, chosen, posterior)
         for k in range(count):
-            value = posterior[k] * np.float32(scale) * weights[frame]
+            value = posterior[k] * (np.float32(scale) * weights[frame])
             totals[chosen[k]] += value
             for column in range(dim):
-                sums[chosen[k], column] += value * features[frame, column]
+                sums[chosen[k], column] += np.float64(value) * features[frame, column]
     added = 0.0
     for gauss in range(num_gauss):
         if totals[gauss] == 0.0:
             continue
         added += totals[gauss]
         for i in range(len(quadratic)):
-            quadratic[i] += totals[gauss] * precisions[gauss, i]
+            quadratic[i] += np.float64(totals[gauss]) * precisions[gauss, i]
         for column in range(dim):
             for i in range(len(linear)):
                 linear[i] += sums[gauss, column] * projections[gauss, column, i]
@@ -89,7 +89,7 @@ def _best_gaussians(
     while count > 1 and posterior[count - 1] < cutoff:
         count -= 1
         total -= posterior[count]
-    posterior[:count] /= total
+    posterior[:count] *= np.float32(1.0 / total)
     return count
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from asr_hlg.acoustic.kaldi import ivector_kernels as kernels
 from asr_hlg.acoustic.kaldi.conf import CmvnOptions, SpliceOptions, options_from
 from asr_hlg.acoustic.kaldi.gmm import diag_gmm
+from asr_hlg.acoustic.kaldi.online_cmvn import OnlineCmvn
 from asr_hlg.acoustic.kaldi.reader import Floats, KaldiReader, read_file
 from asr_hlg.errors import ModelError
 
@@ -107,39 +108,26 @@ class IvectorExtractor:
         """Columns of an i-vector."""
         return self.factors.width
 
-    def spliced(self, features: Floats) -> Floats:
-        """LDA features ``(frames, dim)`` of spliced frames."""
+    def normalisation(self) -> OnlineCmvn:
+        """Normalisation of a recording's features, before its first frame."""
+        return OnlineCmvn(self.cmvn, self._global)
+
+    def neighbours(self, begin: int, end: int, count: int) -> npt.NDArray[np.int64]:
+        """Frames that are put beside each of ``[begin, end)``, int64 ``(frames, contexts)``.
+
+        Beyond the edges of the ``count`` frames stand the first and the last one.
+        """
         left, right = self.splice.left_context, self.splice.right_context
-        places = np.arange(len(features))[:, None] + np.arange(-left, right + 1)
-        rows = features[np.clip(places, 0, len(features) - 1)].reshape(len(features), -1)
-        width = rows.shape[1]
-        result: Floats = rows @ self._lda[:, :width].T
+        places = np.arange(begin, end)[:, None] + np.arange(-left, right + 1)
+        return np.clip(places, 0, count - 1)
+
+    def transformed(self, features: Floats) -> Floats:
+        """LDA features ``(frames, dim)`` of frames side by side, ``(frames * contexts, width)``."""
+        contexts = self.splice.left_context + 1 + self.splice.right_context
+        width = contexts * features.shape[1]
+        result: Floats = features.reshape(-1, width) @ self._lda[:, :width].T
         if self._lda.shape[1] > width:
             result = result + self._lda[:, width]
-        return result
-
-    def normalised(self, features: Floats) -> Floats:
-        """Features ``(frames, dim)`` after online cepstral mean normalisation.
-
-        The mean is that of the last ``cmn_window`` frames, completed by the global mean.
-        """
-        options, count = self.cmvn, len(features)
-        sums = np.cumsum(features, axis=0, dtype=np.float64)
-        squares = np.cumsum(features.astype(np.float64) ** 2, axis=0)
-        window = options.cmn_window
-        if count > window:
-            sums[window:] -= sums[:-window].copy()
-            squares[window:] -= squares[:-window].copy()
-        frames = np.minimum(np.arange(1, count + 1), window).astype(np.float64)
-        share = np.minimum(window - frames, options.global_frames) / self._global[0, -1]
-        sums += share[:, None] * self._global[0, :-1]
-        frames += share * self._global[0, -1]
-        mean = sums / frames[:, None]
-        result: Floats = features - (mean.astype(np.float32) if options.normalize_mean else 0)
-        if options.normalize_variance:
-            squares += share[:, None] * self._global[1, :-1]
-            variance = np.maximum(squares / frames[:, None] - mean**2, 1e-20)
-            result = (result / np.sqrt(variance)).astype(np.float32)
         return result
 
     def _check(self, folder: Path, width: int) -> None:
@@ -178,13 +166,14 @@ class IvectorEstimate:
 
     def __init__(self, extractor: IvectorExtractor):
         self._extractor = extractor
-        width, offset = extractor.width, extractor.factors.offset
+        width = extractor.width
+        self._offset = float(np.float32(extractor.factors.offset))  # as Kaldi's statistics have it
         self._quadratic = np.eye(width).reshape(-1)
         self._linear = np.zeros(width)
-        self._linear[0] = offset
+        self._linear[0] = self._offset
         self._count = 0.0
         self.ivector = np.zeros(width)
-        self.ivector[0] = offset
+        self.ivector[0] = extractor.factors.offset
 
     def add(self, features: Floats, normalised: Floats, weights: Floats) -> None:
         """Add frames with weights, which are negative where old frames are removed.
@@ -212,30 +201,30 @@ class IvectorEstimate:
         if options.max_count > 0:
             most = options.max_count
             change = max(self._count + added, most) / most - max(self._count, most) / most
-            self._linear[0] += extractor.factors.offset * change
+            self._linear[0] += self._offset * change
             self._quadratic[:: extractor.width + 1] += change
         self._count += added
 
     def solve(self) -> Floats:
         """Estimate anew, float32 ``(width,)``, with the first factor's mean subtracted."""
         extractor = self._extractor
-        width, offset = extractor.width, extractor.factors.offset
+        width = extractor.width
         if self._count > 0:
             if self.ivector[0] == 0:
-                self.ivector[0] = offset
+                self.ivector[0] = self._offset
             matrix = self._quadratic.reshape(width, width)
             steps = extractor.options.num_cg_iters
             kernels.conjugate_gradients(matrix, self._linear, self.ivector, steps)
         else:
             self.ivector[:] = 0
-            self.ivector[0] = offset
+            self.ivector[0] = self._offset
         return self.current
 
     @property
     def current(self) -> Floats:
         """The last estimate as input of the network, float32 ``(width,)``."""
         result = self.ivector.astype(np.float32)
-        result[0] -= np.float32(self._extractor.factors.offset)
+        result[0] = float(result[0]) - self._extractor.factors.offset
         return result
 
 

@@ -193,6 +193,7 @@ class _Speaker:
     def __init__(self, model: ModelParts, extractor: IvectorExtractor):
         self._extractor = extractor
         self._estimate = IvectorEstimate(extractor)
+        self._cmvn = extractor.normalisation()
         width = extractor.ubm.means_invvars.shape[1]
         self._plain, self._normalised = Rows(width), Rows(width)
         self.weights = SilenceWeights(model.evaluator.subsampling)
@@ -217,13 +218,9 @@ class _Speaker:
         end = len(rows) if finished else max(begin, len(rows) - splice.right_context)
         if end == begin:
             return
-        first = max(0, begin - splice.left_context)
-        last = min(len(rows), end + splice.right_context)
-        earliest = max(0, first - self._extractor.cmvn.cmn_window)
-        normalised = self._extractor.normalised(rows.part(earliest, last))[first - earliest :]
-        part = slice(begin - first, end - first)
-        self._plain.append(self._extractor.spliced(rows.part(first, last))[part])
-        self._normalised.append(self._extractor.spliced(normalised)[part])
+        frames = self._extractor.neighbours(begin, end, len(rows)).reshape(-1)
+        self._plain.append(self._extractor.transformed(rows.take(frames)))
+        self._normalised.append(self._extractor.transformed(self._cmvn.normalised(rows, frames)))
 
     def weigh(
         self, decoded: int, silent: npt.NDArray[np.bool_], states: npt.NDArray[np.int32]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from asr_hlg.acoustic.kaldi.conf import CmvnOptions
 from asr_hlg.acoustic.kaldi.ivectors import IvectorEstimate, IvectorExtractor
+from asr_hlg.acoustic.kaldi.online_cmvn import OnlineCmvn
+from asr_hlg.acoustic.kaldi.rows import Rows
 from asr_hlg.acoustic.kaldi.silence import SilenceWeights
 from asr_hlg.errors import AsrHlgError
 from tests.support.kaldi_files import Writer, write_ivector_folder
@@ -24,26 +27,59 @@ def frames(count=40):
     return np.random.default_rng(2).normal(size=(count, WIDTH)).astype(np.float32)
 
 
+def lda_features(extractor, rows):
+    return extractor.transformed(rows[extractor.neighbours(0, len(rows), len(rows)).reshape(-1)])
+
+
 def test_spliced_frames_are_transformed(made):
     extractor, arrays = made
     rows = frames(6)
-    found = extractor.spliced(rows)
+    found = lda_features(extractor, rows)
     for t in range(6):
         spliced = np.concatenate([rows[min(max(t + k, 0), 5)] for k in (-2, -1, 0, 1)])
         expected = arrays["lda"] @ np.append(spliced, 1)
         np.testing.assert_allclose(found[t], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_mean_is_of_the_last_frames_completed_by_the_global_one(made):
+def kaldi_means(arrays, rows, frames, window=10, global_frames=4, min_energy=50.0):
+    """Mean at each of the frames asked for, by the rules of Vosk's OnlineCmvn one after another."""
+    stats = np.zeros(WIDTH + 1)
+    for t in frames:
+        if rows[t, 0] > min_energy:
+            last = rows[max(0, t + 1 - window) : t + 1]
+            stats = np.append(last.sum(0), len(last))
+        missing = min(window - stats[-1], global_frames)
+        if missing > 0:
+            stats = stats + missing / arrays["stats"][0, -1] * arrays["stats"][0]
+        yield stats[:-1] / stats[-1]
+
+
+@pytest.mark.parametrize("loudness", [100.0, 50.0, 0.0])
+def test_the_mean_is_of_the_last_frames_completed_by_the_global_one(made, loudness):
     extractor, arrays = made
-    rows, window = frames(), 10
-    found = extractor.normalised(rows)
-    count, sums = arrays["stats"][0, -1], arrays["stats"][0, :-1]
-    for t in range(len(rows)):
-        last = rows[max(0, t + 1 - window) : t + 1]
-        more = min(window - len(last), 4)
-        mean = (last.sum(0) + more * sums / count) / (len(last) + more)
-        np.testing.assert_allclose(found[t], rows[t] - mean, rtol=1e-4, atol=1e-5)
+    rows = frames() + np.array([loudness, 0, 0], np.float32)
+    asked = extractor.neighbours(0, 40, 40).reshape(-1)
+    means = np.array(list(kaldi_means(arrays, rows, asked)))
+    features, found, cmvn = Rows.of(rows), [], extractor.normalisation()
+    for part in np.array_split(asked, 7):
+        found.append(cmvn.normalised(features, part))
+        features.drop(int(part.max()) - 15)
+    np.testing.assert_allclose(np.concatenate(found), rows[asked] - means, rtol=1e-4, atol=1e-4)
+
+
+def test_the_variance_is_normalised(made):
+    extractor, arrays = made
+    rows = frames() + np.array([100, 0, 0], np.float32)
+    options = CmvnOptions(cmn_window=10, global_frames=4, normalize_variance=True)
+    found = OnlineCmvn(options, arrays["stats"]).normalised(Rows.of(rows), np.arange(40))
+    for t in range(40):
+        last = rows[max(0, t + 1 - 10) : t + 1].astype(np.float64)
+        share = min(10 - len(last), 4) / arrays["stats"][0, -1]
+        count = len(last) + share * arrays["stats"][0, -1]
+        mean = (last.sum(0) + share * arrays["stats"][0, :-1]) / count
+        variance = ((last**2).sum(0) + share * arrays["stats"][1, :-1]) / count - mean**2
+        expected = (rows[t] - mean) / np.sqrt(np.maximum(variance, 1e-20))
+        np.testing.assert_allclose(found[t], expected, rtol=1e-3, atol=1e-2)
 
 
 def posteriors(arrays, row, weight):
@@ -65,7 +101,7 @@ def posteriors(arrays, row, weight):
 def test_the_estimate_solves_the_normal_equations(made, weight):
     extractor, arrays = made
     rows = frames()
-    plain, normalised = extractor.spliced(rows), extractor.spliced(extractor.normalised(rows))
+    plain = normalised = lda_features(extractor, rows)
     weights = np.full(len(rows), weight, np.float32)
     weights[3] = 0
     estimate = IvectorEstimate(extractor)
@@ -90,7 +126,7 @@ def test_the_estimate_solves_the_normal_equations(made, weight):
 
 def test_removing_frames_restores_the_estimate(made):
     extractor, _ = made
-    rows = extractor.spliced(frames())
+    rows = lda_features(extractor, frames())
     estimate = IvectorEstimate(extractor)
     ones = np.ones(20, np.float32)
     estimate.add(rows[:20], rows[:20], ones)

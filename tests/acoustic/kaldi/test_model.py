@@ -11,6 +11,7 @@ import pytest
 from asr_hlg import acoustic
 from asr_hlg.acoustic.kaldi import features
 from asr_hlg.acoustic.kaldi.ivectors import IvectorEstimate
+from asr_hlg.acoustic.kaldi.rows import Rows
 from asr_hlg.acoustic.kaldi.model import KaldiModel
 from asr_hlg.acoustic.kaldi.silence import SilenceWeights
 from asr_hlg.errors import AsrHlgError
@@ -44,6 +45,13 @@ class Search:
         return phones.astype(np.int32), np.arange(len(self.rows) - count, len(self.rows))
 
 
+def lda_features(extractor, found):
+    """LDA features of all frames, without and with normalised mean."""
+    rows, frames = Rows.of(found), extractor.neighbours(0, len(found), len(found)).reshape(-1)
+    normalised = extractor.normalisation().normalised(rows, frames)
+    return extractor.transformed(rows.take(frames)), extractor.transformed(normalised)
+
+
 def simulated(model, samples, search):
     """Log-likelihoods, with everything computed anew from all sound of each step."""
     parts, sub = model.parts, 3
@@ -54,8 +62,7 @@ def simulated(model, samples, search):
     for end in ends:
         is_last = end is None
         found = features.compute(32768 * samples[:end], parts.features)
-        spliced = parts.extractor.spliced(found)
-        normalised = parts.extractor.spliced(parts.extractor.normalised(found))
+        spliced, normalised = lda_features(parts.extractor, found)
         ready = len(found) if is_last else max(0, len(found) - 1)  # the splice's right context
         if search is not None and ready:
             count = weights.needed(len(rows))
