@@ -25,8 +25,9 @@ class TimedWord(NamedTuple):
 def timed_words(lattice: AlignedLattice) -> list[TimedWord]:
     """Words with the fewest expected errors.
 
-    The rounds are those of Xu, Povey, Mangu, Zhu 2011: every slot gets its most probable word until
-    none changes. A word's times are averages over the arcs that are aligned with it.
+    The rounds are those of Xu, Povey, Mangu, Zhu 2011: every slot gets its most probable word, of
+    equals that with the larger id, until none is more probable than that of the round before.
+    A word's times are averages over the arcs that are aligned with it.
     """
     ids, local = np.unique(np.append(0, lattice.word), return_inverse=True)
     word = local[1:].astype(np.int64)
@@ -40,8 +41,10 @@ def timed_words(lattice: AlignedLattice) -> list[TimedWord]:
             lattice.src, lattice.dst, word, lattice.score, lattice.times, reference, len(ids)
         )
         stats[0] = np.maximum(0.0, 1.0 - stats[1:].sum(0))
-        hypothesis = stats.argmax(0)
-        if (hypothesis == reference).all():
+        compared = stats.astype(np.float32)  # as in Kaldi
+        hypothesis = len(ids) - 1 - compared[::-1].argmax(0)
+        slots = np.arange(len(reference))
+        if (compared[hypothesis, slots] == compared[reference, slots]).all():
             break
     found = []
     for slot in np.flatnonzero(hypothesis):

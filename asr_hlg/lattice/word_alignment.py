@@ -6,9 +6,8 @@ that, as ``lattice-align-words`` does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +59,6 @@ class _Node(NamedTuple):
 
 
 class _Arc(NamedTuple):
-    source: _Node
     target: _Node
     word: int
     score: float
@@ -69,6 +67,10 @@ class _Arc(NamedTuple):
 def align_words(lattice: CompactLattice, positions: Mapping[int, str]) -> AlignedLattice:
     """Divide the alignments of a lattice into words.
 
+    States and arcs come in the order in which Kaldi's ``WordAlignLattice`` and OpenFst's
+    ``TopSort`` leave them. It decides to which of two words a third one is aligned if both are as
+    close, since sums of posteriors are rounded.
+
     Parameters
     ----------
     lattice : CompactLattice
@@ -76,43 +78,38 @@ def align_words(lattice: CompactLattice, positions: Mapping[int, str]) -> Aligne
         ``nonword``, ``begin``, ``end``, ``internal`` or ``singleton`` for every phone's id.
     """
     start = _Node(0, (), (), 0)
-    arcs: list[_Arc] = []
-    waiting, seen = [start], {start}
-
-    def add(source: _Node, target: _Node, word: int, score: float) -> None:
-        arcs.append(_Arc(source, target, word, score))
-        if target not in seen:
-            seen.add(target)
-            waiting.append(target)
-
+    arcs: dict[_Node, list[_Arc]] = {}
+    waiting = [start]
     while waiting:
         node = waiting.pop()
-        if node.is_end(lattice.final):
-            continue
-        # Paths of the lattice from here until a word or silence is complete.
-        paths = [(node, 0.0)]
-        while paths:
-            here, score = paths.pop()
-            is_end = here.state == lattice.final
-            taken = _complete(here, positions, is_end)
-            if taken is not None:
-                word, length = taken
-                rest = _Node(
-                    here.state,
-                    here.words[1:] if word else here.words,
-                    here.frames[length:],
-                    here.time + length,
-                )
-                add(node, rest, word, score)
-            elif is_end:
-                finished = _Node(lattice.final, (), (), here.time + len(here.frames))
-                add(node, finished, here.words[0] if here.words else 0, score)
-            else:
-                for arc in lattice.arcs[here.state]:
-                    words = (*here.words, arc.word) if arc.word else here.words
-                    longer = _Node(arc.target, words, here.frames + arc.alignment, here.time)
-                    paths.append((longer, score + arc.counted))
+        if node not in arcs:
+            arcs[node] = list(_words_from(node, lattice, positions))
+            waiting.extend(arc.target for arc in arcs[node])
     return _arrays(arcs, start, lattice.final)
+
+
+def _words_from(
+    node: _Node, lattice: CompactLattice, positions: Mapping[int, str]
+) -> Iterator[_Arc]:
+    """Words, or silence, that paths of the lattice complete first behind a node."""
+    paths = [] if node.is_end(lattice.final) else [(node, 0.0)]
+    while paths:
+        here, score = paths.pop()
+        is_end = here.state == lattice.final
+        taken = _complete(here, positions, is_end)
+        if taken is not None:
+            word, length = taken
+            words = here.words[1:] if word else here.words
+            rest = _Node(here.state, words, here.frames[length:], here.time + length)
+            yield _Arc(rest, word, score)
+        elif is_end:
+            finished = _Node(lattice.final, (), (), here.time + len(here.frames))
+            yield _Arc(finished, here.words[0] if here.words else 0, score)
+        else:
+            for arc in reversed(lattice.arcs[here.state]):
+                words = (*here.words, arc.word) if arc.word else here.words
+                longer = _Node(arc.target, words, here.frames + arc.alignment, here.time)
+                paths.append((longer, score + arc.counted))
 
 
 def _complete(node: _Node, positions: Mapping[int, str], is_end: bool) -> tuple[int, int] | None:
@@ -133,26 +130,43 @@ def _complete(node: _Node, positions: Mapping[int, str], is_end: bool) -> tuple[
     return None
 
 
-def _arrays(arcs: list[_Arc], start: _Node, final: int) -> AlignedLattice:
+def _arrays(arcs: dict[_Node, list[_Arc]], start: _Node, final: int) -> AlignedLattice:
     """Arrays of arcs in topological order, with one final state.
 
     An arc after the ends is added only where there are several of them, since arcs without a word
     decide to which of two words a third one is aligned, if both are as close.
     """
-    before: dict[_Node, list[_Node]] = {}
-    for arc in arcs:
-        before.setdefault(arc.source, [])
-        before.setdefault(arc.target, []).append(arc.source)
-    order = list(TopologicalSorter(before).static_order()) or [start]
+    order = _topological(arcs, start)
     ends = [node for node in order if node.is_end(final)]
     order = [node for node in order if not node.is_end(final)] + ends
     number = {node: index for index, node in enumerate(order)}
-    rows = [(number[a.source], number[a.target], a.word, a.score) for a in arcs]
+    rows = [
+        (number[node], number[arc.target], arc.word, arc.score)
+        for node in order
+        for arc in arcs[node]
+    ]
     times = [float(node.time) for node in order]
     if len(ends) != 1:
         rows += [(number[node], len(order), 0, 0.0) for node in ends]
         times.append(max(times))
-    rows.sort()
     table = np.array([row[:3] for row in rows], np.int32).reshape(-1, 3)
-    scores = np.array([row[3] for row in rows], np.float64)
+    # Kaldi's costs are float32
+    scores = np.array([row[3] for row in rows], np.float32).astype(np.float64)
     return AlignedLattice(table[:, 0], table[:, 1], table[:, 2], scores, np.array(times))
+
+
+def _topological(arcs: Mapping[_Node, list[_Arc]], start: _Node) -> list[_Node]:
+    """Nodes in the reverse of the order in which a depth-first search leaves them."""
+    left: list[_Node] = []
+    seen = {start}
+    stack = [(start, iter(arcs[start]))]
+    while stack:
+        node, rest = stack[-1]
+        target = next((arc.target for arc in rest if arc.target not in seen), None)
+        if target is None:
+            left.append(node)
+            stack.pop()
+        else:
+            seen.add(target)
+            stack.append((target, iter(arcs[target])))
+    return left[::-1]

@@ -149,7 +149,17 @@ def test_arcs_of_an_aligned_lattice_have_the_frames_of_their_words(seed):
     found = dict(aligned_paths(aligned))
     assert found.keys() == expected.keys()
     for key, score in found.items():
-        assert score == pytest.approx(expected[key])
+        assert score == pytest.approx(expected[key], rel=1e-5, abs=1e-5)
+
+
+def test_of_words_with_equal_posteriors_the_larger_id_is_taken():
+    """As Kaldi's sort by posterior and id does, also where the best path has the other."""
+    src, dst = np.array([0, 0], np.int32), np.array([1, 1], np.int32)
+    for words in ((7, 9), (9, 7)):
+        lattice = AlignedLattice(
+            src, dst, np.array(words, np.int32), np.log([0.5, 0.5]), np.array([0.0, 2.0])
+        )
+        assert [word.word for word in timed_words(lattice)] == [9]
 
 
 def test_times_and_confidences_are_averages():
