@@ -68,7 +68,7 @@ def test_the_mean_is_of_the_last_frames_completed_by_the_global_one(made, loudne
 
 
 def test_the_variance_is_normalised(made):
-    extractor, arrays = made
+    _, arrays = made
     rows = frames() + np.array([100, 0, 0], np.float32)
     options = CmvnOptions(cmn_window=10, global_frames=4, normalize_variance=True)
     found = OnlineCmvn(options, arrays["stats"]).normalised(Rows.of(rows), np.arange(40))

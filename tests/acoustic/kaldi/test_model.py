@@ -11,8 +11,8 @@ import pytest
 from asr_hlg import acoustic
 from asr_hlg.acoustic.kaldi import features
 from asr_hlg.acoustic.kaldi.ivectors import IvectorEstimate
-from asr_hlg.acoustic.kaldi.rows import Rows
 from asr_hlg.acoustic.kaldi.model import KaldiModel
+from asr_hlg.acoustic.kaldi.rows import Rows
 from asr_hlg.acoustic.kaldi.silence import SilenceWeights
 from asr_hlg.errors import AsrHlgError
 from tests.support.kaldi_files import write_kaldi_folder
