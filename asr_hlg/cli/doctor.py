@@ -82,6 +82,11 @@ def _devices() -> Iterator[str]:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         yield f"cuda:{index} {properties.name}, {properties.total_memory / 1e9:.0f} GB"
+    from asr_hlg.search.fused_cuda import obstacle
+
+    reason = obstacle()
+    used = "compiled kernels" if reason is None else f"operations of torch: {reason}"
+    yield f"search in tensors on CUDA: {used}"
 
 
 def _caches() -> Iterator[str]:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from asr_hlg.search.fused_records import CANDIDATES, SOURCES, Array
+from asr_hlg.search.fused_records import CANDIDATES, ENDS, SOURCES, Array
 
-STAMP = 48
+STAMP_BITS = 48
 """Bits of a key below the stamp, which is another one in every frame, and never 0."""
 
 
@@ -93,25 +93,43 @@ def insert(
     Slots of an utterance are near each other.
     """
     num_slots = len(table) // 2
-    key = stamp << STAMP | (pair * num_utterances + int(utterance))
+    key = stamp << STAMP_BITS | (pair * num_utterances + int(utterance))
     mixed = (pair & 0x7FFFFFFF) * 0x9E3779B1
     window = num_slots // num_utterances
     slot, step = int(utterance) * window + ((mixed >> 8 & 0xFFFFFF) * window >> 24), 0
+    found = table[2 * slot]
     while True:
-        found = table[2 * slot]
         if found == key:
             return slot, False
-        if found >> STAMP == key >> STAMP:
+        if found >> STAMP_BITS == key >> STAMP_BITS:
             step += 1
             slot = slot + step & num_slots - 1
-        elif compare_and_swap(table, 2 * slot, found, key) == found:
+            found = table[2 * slot]
+            continue
+        # What another thread has written meanwhile is what this one goes on with: a second look
+        # into the table could find the former entry in a cache.
+        before = compare_and_swap(table, 2 * slot, found, key)
+        if before == found:
             return slot, True
+        found = before
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def emission(relative: Array, utterance: Any, frame: int, label: Any) -> Any:
+def emission(relative: Array, t: Any, utterance: Any, label: Any) -> Any:
     """A label's score minus the blank's; ``-inf`` for label 0."""
-    return -np.inf if label == 0 else float(relative[utterance, frame, label])
+    return -np.inf if label == 0 else float(relative[t, utterance, label])
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def put_end(
+    counts: Array, ends: Array, end_score: Array, token: Any, state: Any, utterance: Any, score: Any
+) -> None:
+    """Append a token after the last frame of its utterance."""
+    index = atomic_add(counts, ENDS, 1)
+    if index < len(ends):
+        end = ends[index]
+        end.token, end.state, end.utterance = token, state, utterance
+        end_score[index] = score
 
 
 @njit(nogil=True, cache=True, forceinline=True)

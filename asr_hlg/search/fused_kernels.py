@@ -2,7 +2,8 @@
 
 A kernel is a loop over independent items (tokens, arcs, links), divided among threads; on the CPU
 there is one. No kernel depends on the order of items, and none reads what another item of the same
-launch writes, but for bounds that only rise.
+launch writes, but for bounds that only rise. The arguments of all frames are the same: which frame
+it is, is in ``work.now``.
 
 What a frame does is described in :mod:`asr_hlg.search.kernels`. Tokens with the same state and
 label are found by a hash table. Arrays are taken out of their tuples before a loop: in the loop,
@@ -24,6 +25,7 @@ from asr_hlg.search.fused_device import (
     num_warps,
     pair_of,
     put_candidate,
+    put_end,
     put_source,
     thread,
     warp,
@@ -33,14 +35,15 @@ from asr_hlg.search.fused_records import (
     BLANK_LINKS,
     BLANKS,
     CANDIDATES,
+    FIRST,
+    LATER,
     LINKS,
     MOST_BLANKS,
     MOST_CANDIDATES,
     MOST_SOURCES,
     SOURCES,
+    STAMP,
     TOKENS,
-    Emissions,
-    Now,
     Work,
 )
 from asr_hlg.search.prefetch import prefetch
@@ -50,30 +53,40 @@ NEG_INF, INF = float("-inf"), float("inf")
 
 
 @njit(nogil=True, cache=True)
-def prune_tokens(
-    graph: GraphArrays, work: Work, emissions: Emissions, limits: Limits, now: Now
-) -> None:
-    """Find the best token, count active states, and list the blank tokens above the cutoff."""
+def prune_tokens(graph: GraphArrays, work: Work, limits: Limits) -> None:
+    """Find the best token, count active states, and list the blank tokens above the cutoff.
+
+    Tokens of utterances that end before the frame are the ends of paths.
+    """
     active, best = work.active, work.best
     blank_direct, blank_entry = work.blank_direct, work.blank_entry
     blank_score, blanks, bounds, counts = work.blank_score, work.blanks, work.bounds, work.counts
-    cutoff, table, token_score, tokens = work.cutoff, work.table, work.token_score, work.tokens
-    relative = emissions.relative
+    cutoff, length, table = work.cutoff, work.length, work.table
+    end_score, ends = work.end_score, work.ends
+    token_score, tokens = work.token_score, work.tokens
+    columns = work.relative.shape[2]
     eps_arcs, states = graph.eps_arcs, graph.states
-    t, frame, side = now.t, now.frame, now.side
+    t = work.now[FIRST]
+    side, stamp = t & 1, t + work.now[STAMP]
     begin, num_labels = bounds[t, 0], bounds[t + 1, 0] - bounds[t, 0]
     capacity = len(blanks) // 2
     num_blanks, old = min(counts[BLANKS + side], capacity), side * capacity
     for i in range(thread(), num_blanks + num_labels, num_threads()):
         if i >= num_blanks:
             token = begin + i - num_blanks
-            utterance = tokens[token].utterance
-            prefetch(eps_arcs, states[tokens[token].state].eps_first)
-            atomic_max(best, utterance, token_score[token])
+            utterance, state = tokens[token].utterance, tokens[token].state
+            score = token_score[token]
+            prefetch(eps_arcs, states[state].eps_first)
+            if length[utterance] == t:
+                put_end(counts, ends, end_score, token, state, utterance, score)
+            atomic_max(best, utterance, score)
             atomic_add(active, utterance, 1)
             continue
         blank, score, entry = blanks[old + i], blank_score[old + i], blank_entry[old + i]
         utterance = blank.utterance
+        if length[utterance] == t:
+            id = -1 - int(blank.id)
+            put_end(counts, ends, end_score, id, blank.state, utterance, score)
         if entry < cutoff[utterance]:
             continue
         atomic_max(best, utterance, score)
@@ -83,25 +96,21 @@ def prune_tokens(
         if place >= capacity:
             continue
         place_in_list = capacity - old + place
-        blanks[place_in_list] = blank
+        kept = blanks[place_in_list]
+        kept.state, kept.utterance, kept.id = blank.state, utterance, blank.id
+        kept.reach = blank.reach
         blank_score[place_in_list], blank_entry[place_in_list] = score, entry
         blank_direct[place_in_list] = blank_direct[old + i]
-        slot, _ = insert(
-            table,
-            now.stamp + frame,
-            pair_of(blank.state, 0, relative.shape[2]),
-            utterance,
-            len(best),
-        )
+        slot, _ = insert(table, stamp, pair_of(blank.state, 0, columns), utterance, len(best))
         table[2 * slot + 1] = place_in_list
 
 
 @njit(nogil=True, cache=True)
-def adapt_beams(
-    graph: GraphArrays, work: Work, emissions: Emissions, limits: Limits, now: Now
-) -> None:
+def adapt_beams(graph: GraphArrays, work: Work, limits: Limits) -> None:
     """As in k2: too many active states narrow the beam, too few widen it, else it recovers."""
-    side = now.side
+    now = work.now
+    t = now[FIRST]
+    side = t & 1
     search_beam, _, min_active, max_active = limits
     for u in range(thread(), len(work.beam), num_threads()):
         beam, active = work.beam[u], work.active[u]
@@ -111,8 +120,9 @@ def adapt_beams(
             work.beam[u] = 1.25 * max(beam, search_beam)
         else:
             work.beam[u] = 0.8 * beam + 0.2 * search_beam
-        work.best_next[u] = INF if now.t >= work.length[u] else work.best[u]
+        work.best_next[u] = INF if t >= work.length[u] else work.best[u]
         if u == 0:
+            now[LATER] = t
             counts, most = work.counts, work.most
             most[MOST_SOURCES] = max(most[MOST_SOURCES], counts[SOURCES])
             most[MOST_CANDIDATES] = max(most[MOST_CANDIDATES], counts[CANDIDATES])
@@ -121,9 +131,7 @@ def adapt_beams(
 
 
 @njit(nogil=True, cache=True)
-def estimate_best(
-    graph: GraphArrays, work: Work, emissions: Emissions, limits: Limits, now: Now
-) -> None:
+def estimate_best(graph: GraphArrays, work: Work, limits: Limits) -> None:
     """Lower bound on the best score after the frame.
 
     It is the best among repeated labels and the successors of the best token.
@@ -131,9 +139,10 @@ def estimate_best(
     best, best_next, blank_score, blanks = work.best, work.best_next, work.blank_score, work.blanks
     bounds, counts, token_score, tokens = work.bounds, work.counts, work.token_score, work.tokens
     arcs, eps_arcs, states = graph.arcs, graph.eps_arcs, graph.states
-    relative = emissions.relative
-    best_emission_of = emissions.best
-    t, frame, side = now.t, now.frame, now.side
+    relative = work.relative
+    best_emission_of = work.best_label
+    t = work.now[LATER]
+    side = t & 1
     begin, num_labels = bounds[t, 0], bounds[t + 1, 0] - bounds[t, 0]
     capacity = len(blanks) // 2
     num_blanks, new = min(counts[BLANKS + 1 - side], capacity), (1 - side) * capacity
@@ -142,28 +151,28 @@ def estimate_best(
             token = begin + i
             utterance, own_label = tokens[token].utterance, tokens[token].label
             state, score = tokens[token].state, token_score[token]
-            prefetch(states, eps_arcs[states[state].eps_first].dst)
-            repeated = score + emission(relative, utterance, frame, own_label)
+            eps = states[state].eps_first
+            if eps < len(eps_arcs):
+                prefetch(states, eps_arcs[eps].dst)
+            repeated = score + emission(relative, t, utterance, own_label)
             atomic_max(best_next, utterance, repeated)
         else:
             blank, score = blanks[new + i - num_labels], blank_score[new + i - num_labels]
             utterance, state, own_label = blank.utterance, blank.state, 0 * blank.state
         if score < best[utterance]:
             continue
-        best_emission = best_emission_of[utterance, frame]
+        best_emission = best_emission_of[t, utterance]
         for arc in range(states[state].first + lane(), states[state + 1].first, num_lanes()):
             read, added = arcs[arc].label, arcs[arc].score
             if score + best_emission + added <= best_next[utterance]:
                 break  # arcs come in order of their scores, the largest first
             if read != own_label:
-                after = score + emission(relative, utterance, frame, read) + added
+                after = score + emission(relative, t, utterance, read) + added
                 atomic_max(best_next, utterance, after)
 
 
 @njit(nogil=True, cache=True)
-def find_sources(
-    graph: GraphArrays, work: Work, emissions: Emissions, limits: Limits, now: Now
-) -> None:
+def find_sources(graph: GraphArrays, work: Work, limits: Limits) -> None:
     """Repeat labels, and list the states whose arcs may stay above the cutoff."""
     beam, best_next, blank_score, blanks = work.beam, work.best_next, work.blank_score, work.blanks
     bounds, candidate_score = work.bounds, work.candidate_score
@@ -171,9 +180,10 @@ def find_sources(
     source_score, sources = work.source_score, work.sources
     token_score, tokens = work.token_score, work.tokens
     arcs, eps_arcs, states = graph.arcs, graph.eps_arcs, graph.states
-    relative = emissions.relative
-    best_emission_of = emissions.best
-    t, frame, side = now.t, now.frame, now.side
+    relative = work.relative
+    best_emission_of = work.best_label
+    t = work.now[LATER]
+    side = t & 1
     begin, num_labels = bounds[t, 0], bounds[t + 1, 0] - bounds[t, 0]
     capacity = len(blanks) // 2
     num_blanks, new = min(counts[BLANKS + 1 - side], capacity), (1 - side) * capacity
@@ -181,7 +191,7 @@ def find_sources(
         if i >= num_labels:
             blank, score = blanks[new + i - num_labels], blank_score[new + i - num_labels]
             u = blank.utterance
-            to_spare = score + best_emission_of[u, frame] - (best_next[u] - beam[u])
+            to_spare = score + best_emission_of[t, u] - (best_next[u] - beam[u])
             if to_spare + blank.reach >= 0:
                 prefetch(arcs, states[blank.state].first)
                 put_source(
@@ -200,7 +210,7 @@ def find_sources(
         u, own_label = tokens[token].utterance, tokens[token].label
         state, score = tokens[token].state, token_score[token]
         cutoff = best_next[u] - beam[u]
-        repeated = score + emission(relative, u, frame, own_label)
+        repeated = score + emission(relative, t, u, own_label)
         if repeated >= cutoff:
             put_candidate(
                 counts,
@@ -214,7 +224,7 @@ def find_sources(
                 REPEAT,
                 repeated,
             )
-        to_spare = best_emission_of[u, frame] - cutoff
+        to_spare = best_emission_of[t, u] - cutoff
         if score + to_spare + states[state].reach >= 0:
             prefetch(arcs, states[state].first)
             put_source(counts, sources, source_score, state, own_label, u, token, NONE, score)
@@ -228,29 +238,27 @@ def find_sources(
 
 
 @njit(nogil=True, cache=True)
-def expand_arcs(
-    graph: GraphArrays, work: Work, emissions: Emissions, limits: Limits, now: Now
-) -> None:
+def expand_arcs(graph: GraphArrays, work: Work, limits: Limits) -> None:
     """Follow the arcs of the listed states; raises the best score after the frame."""
     beam, best_next = work.beam, work.best_next
     candidate_score, candidates = work.candidate_score, work.candidates
     counts, source_score, sources = work.counts, work.source_score, work.sources
     arcs, states = graph.arcs, graph.states
-    relative = emissions.relative
-    best_emission_of = emissions.best
-    frame = now.frame
+    relative = work.relative
+    best_emission_of = work.best_label
+    t = work.now[LATER]
     num_sources = min(counts[SOURCES], len(sources))
     for i in range(warp(), num_sources, num_warps()):
         source, before = sources[i], source_score[i]
         u, own_label, src, eps = source.utterance, source.label, source.src, source.eps
         cutoff = best_next[u] - beam[u]
-        to_spare = cutoff - before - best_emission_of[u, frame]
+        to_spare = cutoff - before - best_emission_of[t, u]
         first, end = states[source.state].first, states[source.state + 1].first
         for arc in range(first + lane(), end, num_lanes()):
             added, read = arcs[arc].score, arcs[arc].label
             if added < to_spare:
                 break  # arcs come in order of their scores, the largest first
-            score = before + relative[u, frame, read] + added
+            score = before + relative[t, u, read] + added
             if score < cutoff or read == own_label:
                 continue
             put_candidate(
@@ -262,9 +270,7 @@ def expand_arcs(
 
 
 @njit(nogil=True, cache=True)
-def recombine(  # noqa: C901 - a hot loop
-    graph: GraphArrays, work: Work, emissions: Emissions, limits: Limits, now: Now
-) -> None:
+def recombine(graph: GraphArrays, work: Work, limits: Limits) -> None:  # noqa: C901 - a hot loop
     """Make a token of paths to the same state and label, and a link of each path.
 
     Tokens are put into the table here, and get their scores from :func:`link_tokens`, when all are
@@ -279,10 +285,10 @@ def recombine(  # noqa: C901 - a hot loop
     links, most, table, token_score = work.links, work.most, work.table, work.token_score
     tokens = work.tokens
     eps_arcs, states = graph.eps_arcs, graph.states
-    relative = emissions.relative
-    t, frame = now.t, now.frame
+    t = work.now[LATER]
+    stamp = t + work.now[STAMP]
     begin, num_labels = bounds[t, 0], bounds[t + 1, 0] - bounds[t, 0]
-    columns, first_blank_link, side = relative.shape[2], bounds[t, 2], now.side
+    columns, first_blank_link, side = work.relative.shape[2], bounds[t, 2], t & 1
     capacity = len(blanks) // 2
     num_candidates = min(counts[CANDIDATES], len(candidates))
     for i in range(thread(), num_candidates + num_labels, num_threads()):
@@ -303,7 +309,7 @@ def recombine(  # noqa: C901 - a hot loop
                     link.dst = NONE
                     continue
                 pair = pair_of(target, 0, columns)
-                slot, is_new = insert(table, now.stamp + frame, pair, u, len(best_next))
+                slot, is_new = insert(table, stamp, pair, u, len(best_next))
                 if is_new:
                     place = min(atomic_add(counts, BLANKS + 1 - side, 1), capacity - 1)
                     place_in_list = (1 - side) * capacity + place
@@ -323,9 +329,7 @@ def recombine(  # noqa: C901 - a hot loop
         index = atomic_add(counts, LINKS, 1)
         if index >= len(links):
             continue
-        slot, is_new = insert(
-            table, now.stamp + frame, pair_of(state, label, columns), u, len(best_next)
-        )
+        slot, is_new = insert(table, stamp, pair_of(state, label, columns), u, len(best_next))
         if is_new:
             token = min(atomic_add(counts, TOKENS, 1), len(tokens) - 1)
             table[2 * slot + 1] = token
@@ -340,9 +344,7 @@ def recombine(  # noqa: C901 - a hot loop
 
 
 @njit(nogil=True, cache=True)
-def link_tokens(
-    graph: GraphArrays, work: Work, emissions: Emissions, limits: Limits, now: Now
-) -> None:
+def link_tokens(graph: GraphArrays, work: Work, limits: Limits) -> None:
     """Let the new links lead to tokens, and give tokens the best score of their links."""
     active, beam, best, best_next = work.active, work.beam, work.best, work.best_next
     blank_direct, blank_entry = work.blank_direct, work.blank_entry
@@ -352,8 +354,8 @@ def link_tokens(
     table, token_score = work.table, work.token_score
     tokens = work.tokens
     eps_arcs = graph.eps_arcs
-    cutoffs = emissions.cutoffs
-    t, frame = now.t, now.frame
+    cutoffs = work.cutoffs
+    t = work.now[LATER]
     first, first_blank_link = bounds[t, 1], bounds[t, 2]
     end = min(counts[LINKS], len(links))
     blank_end = min(counts[BLANK_LINKS], len(blank_links))
@@ -380,8 +382,9 @@ def link_tokens(
         else:
             u = i - total
             cutoff[u] = best_next[u] - beam[u]
-            cutoffs[u, frame] = cutoff[u]
+            cutoffs[t, u] = cutoff[u]
             best[u], active[u] = NEG_INF, 0
             if u == 0:
+                work.now[FIRST] = t + 1
                 bounds[t + 2, 0] = min(counts[TOKENS], len(tokens) - 1)
                 bounds[t + 1, 1], bounds[t + 1, 2] = end, blank_end

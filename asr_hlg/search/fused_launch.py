@@ -1,8 +1,10 @@
-"""Launching the kernels of the search in tensors on the CPU."""
+"""Launching the kernels of the search in tensors: compiled loops on the CPU, launches elsewhere."""
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,7 @@ from asr_hlg.search.fused_pruning import (
     prune_blank_links,
     prune_label_links,
 )
-from asr_hlg.search.fused_records import Array, Backward, Emissions, Now, Work
+from asr_hlg.search.fused_records import Array, Work
 from asr_hlg.search.records import GraphArrays, Limits
 
 FRAME_KERNELS = (
@@ -41,80 +43,143 @@ FRAME_KERNELS = (
 PRUNING_KERNELS = prune_blank_links, prune_label_links
 """Those that follow for each frame after the last one."""
 
+Step = Callable[[], None]
+"""What a frame does: it depends on memory alone, and is the same for all frames."""
+
+
+class Kernels(Protocol):
+    """The kernels on a device. Arrays of a call are those of the call before, until they grow."""
+
+    def records(self, array: npt.NDArray[Any]) -> Array:
+        """An array of the graph, where the kernels read it."""
+
+    def view(self, tensor: Tensor, record: np.dtype[Any] | None) -> Array:
+        """A contiguous tensor as the kernels see it; they share memory.
+
+        Parameters
+        ----------
+        tensor : Tensor
+            On the device of the kernels; uint8 ``(n, itemsize)`` of records.
+        record : np.dtype or None
+            Of the records; None if the elements are numbers.
+        """
+
+    def search(self, graph: GraphArrays, work: Work, limits: Limits, num_frames: int) -> None:
+        """Search so many frames from ``work.now`` on."""
+
+    def end(self, work: Work) -> None:
+        """List the tokens of the utterances that end where the search is."""
+
+    def prune(
+        self, graph: GraphArrays, final: Array, work: Work, output_beam: float, num_frames: int
+    ) -> None:
+        """Keep the links within the output beam, of so many frames from ``work.now`` back."""
+
 
 @njit(nogil=True, cache=True)
-def search_frames(
-    graph: GraphArrays, work: Work, emissions: Emissions, limits: Limits, first: Now
-) -> None:
+def search_frames(graph: GraphArrays, work: Work, limits: Limits, num_frames: int) -> None:
     """Search frames on the CPU: all kernels in their order, frame by frame."""
-    side = first.side
-    for frame in range(emissions.relative.shape[1]):
-        now = Now(first.t + frame, frame, side, first.stamp)
-        if emissions.is_end[frame]:
-            end_utterances(work, now)
-        prune_tokens(graph, work, emissions, limits, now)
-        adapt_beams(graph, work, emissions, limits, now)
-        estimate_best(graph, work, emissions, limits, now)
-        find_sources(graph, work, emissions, limits, now)
-        expand_arcs(graph, work, emissions, limits, now)
-        recombine(graph, work, emissions, limits, now)
-        link_tokens(graph, work, emissions, limits, now)
-        side = 1 - side
+    for _ in range(num_frames):
+        prune_tokens(graph, work, limits)
+        adapt_beams(graph, work, limits)
+        estimate_best(graph, work, limits)
+        find_sources(graph, work, limits)
+        expand_arcs(graph, work, limits)
+        recombine(graph, work, limits)
+        link_tokens(graph, work, limits)
 
 
 @njit(nogil=True, cache=True)
 def prune_frames(
-    graph: GraphArrays,
-    final: Array,
-    work: Work,
-    backward: Backward,
-    relative: Array,
-    output_beam: float,
+    graph: GraphArrays, final: Array, work: Work, output_beam: float, num_frames: int
 ) -> None:
     """All kernels in their order, on the CPU."""
-    final_scores(graph, final, work, backward)
-    for t in range(relative.shape[1] - 1, -1, -1):
-        prune_blank_links(graph, work, backward, output_beam, t)
-        prune_label_links(graph, work, backward, relative, output_beam, t)
+    final_scores(graph, final, work)
+    for _ in range(num_frames):
+        prune_blank_links(graph, work, output_beam)
+        prune_label_links(graph, work, output_beam)
 
 
 class CpuKernels:
     """The kernels as numba compiles them for the CPU; a call of each step searches all frames."""
 
     def records(self, array: npt.NDArray[Any]) -> Array:
-        """An array of the graph, where the kernels read it."""
+        """The array itself."""
         return array
 
-    def view(self, tensor: Tensor, dtype: np.dtype[Any]) -> Array:
-        """A contiguous tensor as the kernels see it; they share memory.
+    def view(self, tensor: Tensor, record: np.dtype[Any] | None) -> Array:
+        """The tensor as an array of numpy."""
+        array = tensor.numpy()
+        return array if record is None else array.reshape(-1).view(record)
 
-        Parameters
-        ----------
-        tensor : Tensor
-            On the device of the kernels; of bytes where ``dtype`` is a record.
-        dtype : np.dtype
-            Of the elements.
-        """
-        return tensor.numpy().view(dtype)
+    def search(self, graph: GraphArrays, work: Work, limits: Limits, num_frames: int) -> None:
+        """Search so many frames."""
+        search_frames(graph, work, limits, num_frames)
 
-    def search(
-        self, graph: GraphArrays, work: Work, emissions: Emissions, limits: Limits, now: Now
-    ) -> None:
-        """Search all frames of ``emissions``; ``now`` is the first."""
-        search_frames(graph, work, emissions, limits, now)
-
-    def end(self, work: Work, now: Now) -> None:
-        """List the tokens of the utterances that end before the frame ``now``."""
-        end_utterances(work, now)
+    def end(self, work: Work) -> None:
+        """List the tokens of the utterances that end where the search is."""
+        end_utterances(work)
 
     def prune(
-        self,
-        graph: GraphArrays,
-        final: Array,
-        work: Work,
-        backward: Backward,
-        relative: Array,
-        output_beam: float,
+        self, graph: GraphArrays, final: Array, work: Work, output_beam: float, num_frames: int
     ) -> None:
-        """Keep the links within the output beam, of the frames of ``relative``."""
-        prune_frames(graph, final, work, backward, relative, output_beam)
+        """Keep the links within the output beam."""
+        prune_frames(graph, final, work, output_beam, num_frames)
+
+
+class LaunchedKernels(ABC):
+    """Kernels that the host launches, one by one or all of a frame as a captured graph.
+
+    Parameters
+    ----------
+    capture : callable, optional
+        Takes a step and returns another one that does the same without the host's work; without it
+        every kernel is launched.
+    """
+
+    def __init__(self, capture: Callable[[Step], Step] | None = None):
+        self.capture = capture
+        self._captured: dict[Any, Step] = {}
+        self._work: Work | None = None
+
+    @abstractmethod
+    def launch(self, name: str, *arguments: Any) -> None:
+        """Launch the kernel of a name."""
+
+    def search(self, graph: GraphArrays, work: Work, limits: Limits, num_frames: int) -> None:
+        """Search so many frames."""
+
+        def frame() -> None:
+            for kernel in FRAME_KERNELS:
+                self.launch(kernel.py_func.__name__, graph, work, limits)
+
+        self._repeat(frame, num_frames, work, ("search", limits))
+
+    def end(self, work: Work) -> None:
+        """List the tokens of the utterances that end where the search is."""
+        self.launch("end_utterances", work)
+
+    def prune(
+        self, graph: GraphArrays, final: Array, work: Work, output_beam: float, num_frames: int
+    ) -> None:
+        """Keep the links within the output beam."""
+
+        def frame() -> None:
+            for kernel in PRUNING_KERNELS:
+                self.launch(kernel.py_func.__name__, graph, work, output_beam)
+
+        self.launch("final_scores", graph, final, work)
+        self._repeat(frame, num_frames, work, ("prune", output_beam))
+
+    def _repeat(self, frame: Step, num_frames: int, work: Work, key: Any) -> None:
+        """Do the same for all frames; what was captured serves until an array grows."""
+        if work is not self._work:
+            self._captured.clear()
+            self._work = work
+        for _ in range(num_frames):
+            if key in self._captured:
+                self._captured[key]()
+                continue
+            frame()  # the first one also compiles the kernels
+            if self.capture is not None:
+                self._captured[key] = self.capture(frame)

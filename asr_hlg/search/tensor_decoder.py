@@ -16,8 +16,9 @@ from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import FrameArcs, Lattice
 from asr_hlg.search import tensor_lattices
 from asr_hlg.search.decoder import PosteriorDecoder
-from asr_hlg.search.fused_launch import CpuKernels
-from asr_hlg.search.fused_search import FusedSearch, Room
+from asr_hlg.search.fused_launch import CpuKernels, Kernels
+from asr_hlg.search.fused_room import Room
+from asr_hlg.search.fused_search import FusedSearch
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.records import GraphArrays, GraphOutputs
 from asr_hlg.search.tensor_frames import Beams, TensorSearch
@@ -46,6 +47,15 @@ _CAPACITIES = {
 """Rows of each kind for an utterance in a frame; they grow where a batch needs more on average."""
 
 
+def _kernels(device: str) -> Kernels | None:
+    """The kernels for a device; None where it has none."""
+    if device == "cpu":
+        return CpuKernels()
+    from asr_hlg.search.fused_cuda import CudaKernels, obstacle
+
+    return CudaKernels(device) if device.startswith("cuda") and obstacle() is None else None
+
+
 class TensorTokenPassing(PosteriorDecoder):
     """Token passing along L∘G in tensor operations, for the CTC topology on any device.
 
@@ -53,7 +63,8 @@ class TensorTokenPassing(PosteriorDecoder):
     ----------
     fused : bool
         Whether a frame is a few kernels of :mod:`asr_hlg.search.fused_kernels`, or a few hundred
-        operations of torch: the reference for the kernels, which works on every device.
+        operations of torch: the reference for the kernels, which works on every device. Kernels
+        serve on the CPU, and on CUDA where numba-cuda is installed.
     fixed_shapes : bool
         Whether torch's tensors have capacities in place of the sizes that they need: on all devices
         but the CPU, so that no operation waits for the device.
@@ -78,8 +89,8 @@ class TensorTokenPassing(PosteriorDecoder):
         self._outputs = GraphOutputs(lg.final, lg.words, lg.spellings, lg.spelling_splits)
         self._tables: Tables | None = None
         self.fixed_shapes = graph.device != "cpu"
-        self.kernels = CpuKernels()
-        self.fused = graph.device == "cpu"
+        self.kernels = _kernels(graph.device)
+        self.fused = self.kernels is not None
         self.capacities = dict(_CAPACITIES)
 
     @staticmethod
@@ -192,11 +203,13 @@ class TensorTokenPassing(PosteriorDecoder):
     @cached_property
     def _memory(self) -> Room:
         """Memory for the kernels."""
-        return Room(self.kernels, torch.device(self.graph.device))
+        assert self.kernels is not None
+        return Room(self.kernels, torch.device(self.graph.device), len(self.graph.columns))
 
     @cached_property
     def _in_kernels(self) -> tuple[GraphArrays, Any]:
         """The graph for the kernels, and its final scores."""
+        assert self.kernels is not None
         records = self.kernels.records
         return GraphArrays(*map(records, self._arrays)), records(self._outputs.final)
 

@@ -19,7 +19,7 @@ from asr_hlg.search import (
     SearchOptions,
     TensorTokenPassing,
     TokenPassing,
-    fused_search,
+    fused_room,
     make_decoder,
 )
 from tests.support.lattice_arcs import within
@@ -146,10 +146,10 @@ def test_room_for_nothing_at_first_changes_nothing(number, seed, lengths, stamps
     posteriors = random_posteriors(graph, lengths, seed)
     expected = make_decoder(graph, options).decode(posteriors).utterances
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused_search, "_SCRATCH", dict.fromkeys(fused_search._SCRATCH, 0))
-        patch.setattr(fused_search, "_ROOM", dict.fromkeys(fused_search._ROOM, 0))
-        patch.setattr(fused_search, "_LEAST", 1)
-        patch.setattr(fused_search, "_MOST_STAMPS", stamps)
+        patch.setattr(fused_room, "SCRATCH", dict.fromkeys(fused_room.SCRATCH, 0))
+        patch.setattr(fused_room, "_ROOM", dict.fromkeys(fused_room._ROOM, 0))
+        patch.setattr(fused_room, "_LEAST", 1)
+        patch.setattr(fused_room, "_MOST_STAMPS", stamps)
         found = make_decoder(graph, options).decode(posteriors).utterances
     for mine, other in zip(found, expected, strict=True):
         assert (mine is None) == (other is None)
