@@ -7,11 +7,12 @@
 ``store`` computes the posteriors of recordings and stores them, so that ``run`` needs no network:
 torch, numpy, numba and this project are enough. ``run`` compares best paths and scores with those
 of token passing on the CPU, and measures only if they are equal: seconds of sound per second over
-batch sizes, beams and graphs, frames per second, operations of torch, our kernels and kernel
-launches per frame, and memory. Beside it stand token passing on one and on all cores, k2 where it
-is installed, and on a GPU torchaudio's CUDA CTC decoder (which has no graph) where it can be
-imported. Results are written to the folder --output: gpu.json, gpu.md and gpu.svg (with
-matplotlib).
+batch sizes, beams and graphs, frames per second, operations of torch, our kernels and launches
+(of kernels and of captured graphs) per frame, and memory. On a GPU it does so for the kernels
+replayed as CUDA graphs, for those launched one by one, and for the operations of torch. Beside it
+stand token passing on one and on all cores, k2 where it is installed, and on a GPU torchaudio's
+CUDA CTC decoder (which has no graph) where it can be imported. Results are written to the folder
+--output: gpu.json, gpu.md and gpu.svg (with matplotlib).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.lookup import graph_folder
 from asr_hlg.search import SearchOptions, make_decoder
-from asr_hlg.search.fused_launch import FRAME_KERNELS, PRUNING_KERNELS
+from asr_hlg.search.fused_launch import FRAME_KERNELS, PRUNING_KERNELS, LaunchedKernels
 
 PROFILED_FRAMES = 50
 """Frames of each utterance of which operations are counted."""
@@ -130,10 +131,6 @@ def measure(
     device = options.device
     tensors = make_decoder(graph.to(device), replace(search, engine="tensors"))
     tokens = make_decoder(graph, replace(search, engine="tokens"))
-    differing = compare(tensors, tokens, utterances)
-    if differing:
-        raise SystemExit(f"{name}, beam {search.search_beam:g}: not equal: {differing}")
-    print(f"{name}, beam {search.search_beam:g}: equal best paths and scores")
     common = {"graph": name, "beam": search.search_beam, "wrong": 0}
     threads.limit(len(os.sched_getaffinity(0)))
     for used in sorted({1, threads.number()}):
@@ -141,17 +138,17 @@ def measure(
         rate = throughput(tokens, utterances, len(utterances), options.rounds, "cpu")
         yield {**common, "engine": f"token passing, {used} threads", "batch": 0, **rate}
     threads.limit(1)  # the tensors of a frame are too small to be divided
-    for size in options.batch:
-        rate = throughput(tensors, utterances, size, options.rounds, device)
-        launches = operations(tensors, utterances[-size:], device)
-        if tensors.fused:
-            launches["kernels_per_frame"] = len(FRAME_KERNELS) + len(PRUNING_KERNELS)
-        yield {**common, "engine": "tensors", "batch": size, **rate, **launches}
-    if tensors.fused:
-        tensors.fused, size = False, max(options.batch)
-        rate = throughput(tensors, utterances, size, options.rounds, device)
-        launches = operations(tensors, utterances[-size:], device)
-        yield {**common, "engine": "tensors without kernels", "batch": size, **rate, **launches}
+    for form in forms(tensors):
+        differing = compare(tensors, tokens, utterances)
+        if differing:
+            raise SystemExit(f"{name}, beam {search.search_beam:g}, {form}: {differing}")
+        print(f"{name}, beam {search.search_beam:g}, {form}: equal best paths and scores")
+        for size in options.batch if form == "tensors" else [max(options.batch)]:
+            rate = throughput(tensors, utterances, size, options.rounds, device)
+            launches = operations(tensors, utterances[-size:], device)
+            if tensors.fused:
+                launches["kernels_per_frame"] = len(FRAME_KERNELS) + len(PRUNING_KERNELS)
+            yield {**common, "engine": form, "batch": size, **rate, **launches}
     if find_spec("k2") is None:
         left_out.append("k2: not installed")
         return
@@ -164,6 +161,17 @@ def measure(
     size = max(options.batch)
     rate = throughput(decoder, utterances, size, options.rounds, device)
     yield {**common, "engine": "k2", "batch": size, **rate}
+
+
+def forms(decoder: Any) -> Iterator[str]:
+    """Give a decoder each of its forms in turn; "tensors" is the one that it has by itself."""
+    yield "tensors"
+    if isinstance(decoder.kernels, LaunchedKernels):
+        decoder.kernels.capture = None
+        yield "tensors, without CUDA graphs"
+    if decoder.fused:
+        decoder.fused = False
+        yield "tensors, without kernels"
 
 
 def torchaudio_decoder(
@@ -248,7 +256,8 @@ def operations(decoder: Any, utterances: list[Posteriors], device: str) -> dict[
     leaves = sum(n for key, n in counts.items() if key in computing or key[:-1] in computing)
     waits = sum(counts.get(key, 0) for key in ("aten::nonzero", "aten::_local_scalar_dense"))
     waits += counts.get("aten::repeat_interleave", 0)
-    launched = sum(count for key, count in counts.items() if "LaunchKernel" in key)
+    launching = "LaunchKernel", "GraphLaunch"
+    launched = sum(n for key, n in counts.items() if any(name in key for name in launching))
     return {
         "operations_per_frame": leaves / frames,
         "waits_per_frame": waits / frames,

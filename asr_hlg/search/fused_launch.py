@@ -133,8 +133,8 @@ class LaunchedKernels(ABC):
     Parameters
     ----------
     capture : callable, optional
-        Takes a step and returns another one that does the same without the host's work; without it
-        every kernel is launched.
+        Takes a step and returns another one that does the same without the host's work; without it,
+        also if it is set to None later, every kernel is launched.
     """
 
     def __init__(self, capture: Callable[[Step], Step] | None = None):
@@ -177,7 +177,7 @@ class LaunchedKernels(ABC):
             self._captured.clear()
             self._work = work
         for _ in range(num_frames):
-            if key in self._captured:
+            if self.capture is not None and key in self._captured:
                 self._captured[key]()
                 continue
             frame()  # the first one also compiles the kernels
