@@ -6,7 +6,8 @@
 All decoders follow the protocol :class:`Decoder`. Four engines search frame posteriors:
 :class:`TokenPassing` searches L∘G on the CPU, for CTC graphs; :class:`FstTokenPassing` H∘L∘G on the
 CPU, for every topology; :class:`Intersection` is k2's search. :func:`make_decoder` chooses.
-:class:`TensorTokenPassing` searches batches in torch operations, on any device.
+:class:`TensorTokenPassing` and :class:`TensorFstTokenPassing` search batches of utterances in torch
+operations, on any device.
 :class:`IncrementalDecoder` runs the first two while posteriors come.
 """
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from asr_hlg.search.intersection import Intersection
     from asr_hlg.search.options import SearchOptions
     from asr_hlg.search.tensor_decoder import TensorTokenPassing
+    from asr_hlg.search.tensor_fst_decoder import TensorFstTokenPassing
     from asr_hlg.search.token_passing import TokenPassing
 else:
     __getattr__ = public_names(
@@ -40,6 +42,7 @@ else:
             "asr_hlg.search.intersection": ["Intersection"],
             "asr_hlg.search.options": ["SearchOptions"],
             "asr_hlg.search.tensor_decoder": ["TensorTokenPassing"],
+            "asr_hlg.search.tensor_fst_decoder": ["TensorFstTokenPassing"],
             "asr_hlg.search.token_passing": ["TokenPassing"],
         },
     )
@@ -52,6 +55,7 @@ __all__ = [
     "Intersection",
     "PosteriorDecoder",
     "SearchOptions",
+    "TensorFstTokenPassing",
     "TensorTokenPassing",
     "TokenPassing",
     "decode",

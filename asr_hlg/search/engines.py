@@ -12,8 +12,8 @@ from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.token_passing import TokenPassing
 
 
-def _class_of(engine: str) -> type[PosteriorDecoder]:
-    """The decoder of an engine; only its module is imported."""
+def _class_of(engine: str, graph: DecodingGraph) -> type[PosteriorDecoder]:
+    """The decoder of an engine for a graph; only its module is imported."""
     if engine == "fst":
         from asr_hlg.search.fst_decoder import FstTokenPassing
 
@@ -24,8 +24,9 @@ def _class_of(engine: str) -> type[PosteriorDecoder]:
         return Intersection
     if engine == "tensors":
         from asr_hlg.search.tensor_decoder import TensorTokenPassing
+        from asr_hlg.search.tensor_fst_decoder import TensorFstTokenPassing
 
-        return TensorTokenPassing
+        return TensorTokenPassing if TensorTokenPassing.fits(graph) else TensorFstTokenPassing
     return TokenPassing
 
 
@@ -33,7 +34,7 @@ def _automatic(graph: DecodingGraph) -> str:
     """The engine for a graph, on its device."""
     if graph.device == "cpu":
         return "tokens" if TokenPassing.fits(graph) else "fst"
-    return "tensors" if graph.topology == "ctc" and not _k2_has_cuda() else "k2"
+    return "k2" if _k2_has_cuda() else "tensors"
 
 
 def _k2_has_cuda() -> bool:
@@ -51,7 +52,7 @@ def make_decoder(
     """The decoder that ``options.engine`` names.
 
     "auto" is token passing on L∘G where it can serve, else on H∘L∘G. On CUDA it is k2, and token
-    passing in tensor operations for CTC graphs where k2 is not installed or has no CUDA.
+    passing in tensor operations where k2 is not installed or has no CUDA.
 
     Options are by default those of the graph's recipe, with ``changes``.
 
@@ -62,7 +63,8 @@ def make_decoder(
     """
     options = options or SearchOptions.from_graph(graph, **changes)
     engine: str = options.engine
-    return _class_of(_automatic(graph) if engine == "auto" else engine)(graph, options)
+    engine = _automatic(graph) if engine == "auto" else engine
+    return _class_of(engine, graph)(graph, options)
 
 
 def decode(

@@ -189,12 +189,7 @@ class FstSearch(UtteranceSearch):
             self.has_blank,
         )
         if count == fst_kernels.ENDLESS:
-            raise GraphError(
-                "a cycle of ε-arcs raises the score of a path without end",
-                path=self.folder,
-                remedy="compile the graph from a language model whose back-off weights are not "
-                "above 1",
-            )
+            raise endless(self.folder)
         return bool(count != fst_kernels.FULL)
 
     def _changing(self) -> None:
@@ -217,3 +212,12 @@ class FstSearch(UtteranceSearch):
 
     def _tokens(self) -> FstTokens:
         return FstTokens(*self.workspace[:3], self._frames[: self.num_frames + 2])
+
+
+def endless(folder: Path | None) -> GraphError:
+    """The error of a graph in which scores rise without end."""
+    return GraphError(
+        "a cycle of ε-arcs raises the score of a path without end",
+        path=folder,
+        remedy="compile the graph from a language model whose back-off weights are not above 1",
+    )

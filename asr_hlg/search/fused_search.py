@@ -17,7 +17,7 @@ from asr_hlg.search import fused_records as records
 from asr_hlg.search.fused_records import Array, Work
 from asr_hlg.search.fused_room import HISTORY, SCRATCH, Room
 from asr_hlg.search.records import GraphArrays, Limits
-from asr_hlg.search.tensor_lattices import KeptLinks, sorted_by_utterance
+from asr_hlg.search.tensor_history import KeptLinks, sorted_by_utterance
 
 _MOST_FRAMES = 1 << 12
 """Frames of a call of the kernels."""

@@ -34,8 +34,9 @@ class SearchOptions:
     engine : {"auto", "tokens", "fst", "k2", "tensors"}
         ``tokens`` is token passing on L∘G, on the CPU and for the CTC topology only; ``fst`` is
         token passing on H∘L∘G, on the CPU and for every topology; ``k2`` intersects H∘L∘G with
-        the posteriors, also on CUDA; ``tensors`` is token passing on L∘G in torch operations, on
-        every device and for the CTC topology only. ``auto`` is the first of them that can serve.
+        the posteriors, also on CUDA; ``tensors`` is token passing in torch operations, on every
+        device and for every topology: on L∘G for CTC, else on H∘L∘G. ``auto`` is the first of them
+        that can serve.
     """
 
     acoustic_scale: float = 1.0

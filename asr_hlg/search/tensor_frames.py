@@ -1,39 +1,32 @@
 """Batched token passing through L∘G with the CTC topology implicit, in tensor operations.
 
-All utterances of a batch advance together, a frame at a time, as :mod:`asr_hlg.search.kernels`
-does it for one: label tokens and blank tokens, with scores relative to a path of blanks alone. The
-tokens of all utterances are rows of flat tensors. There is no loop over utterances, tokens or arcs:
-:meth:`TensorSearch._frame` is the algorithm.
+It is the algorithm of :mod:`asr_hlg.search.kernels`, for all utterances of a batch at a time: label
+tokens and blank tokens, with scores relative to a path of blanks alone.
+:meth:`TensorSearch._frame` are its steps.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from asr_hlg.search import tensor_lattices
 from asr_hlg.search.tensor_graph import TensorGraph
-from asr_hlg.search.tensor_lattices import KeptLinks
-from asr_hlg.search.tensor_ops import NEG_INF, Shapes, largest, pick, recombine
+from asr_hlg.search.tensor_history import Array, Ends, Links
+from asr_hlg.search.tensor_ops import NEG_INF, Shapes, expand_slots, largest, pick, recombine
 from asr_hlg.search.tensor_records import (
     BLANK,
     Arcs,
     BlankTokens,
     Departures,
     Emissions,
-    History,
     LabelTokens,
-    Links,
     Places,
     Tables,
 )
-
-_LOWEST = -1e30
-"""In place of ``-inf`` for utterances without tokens, so that no difference is a NaN."""
-
+from asr_hlg.search.tensor_search import LOWEST, BatchSearch
 
 @dataclass(frozen=True)
 class Beams:
@@ -52,13 +45,8 @@ class Beams:
         return torch.where(active > self.max_active, narrower, adapted)
 
 
-class TensorSearch:
-    """State of the search of a batch of utterances, to which frames are given in chunks.
-
-    >>> search = TensorSearch(graph, tables, 2, beams, ExactShapes())
-    >>> search.accept(log_probs[:, :100])
-    >>> search.accept(log_probs[:, 100:])
-    >>> search.finish(torch.tensor([True, True]))
+class TensorSearch(BatchSearch):
+    """State of the search of a batch of utterances along L∘G.
 
     Parameters
     ----------
@@ -73,8 +61,8 @@ class TensorSearch:
     def __init__(
         self, graph: TensorGraph, tables: Tables, num_utterances: int, beams: Beams, shapes: Shapes
     ):
-        self.graph, self._tables, self.shapes = graph, tables, shapes
-        self._beams, self.num_utterances = beams, num_utterances
+        super().__init__(num_utterances, shapes)
+        self.graph, self._tables, self._beams = graph, tables, beams
         every = torch.arange(num_utterances, device=graph.device)
         zero = torch.zeros(num_utterances, dtype=torch.float64, device=graph.device)
         # The start is a token of label 0, which no arc reads and which is never repeated.
@@ -84,13 +72,7 @@ class TensorSearch:
         self.blanks = BlankTokens(none, none, none, no_score, no_score, no_score)
         self._unpruned = self.blanks, none.bool()
         self._beam = zero + beams.search_beam
-        self.history = History(num_utterances)
-
-    def accept(self, log_probs: Tensor) -> None:
-        """Search more frames, float32 ``(utterances, frames, labels)``, scaled."""
-        emissions = Emissions.of(log_probs)
-        for t in range(log_probs.shape[1]):
-            self._frame(Emissions(*(part[t] for part in emissions)))
+        self._finished: list[tuple[LabelTokens, BlankTokens]] = []
 
     def finish(self, ended: Tensor) -> None:
         """Record the tokens of the utterances that end here, and search them no more.
@@ -103,29 +85,22 @@ class TensorSearch:
             labels.take(select(ended[labels.utterance], "labels")),
             merged.take(select(is_one & ended[merged.utterance], "last")),
         )
-        self.history.ends.append(last)
+        self._finished.append(last)
         self.labels = labels.take(select(~ended[labels.utterance], "labels"))
         self.blanks = blanks.take(select(~ended[blanks.utterance], "blanks"))
 
-    @property
-    def cutoffs(self) -> Tensor:
-        """float64 ``(num_utterances, num_frames)``: the score below which links were dropped."""
-        return torch.stack(self.history.cutoffs, dim=1)
+    def _emissions(self, log_probs: Tensor) -> Emissions:
+        return Emissions.of(log_probs)
 
-    def prune(self, output_beam: float) -> tuple[KeptLinks, Any, int]:
-        """Links on paths within the output beam of each utterance's best path.
+    def _ends(self) -> list[Ends]:
+        found = []
+        for labels, blanks in self._finished:
+            found += tensor_lattices.ends(labels, blanks, self.graph)
+        return found
 
-        Returns
-        -------
-        links : KeptLinks
-        last_blanks : np.ndarray
-            Ids of blank tokens that were active after the last frame of their utterance.
-        num_ids : int
-            Ids that tokens may have.
-        """
-        history = self.history
-        links = tensor_lattices.prune(history, self.graph, self.num_utterances, output_beam)
-        return links, tensor_lattices.last_blanks(history), history.num_ids
+    def _last(self) -> Array:
+        """Ids of blank tokens that were active after the last frame of their utterance."""
+        return tensor_lattices.ids_of([blanks for _, blanks in self._finished])
 
     def _frame(self, emissions: Emissions) -> None:
         """Read one frame: follow ε-arcs, expand arcs, recombine, prune."""
@@ -135,7 +110,7 @@ class TensorSearch:
         departures = self._departures(emissions, places, best)
         arcs = self._expand(emissions, departures)
         best = largest(best, arcs.utterance, arcs.score)
-        cutoff = (best - self._beam).clamp_(min=_LOWEST)
+        cutoff = (best - self._beam).clamp_(min=LOWEST)
         new_labels = self._recombine_labels(places, repeated, departures, arcs, cutoff)
         self._recombine_blanks(places, cutoff)
         self.labels = new_labels
@@ -196,7 +171,7 @@ class TensorSearch:
         label = pick(graph.slot_label, slot)
         after = places.score + pick(emissions.score, base + label) + pick(graph.slot_score, slot)
         largest(best, utterance, after.masked_fill_(label == places.label, NEG_INF))
-        floor = (best - self._beam).clamp_(min=_LOWEST)
+        floor = (best - self._beam).clamp_(min=LOWEST)
 
         to_spare = pick(emissions.best - floor, utterance) + places.score
         to_spare = to_spare + pick(graph.state_reach, places.state)
@@ -221,12 +196,8 @@ class TensorSearch:
         slots, copy = self.shapes.expand(departures.num_slots, "slots")
         slot = pick(departures.slot, slots.at)
         slot = slot + pick(emissions.order, pick(departures.order, slots.at) + copy)
-        first = pick(graph.slot_arcs, slot)
-        counts = pick(graph.slot_arcs, slot + 1) - first
-        if slots.alive is not None:
-            counts = counts * slots.alive
-        arcs, copy = self.shapes.expand(counts, "arcs")
-        arc, departure = pick(first, arcs.at) + copy, pick(slots.at, arcs.at)
+        arcs, arc = expand_slots(self.shapes, graph.slot_arcs, slot, slots.alive)
+        departure = pick(slots.at, arcs.at)
         label = pick(graph.arc_label, arc).long()
         before = pick(departures.score, departure)
         if arcs.alive is not None:
@@ -254,7 +225,7 @@ class TensorSearch:
         merged = largest(torch.full_like(score, NEG_INF), same.representative, score)
         first_id = self.history.take_ids(len(score))
         loop = torch.full_like(loops.at, -1)
-        self.history.links.append(
+        self.history.add(
             Links(
                 utterance,
                 pick(places.id, source),
@@ -298,7 +269,7 @@ class TensorSearch:
         first_id = self.history.take_ids(len(source)) - old
         new_ids = torch.arange(first_id + old, first_id + len(utterance), device=source.device)
         ids = torch.cat([blanks.id, new_ids])
-        self.history.links.append(
+        self.history.add(
             Links(
                 utterance[old:],
                 pick(places.id, source),

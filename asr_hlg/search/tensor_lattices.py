@@ -1,14 +1,13 @@
-"""Lattices from what the search in tensors has recorded: pruned on the device, built on the host.
+"""Lattices from the links that the search of L∘G in tensors has recorded.
 
-:func:`prune` drops, from the last frame to the first and for all utterances together, the links on
-no path within the output beam of the best one. What is left, a tenth, is copied to the host and
-becomes the records of token passing, of which :func:`asr_hlg.search.lattices.build` makes lattices.
+The links that :meth:`asr_hlg.search.tensor_history.History.prune` leaves become the records of token
+passing, of which :func:`asr_hlg.search.lattices.build` makes lattices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,106 +28,32 @@ from asr_hlg.search.records import (
     Tokens,
 )
 from asr_hlg.search.tensor_graph import TensorGraph
-from asr_hlg.search.tensor_ops import NEG_INF, ExactShapes, largest, pick
-from asr_hlg.search.tensor_records import BLANK, BlankTokens, History, LabelTokens, Links
+from asr_hlg.search.tensor_history import Ends, KeptLinks
+from asr_hlg.search.tensor_ops import NEG_INF, ExactShapes, pick
+from asr_hlg.search.tensor_records import BLANK, BlankTokens, LabelTokens
 
 Array = npt.NDArray[Any]
 
-_SLACK = 1e-3
-"""Added to the output beam, against rounding: the lattices' own pruning is exact."""
 
-
-class KeptLinks(NamedTuple):
-    """Links on paths within the output beam, as arrays, sorted by utterance, then by frame."""
-
-    splits: Array  # int64 (utterances + 1,)
-    frame: Array
-    src: Array
-    dst: Array
-    eps: Array
-    arc: Array
-    score: Array
-
-
-def prune(
-    history: History, graph: TensorGraph, num_utterances: int, output_beam: float
-) -> KeptLinks:
-    """Links on paths within the output beam of each utterance's best path.
-
-    Parameters
-    ----------
-    history : History
-        Of a search whose utterances have all ended.
-    graph : TensorGraph
-    num_utterances : int
-    output_beam : float
-    """
-    beta = torch.full((history.num_ids,), NEG_INF, dtype=torch.float64, device=graph.device)
-    best = torch.full((num_utterances,), NEG_INF, dtype=torch.float64, device=graph.device)
-    for labels, blanks in history.ends:
-        _final_scores(labels, blanks, graph, beta, best)
-    sizes = [len(part.src) for part in history.links]
-    links = Links(*map(torch.cat, zip(*history.links, strict=True)))
-    weight = (links.score - links.before).masked_fill_(links.score == NEG_INF, NEG_INF)
-    steps = zip(links.src.split(sizes), links.dst.split(sizes), weight.split(sizes), strict=True)
-    through = []  # backward scores of destinations, from the last frame to the first
-    for src, dst, added in reversed(list(steps)):
-        through.append(pick(beta, dst))
-        largest(beta, src, added + through[-1])
-    # Without a final state, no path is kept.
-    lost = torch.full_like(best, -NEG_INF)
-    cutoff = torch.where(best > NEG_INF, best - output_beam - _SLACK, lost)
-    scores = links.score + torch.cat(through[::-1])
-    kept = (scores >= pick(cutoff, links.utterance)).nonzero().view(-1)
-    frame = np.searchsorted(np.cumsum(sizes), kept.cpu().numpy(), side="right") // 2
-    utterance, src, dst, eps, arc, score = (pick(part, kept).cpu().numpy() for part in links[:6])
-    return sorted_by_utterance(utterance, frame, src, dst, eps, arc, score, num_utterances)
-
-
-def _final_scores(
-    labels: LabelTokens,
-    blanks: BlankTokens,
-    graph: TensorGraph,
-    beta: Tensor,
-    best: Tensor,
-) -> None:
-    """Set the backward scores of last tokens, and the scores of best paths, in place."""
+def ends(labels: LabelTokens, blanks: BlankTokens, graph: TensorGraph) -> list[Ends]:
+    """Last tokens with the scores of the final states where they are, or behind their ε-arcs."""
     first = pick(graph.eps_splits, labels.state)
-    if len(first):
-        counts = pick(graph.eps_splits, labels.state + 1) - first
-        rows, copy = ExactShapes().expand(counts * (labels.score > NEG_INF), "epsilons")
-        eps, scores = pick(first, rows.at) + copy, rows.of_scores(labels.score)
-        behind = pick(graph.final, pick(graph.eps_state, eps)) + pick(graph.eps_score, eps)
-        largest(beta, pick(labels.id, rows.at), behind.double())
-        largest(best, pick(labels.utterance, rows.at), scores + behind)
+    counts = (pick(graph.eps_splits, labels.state + 1) - first) * (labels.score > NEG_INF)
+    rows, copy = ExactShapes().expand(counts, "epsilons")
+    eps = pick(first, rows.at) + copy
+    behind = pick(graph.final, pick(graph.eps_state, eps)) + pick(graph.eps_score, eps)
+    label = (pick(part, rows.at) for part in (labels.utterance, labels.id, labels.score))
+    found = [Ends(*label, behind.double())]
     for tokens in (labels, blanks):
         final = pick(graph.final, tokens.state).double()
-        final.masked_fill_(tokens.score == NEG_INF, NEG_INF)
-        largest(beta, tokens.id, final)
-        largest(best, tokens.utterance, tokens.score + final)
+        found.append(Ends(tokens.utterance, tokens.id, tokens.score, final))
+    return found
 
 
-def last_blanks(history: History) -> Array:
-    """Ids of the blank tokens that were active after the last frame of their utterance."""
-    ids = torch.cat([blanks.id for _, blanks in history.ends])
-    scores = torch.cat([blanks.score for _, blanks in history.ends])
+def ids_of(parts: Sequence[BlankTokens]) -> Array:
+    """Ids of tokens, but for dead rows."""
+    ids, scores = (torch.cat([getattr(part, name) for part in parts]) for name in ("id", "score"))
     return np.asarray(ids[scores > NEG_INF].cpu().numpy())
-
-
-def sorted_by_utterance(
-    utterance: Array,
-    frame: Array,
-    src: Array,
-    dst: Array,
-    eps: Array,
-    arc: Array,
-    score: Array,
-    num_utterances: int,
-) -> KeptLinks:
-    """Sort links, which are in the order of frames, by utterance."""
-    order = np.argsort(utterance.astype(np.int32), kind="stable")
-    splits = np.append(0, np.cumsum(np.bincount(utterance, minlength=num_utterances)))
-    return KeptLinks(splits, *(part[order] for part in (frame, src, dst, eps, arc, score)))
 
 
 def build(
@@ -146,7 +71,7 @@ def build(
     ----------
     links : KeptLinks
     last_blanks : np.ndarray
-        int64: see :func:`last_blanks`.
+        int64: ids of blank tokens that were active after the last frame of their utterance.
     num_ids : int
         Ids of tokens that the search has used; token i is the start of utterance i.
     graph, outputs : GraphArrays, GraphOutputs

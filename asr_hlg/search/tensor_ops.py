@@ -36,6 +36,15 @@ class Rows(NamedTuple):
 class Shapes(Protocol):
     """Sizes of the tensors of a frame; a kind of rows has a name, and a capacity by it."""
 
+    def may_hold(self, mask: Tensor) -> bool:
+        """False if the host knows that a mask, bool ``(n,)``, is true nowhere."""
+
+    def another_round(self, mask: Tensor, most: int | None, done: int) -> bool:
+        """Whether to follow rounds of steps by another, which rows of a mask still need.
+
+        Never more than ``most`` are needed; None if that is not known.
+        """
+
     def select(self, mask: Tensor, kind: str) -> Rows:
         """Indices at which a mask, bool ``(n,)``, is true, in order."""
 
@@ -51,6 +60,14 @@ class Shapes(Protocol):
 
 class ExactShapes:
     """Tensors have the size that is needed."""
+
+    def may_hold(self, mask: Tensor) -> bool:
+        """Whether a mask is true anywhere."""
+        return bool(mask.any())
+
+    def another_round(self, mask: Tensor, most: int | None, done: int) -> bool:
+        """Whether a mask is true anywhere."""
+        return bool(mask.any())
 
     def exceeded(self) -> dict[str, int]:
         """None: there are no capacities."""
@@ -83,6 +100,14 @@ class FixedShapes:
         self._capacities = capacities
         zero = torch.zeros(1, dtype=torch.int64, device=device)
         self._most = dict.fromkeys(capacities, zero)
+
+    def may_hold(self, mask: Tensor) -> bool:
+        """True: the host does not wait to know."""
+        return True
+
+    def another_round(self, mask: Tensor, most: int | None, done: int) -> bool:
+        """Whether fewer than the most were done; waits for the device where that is not known."""
+        return bool(mask.any()) if most is None else done < most
 
     def exceeded(self) -> dict[str, int]:
         """Rows that were needed of the kinds whose capacity did not suffice.
@@ -127,6 +152,24 @@ class Recombined(NamedTuple):
 
     representative: Tensor  # int64 (n,): for every candidate, the first position of its group
     is_representative: Tensor  # bool (n,)
+
+
+def largest_of(num: int, index: Tensor, values: Tensor) -> Tensor:
+    """The largest value of each index below ``num``, ``-inf`` where there is none."""
+    return largest(values.new_full((num,), NEG_INF), index, values)
+
+
+def expand_slots(
+    shapes: Shapes, slot_arcs: Tensor, slot: Tensor, alive: Tensor | None
+) -> tuple[Rows, Tensor]:
+    """Arcs of slots: for every arc the row of its slot, and its index.
+
+    Slot s has the arcs ``slot_arcs[s]`` to ``slot_arcs[s + 1] - 1``, side by side.
+    """
+    first = pick(slot_arcs, slot)
+    counts = pick(slot_arcs, slot + 1) - first
+    arcs, copy = shapes.expand(counts if alive is None else counts * alive, "arcs")
+    return arcs, pick(first, arcs.at) + copy
 
 
 def recombine(table: Tensor, keys: Tensor, scores: Tensor, num_preferred: int = 0) -> Recombined:

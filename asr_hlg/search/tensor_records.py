@@ -152,18 +152,6 @@ class Arcs(NamedTuple):
     score: Tensor  # float64: after the arc
 
 
-class Links(NamedTuple):
-    """Links of one frame: from a token to its successor."""
-
-    utterance: Tensor  # int64 (n,)
-    src: Tensor  # ids of tokens
-    dst: Tensor
-    eps: Tensor  # ε-arc or -1
-    arc: Tensor  # arc, LOOP or BLANK
-    score: Tensor  # float64: of the best path that ends with the link
-    before: Tensor  # float64: of the token that it starts from
-
-
 class Tables(NamedTuple):
     """Tables of :func:`~asr_hlg.search.tensor_ops.recombine` for tokens; never cleared.
 
@@ -181,30 +169,3 @@ class Tables(NamedTuple):
             for size in (graph.num_pairs, graph.num_states)
         )
         return Tables(pairs, states)
-
-
-class History:
-    """Links, cutoffs and last tokens of a search, in the order of frames.
-
-    Attributes
-    ----------
-    links : list of Links
-        Two for every frame: links into label tokens, and into blank tokens.
-    cutoffs : list of Tensor
-        float64 ``(utterances,)`` for every frame: the score below which links were dropped.
-    ends : list of (LabelTokens, BlankTokens)
-        Tokens that were active after their utterance's last frame.
-    num_ids : int
-        Ids of tokens that are taken; token i is the start of utterance i.
-    """
-
-    def __init__(self, num_utterances: int):
-        self.links: list[Links] = []
-        self.cutoffs: list[Tensor] = []
-        self.ends: list[tuple[LabelTokens, BlankTokens]] = []
-        self.num_ids = num_utterances
-
-    def take_ids(self, count: int) -> int:
-        """Take as many ids of tokens; returns the first."""
-        self.num_ids += count
-        return self.num_ids - count
