@@ -49,11 +49,7 @@ class BatchDecoder(PosteriorDecoder):
         CPU, so that no operation waits for the device.
     capacities : dict of str to int
         Rows of each kind for an utterance in a frame. A batch that needs more is searched again.
-    group : int
-        Most utterances that are searched together.
     """
-
-    group = 1 << 30
 
     def __init__(
         self, graph: DecodingGraph, options: SearchOptions | None, capacities: dict[str, int]
@@ -67,6 +63,11 @@ class BatchDecoder(PosteriorDecoder):
         other = copy(self)
         other.options = self.options.narrower()
         return other
+
+    @property
+    def group(self) -> int:
+        """Most utterances that are searched together."""
+        return 1 << 30
 
     def _search(self, scores: Posteriors) -> Lattice:
         scores = scores.to(self.graph.device)

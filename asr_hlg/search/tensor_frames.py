@@ -28,6 +28,7 @@ from asr_hlg.search.tensor_records import (
 )
 from asr_hlg.search.tensor_search import LOWEST, BatchSearch
 
+
 @dataclass(frozen=True)
 class Beams:
     """search_beam, min_active and max_active of :class:`asr_hlg.search.SearchOptions`."""

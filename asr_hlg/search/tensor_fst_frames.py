@@ -16,7 +16,7 @@ from torch import Tensor
 
 from asr_hlg.search.records import Limits
 from asr_hlg.search.tensor_fst_graph import TensorFst
-from asr_hlg.search.tensor_history import Array, Ends, Links
+from asr_hlg.search.tensor_history import Ends, Links
 from asr_hlg.search.tensor_ops import (
     NEG_INF,
     Rows,
@@ -138,9 +138,6 @@ class FstTensorSearch(BatchSearch):
             for tokens in self._finished
         ]
 
-    def _last(self) -> Array:
-        return torch.zeros(0, dtype=torch.int64).numpy()
-
     def _frame(self, emissions: Emissions) -> None:
         """Read one frame: prune tokens, follow arcs that read a label, then ε-arcs."""
         pruning = self._cutoff()
@@ -211,7 +208,8 @@ class FstTensorSearch(BatchSearch):
     def _above(self, paths: Paths, cutoff: Tensor, kind: str) -> Paths:
         """Paths that are not below the cutoff."""
         rows = self.shapes.select(paths.score >= pick(cutoff, paths.utterance), kind)
-        return Paths(*(pick(part, rows.at) for part in paths[:4]), rows.of_scores(paths.score))
+        token, arc, utterance, state = (pick(part, rows.at) for part in paths[:4])
+        return Paths(token, arc, utterance, state, rows.of_scores(paths.score))
 
     def _recombine(self, paths: Paths) -> Tokens:
         """The states that paths reach, with the best of their scores."""
@@ -231,9 +229,7 @@ class FstTensorSearch(BatchSearch):
         rises = merged > torch.cat([before, score.new_full((len(score) - len(before),), NEG_INF)])
         new = self.shapes.select(same.is_representative & (merged > NEG_INF), "tokens")
         id = torch.arange(len(new.at), device=state.device) + self.history.num_ids
-        tokens = Tokens(
-            pick(utterance, new.at), pick(state, new.at), id, new.of_scores(merged)
-        )
+        tokens = Tokens(pick(utterance, new.at), pick(state, new.at), id, new.of_scores(merged))
         rises = pick(rises, new.at) & self._has_epsilons(tokens.state)
         return tokens, rises if new.alive is None else rises & new.alive
 
@@ -281,6 +277,7 @@ class FstTensorSearch(BatchSearch):
     def _link(self, paths: Paths, sources: Tokens, targets: Tokens, reads: bool) -> None:
         """Record paths between tokens, which lead to those in the table."""
         row = pick(self._table, self._keys(paths.utterance, paths.state, paths.score)).long()
+        row.clamp_(max=len(targets.id) - 1)  # of dead rows, and where a capacity is exceeded
         none = torch.full_like(paths.arc, -1)
         links = Links(
             paths.utterance,

@@ -4,9 +4,9 @@
     slot = tensors.state_slots[s]                               # the first one of state s
     tensors.arc_state[tensors.slot_arcs[slot] : tensors.slot_arcs[slot + 1]]
 
-The arcs of a state stand in *slots* of a few, in order of their scores, so that those of slots whose
-first arc is too low are not looked at. Arcs that read column 0, which may be the blank, have slots
-of their own.
+The arcs of a state stand in *slots* of a few, in order of their scores, so that those of slots
+whose first arc is too low are not looked at. Arcs that read column 0, which may be the blank, have
+slots of their own.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Links(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """Tokens after the last frame of their utterance, and the scores of final states behind them."""
+    """Tokens after the last frame of their utterance, with the scores of final states."""
 
     utterance: Tensor  # int64 (n,)
     id: Tensor
@@ -115,10 +115,13 @@ class History:
         lost = torch.full_like(best, -NEG_INF)
         cutoff = torch.where(best > NEG_INF, best - output_beam - _SLACK, lost)
         kept = (scores >= pick(cutoff, links.utterance)).nonzero().view(-1)
-        utterance, *columns = (pick(part, kept).cpu().numpy() for part in links[:6])
+        utterance, src, dst, eps, arc, score = (
+            pick(part, kept).cpu().numpy() for part in links[:6]
+        )
         group = np.searchsorted(np.cumsum(self._sizes), kept.cpu().numpy(), side="right")
         frame = np.array(self._frames)[group]
-        return sorted_by_utterance(utterance, frame, *columns, num_utterances=self._num_utterances)
+        columns = utterance, frame, src, dst, eps, arc, score
+        return sorted_by_utterance(*columns, num_utterances=self._num_utterances)
 
     @property
     def _sizes(self) -> list[int]:

@@ -1,7 +1,7 @@
 """Lattices from the links that the search of L∘G in tensors has recorded.
 
-The links that :meth:`asr_hlg.search.tensor_history.History.prune` leaves become the records of token
-passing, of which :func:`asr_hlg.search.lattices.build` makes lattices.
+The links that :meth:`asr_hlg.search.tensor_history.History.prune` leaves become the records of
+token passing, of which :func:`asr_hlg.search.lattices.build` makes lattices.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from numba import njit
-from torch import Tensor
 
 from asr_hlg.lattice import FrameArcs
 from asr_hlg.search import lattices
@@ -42,8 +41,10 @@ def ends(labels: LabelTokens, blanks: BlankTokens, graph: TensorGraph) -> list[E
     rows, copy = ExactShapes().expand(counts, "epsilons")
     eps = pick(first, rows.at) + copy
     behind = pick(graph.final, pick(graph.eps_state, eps)) + pick(graph.eps_score, eps)
-    label = (pick(part, rows.at) for part in (labels.utterance, labels.id, labels.score))
-    found = [Ends(*label, behind.double())]
+    utterance, id, score = (
+        pick(part, rows.at) for part in (labels.utterance, labels.id, labels.score)
+    )
+    found = [Ends(utterance, id, score, behind.double())]
     for tokens in (labels, blanks):
         final = pick(graph.final, tokens.state).double()
         found.append(Ends(tokens.utterance, tokens.id, tokens.score, final))

@@ -1,7 +1,7 @@
 """The search of a batch of utterances in tensor operations, whatever the graph is.
 
-All utterances advance together, a frame at a time; the tokens of all are rows of flat tensors. There
-is no loop over utterances, tokens or arcs. What a frame does depends on the graph:
+All utterances advance together, a frame at a time; the tokens of all are rows of flat tensors.
+There is no loop over utterances, tokens or arcs. What a frame does depends on the graph:
 :mod:`asr_hlg.search.tensor_frames` reads L∘G, :mod:`asr_hlg.search.tensor_fst_frames` H∘L∘G.
 """
 
@@ -10,10 +10,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from asr_hlg.search.tensor_history import Ends, History, KeptLinks
+from asr_hlg.search.tensor_history import Array, Ends, History, KeptLinks
 from asr_hlg.search.tensor_ops import Shapes
 
 LOWEST = -1e30
@@ -32,7 +33,14 @@ class BatchSearch(ABC):
     ----------
     num_utterances : int
     shapes : Shapes
+
+    Attributes
+    ----------
+    ends_anywhere : bool
+        Whether an utterance without a token in a final state may end in every state.
     """
+
+    ends_anywhere = False
 
     def __init__(self, num_utterances: int, shapes: Shapes):
         self.num_utterances, self.shapes = num_utterances, shapes
@@ -49,7 +57,7 @@ class BatchSearch(ABC):
         """float64 ``(num_utterances, num_frames)``: the score below which links were dropped."""
         return torch.stack(self.history.cutoffs, dim=1)
 
-    def prune(self, output_beam: float) -> tuple[KeptLinks, Any, int]:
+    def prune(self, output_beam: float) -> tuple[KeptLinks, Array, int]:
         """Links on paths within the output beam of each utterance's best path.
 
         Returns
@@ -63,9 +71,6 @@ class BatchSearch(ABC):
         """
         links = self.history.prune(self._ends(), self.shapes, output_beam, self.ends_anywhere)
         return links, self._last(), self.history.num_ids
-
-    ends_anywhere = False
-    """Whether an utterance without a token in a final state may end in every state."""
 
     @abstractmethod
     def finish(self, ended: Tensor) -> None:
@@ -81,6 +86,10 @@ class BatchSearch(ABC):
     @abstractmethod
     def _frame(self, emissions: Any) -> None:
         """Read one frame: its row of the emissions."""
+
+    def _last(self) -> Array:
+        """Ids of last tokens on which lattices depend."""
+        return np.zeros(0, np.int64)
 
     @abstractmethod
     def _ends(self) -> list[Ends]:

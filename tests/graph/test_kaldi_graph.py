@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import kaldifst
 import numpy as np
 import pytest
@@ -81,6 +83,25 @@ def test_look_ahead_and_static_graphs_give_the_same_words_scores_and_times(folde
             assert (word.start, word.end) == (other.start, other.end)
         # Summed over all paths, which have different alignments of ε in the two graphs.
         assert ours.forward_score() == pytest.approx(theirs.forward_score(), abs=1e-3)
+
+
+def test_the_search_in_tensors_finds_the_lattices_of_token_passing(folders, tmp_path):
+    for folder in folders:
+        graph = DecodingGraph.load(import_kaldi(folder, tmp_path / folder.name / "g", TRANSITIONS))
+        for seed in range(5):
+            ours, theirs = (
+                decode(graph, likelihoods(seed), SearchOptions(floor=0.0, engine=engine))
+                for engine in ("tensors", "fst")
+            )
+            path, expected = ours.best_path()[0], theirs.best_path()[0]
+            assert (path.words, path.tokens) == (expected.words, expected.tokens)
+            assert path.score == pytest.approx(expected.score, abs=1e-4)
+            assert ours.forward_score() == pytest.approx(theirs.forward_score(), abs=1e-4)
+            for word, other in zip(ours.words()[0], theirs.words()[0], strict=True):
+                assert replace(word, confidence=0.0) == replace(other, confidence=0.0)
+                assert word.confidence == pytest.approx(other.confidence, abs=1e-6)
+            scores = [[p.score for p in each.nbest(10)[0]] for each in (ours, theirs)]
+            assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
 def test_phrases_take_the_place_of_the_language_model(folders, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -14,8 +16,10 @@ from asr_hlg.search import (
     FstTokenPassing,
     Intersection,
     SearchOptions,
+    TensorFstTokenPassing,
     TensorTokenPassing,
     TokenPassing,
+    engines,
     make_decoder,
     warm_up,
 )
@@ -37,6 +41,7 @@ def toy_graph(hmm: bool = False) -> DecodingGraph:
         (False, "fst", FstTokenPassing),
         (False, "tensors", TensorTokenPassing),
         (True, "auto", FstTokenPassing),
+        (True, "tensors", TensorFstTokenPassing),
         (True, "k2", Intersection),
     ],
 )
@@ -44,6 +49,14 @@ def test_the_engine_follows_from_options_and_graph(hmm, engine, expected):
     decoder = make_decoder(toy_graph(hmm), engine=engine)
     assert type(decoder) is expected
     warm_up(decoder)
+
+
+@pytest.mark.parametrize("hmm", [False, True])
+def test_without_k2_for_cuda_all_graphs_are_searched_in_tensors_there(hmm, monkeypatch):
+    graph = replace(toy_graph(hmm), device="cuda")
+    for k2_has_cuda, engine in (True, "k2"), (False, "tensors"):
+        monkeypatch.setattr(engines, "_k2_has_cuda", lambda value=k2_has_cuda: value)
+        assert engines._automatic(graph) == engine
 
 
 def test_token_passing_refuses_other_graphs():

@@ -12,7 +12,6 @@ from asr_hlg import acoustic
 from asr_hlg.acoustic import AcousticModel
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.audio import Recording, recordings
-from asr_hlg.errors import OptionError
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.lattice import Lattice
 from asr_hlg.search import (
@@ -174,11 +173,6 @@ def test_utterances_without_frames_and_lost_ones(fused):
         first = tokens._search_with(tokens.scaled(posteriors.utterance(row)).array[0], narrow)
         wide = tokens.search_wider(tokens.scaled(posteriors.utterance(row)).array[0])
         assert lattice.is_empty(row) == (first is None and wide is None)
-
-
-def test_it_refuses_other_topologies():
-    with pytest.raises(OptionError, match="CTC topology"):
-        make_decoder(random_graph(0, ctc=False), engine="tensors")
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def search(
 def arcs_by_state(fst: PackedFst, name: str, arcs: Any) -> list[Any]:
     """The arcs of every state."""
     splits = fst.states[name]
-    return [arcs[begin:end] for begin, end in zip(splits[:-1], splits[1:], strict=True)]
+    return [arcs[begin:end] for begin, end in pairwise(splits)]
 
 
 def get_cutoff(scores: list[float], options: SearchOptions) -> tuple[float, float]:
