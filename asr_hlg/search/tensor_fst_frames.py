@@ -170,15 +170,14 @@ class FstTensorSearch(BatchSearch):
         return Pruning(cutoff.masked_fill(too_few, LOWEST), beam.masked_fill(too_few, -NEG_INF))
 
     def _nth_best(self, best: Tensor, n: Tensor) -> Tensor:
-        """For every utterance the score with n better ones, by one sort of all tokens."""
+        """For every utterance the score with n better ones, by sorts of all tokens."""
         utterance, score = self.tokens.utterance, self.tokens.score
         if not len(score):
             return best
-        below = (pick(best, utterance) - score).nan_to_num_(nan=-NEG_INF).float()
-        # Bits of floats that are not negative are in the order of the floats.
-        keys, order = (below.view(torch.int32) + (utterance << 32)).sort()
-        first = torch.searchsorted(keys, torch.arange(len(best), device=keys.device) << 32)
-        return pick(score, pick(order, (first + n).clamp_(max=len(order) - 1)))
+        falling, order = score.sort(descending=True)
+        grouped, by_utterance = pick(utterance, order).sort(stable=True)
+        first = torch.searchsorted(grouped, torch.arange(len(best), device=grouped.device))
+        return pick(falling, pick(by_utterance, (first + n).clamp_(max=len(order) - 1)))
 
     def _process_emitting(self, emission: Tensor, pruning: Pruning) -> tuple[Paths, Tensor]:
         """Follow arcs that read a label; and every utterance's best score after them."""

@@ -29,21 +29,24 @@ def search(
     for frame in frames:
         cutoff, beam = get_cutoff(sorted(tokens[-1].values(), reverse=True), options)
         taken = [
-            (state, int(arc["dst"]), int(arc["label"]), arc["score"] + float(frame[arc["label"]]))
+            (state, int(arc["dst"]), int(arc["label"]), float(arc["score"]))
             for state, score in tokens[-1].items()
             if score >= cutoff
             for arc in emitting[state]
         ]
-        reached = [tokens[-1][state] + added for state, _, _, added in taken]
+        # In the order of the search's additions, or ties would be broken otherwise.
+        reached = [tokens[-1][state] + s + float(frame[label]) for state, _, label, s in taken]
         next_cutoff = max(reached, default=-INF) - beam
         cutoffs.append(next_cutoff)
-        links.append([link for link, s in zip(taken, reached, strict=True) if s >= next_cutoff])
+        links.append([])
         entered: Scores = {}
-        for state, dst, _, added in links[-1]:
-            entered[dst] = max(entered.get(dst, -INF), tokens[-1][state] + added)
+        for (state, dst, label, added), score in zip(taken, reached, strict=True):
+            if score >= next_cutoff:
+                links[-1].append((state, dst, label, added + float(frame[label])))
+                entered[dst] = max(entered.get(dst, -INF), score)
         tokens.append(closed(silent, entered, next_cutoff))
     beta = {state: float(fst.final[state]) for state in tokens[-1]}
-    backward_closed(silent, beta)
+    backward_closed(silent, beta, tokens[-1], cutoffs[-1])
     through = {(-1, -1): max((tokens[-1][state] + beta[state] for state in beta), default=-INF)}
     for t in range(len(frames) - 1, -1, -1):
         before = dict.fromkeys(tokens[t], -INF)
@@ -52,7 +55,7 @@ def search(
             before[state] = max(before[state], score)
             best = through.get((t, label), -INF)
             through[t, label] = max(best, tokens[t][state] + score)
-        backward_closed(silent, before)
+        backward_closed(silent, before, tokens[t], cutoffs[t - 1] if t else -options.search_beam)
         beta = before
     return cutoffs, through
 
@@ -87,13 +90,13 @@ def closed(silent: list[Any], tokens: Scores, cutoff: float) -> Scores:
     return tokens
 
 
-def backward_closed(silent: list[Any], beta: Scores) -> None:
-    """Raise scores to the end to those of paths that begin with ε-arcs."""
+def backward_closed(silent: list[Any], beta: Scores, tokens: Scores, cutoff: float) -> None:
+    """Raise scores to the end to those of paths that begin with ε-arcs not below a cutoff."""
     rises = True
     while rises:
         rises = False
         for state in beta:
             for arc in silent[state]:
                 score = float(arc["score"]) + beta.get(int(arc["dst"]), -INF)
-                if score > beta[state]:
+                if score > beta[state] and tokens[state] + float(arc["score"]) >= cutoff:
                     beta[state], rises = score, True
