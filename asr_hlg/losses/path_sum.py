@@ -9,6 +9,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from asr_hlg.errors import OptionError
+from asr_hlg.losses.device_sum import path_sums
 from asr_hlg.losses.frame_graph import FrameGraph
 
 
@@ -17,7 +18,8 @@ def path_sum(
 ) -> torch.Tensor:
     """Total score of each utterance: log Σ over the paths of its graph of exp(path score).
 
-    Computed in float64 on the CPU, whatever the dtype and the device of ``scores``.
+    Computed in float64, whatever the dtype of ``scores``: on the CPU by kernels, on every other
+    device there, in torch operations (:mod:`asr_hlg.losses.device_sum`).
     ``k2.intersect_dense`` and ``get_tot_scores`` do the same for float32 scores; on the graphs of
     single sentences k2 takes four to five times as long.
 
@@ -52,7 +54,12 @@ class _PathSum(torch.autograd.Function):
     def forward(
         ctx: Any, scores: torch.Tensor, lengths: torch.Tensor, graphs: Sequence[FrameGraph]
     ) -> torch.Tensor:
-        frames = scores.detach().to("cpu", torch.float64)
+        if scores.device.type != "cpu":
+            lengths = lengths.to(scores.device)
+            sums, occupancy = path_sums(scores.detach().double(), lengths, graphs)
+            ctx.save_for_backward(occupancy.to(scores))
+            return sums.to(scores)
+        frames = scores.detach().double()
         gradient = torch.zeros_like(frames)
         totals = []
         for index, (length, graph) in enumerate(zip(lengths.tolist(), graphs, strict=True)):
