@@ -19,7 +19,8 @@ from typing import Any
 
 import kaldifst
 
-from asr_hlg.output.itn_rules import COPY, Rule, rules, vocabulary
+from asr_hlg.output.itn_expressions import COPY, Rule
+from asr_hlg.output.itn_rules import rules, vocabulary
 
 _START, _END = "<start>", "<end>"
 _OTHER = "<other>"

@@ -8,56 +8,11 @@ same holds for ordinals: `21st`, but `first` and `wait a second`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 from asr_hlg.output.english import MONTHS
+from asr_hlg.output.itn_expressions import Rule, each, either, opt, put, said, seq
 from asr_hlg.output.numbers import TEENS, TENS, UNITS
-
-COPY = "<copy>"
-"""Output label for the input word itself."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Regular expression over words, each with the string that is written for it.
-
-    ``kind`` is a word with its output, a sequence or a choice of the parts, a choice that is
-    repeated once or more, or any word, which is copied. An empty word is read without input.
-    """
-
-    kind: Literal["word", "sequence", "choice", "repeated", "any"]
-    parts: tuple[Rule, ...] = ()
-    word: str = ""
-    output: str = ""
-
-
-def _w(word: str, output: str) -> Rule:
-    """Words that are written as ``output``: the first one stands for all."""
-    first, *others = word.split()
-    return _seq(Rule("word", (), first, output), *(Rule("word", (), w, "") for w in others))
-
-
-def _put(output: str) -> Rule:
-    """Output without a word."""
-    return Rule("word", (), "", output)
-
-
-def _seq(*parts: Rule) -> Rule:
-    return Rule("sequence", parts) if len(parts) != 1 else parts[0]
-
-
-def _or(*parts: Rule) -> Rule:
-    return Rule("choice", parts) if len(parts) != 1 else parts[0]
-
-
-def _opt(part: Rule) -> Rule:
-    return _or(part, _put(""))
-
-
-def _each(pairs: dict[str, str], before: str = "", after: str = "") -> Rule:
-    return _or(*(_w(word, before + output + after) for word, output in pairs.items()))
 
 
 def _pairs(words: str, outputs: str) -> dict[str, str]:
@@ -98,140 +53,140 @@ _MAILERS = _words("gmail yahoo hotmail outlook icloud aol protonmail example")
 @cache
 def _two_digits() -> Rule:
     """10 to 99."""
-    with_unit = _seq(_each(_TENS), _each(_UNITS))
-    return _or(_each(_TEENS), with_unit, _each(_TENS, after="0"))
+    with_unit = seq(each(_TENS), each(_UNITS))
+    return either(each(_TEENS), with_unit, each(_TENS, after="0"))
 
 
 def _below_100() -> Rule:
-    return _or(_each(_UNITS), _two_digits())
+    return either(each(_UNITS), _two_digits())
 
 
 def _and(part: Rule) -> Rule:
     """Part with `and` before it or not."""
-    return _seq(_opt(_w("and", "")), part)
+    return seq(opt(said("and", "")), part)
 
 
 @cache
 def _last_two() -> Rule:
     """The last two digits after `hundred`: 00 to 99."""
-    some = _or(_each(_UNITS, before="0"), _two_digits())
-    return _or(_put("00"), _and(some))
+    some = either(each(_UNITS, before="0"), _two_digits())
+    return either(put("00"), _and(some))
 
 
 @cache
 def _hundreds() -> Rule:
     """100 to 999."""
-    return _seq(_or(_each(_UNITS), _w("a", "1")), _w("hundred", ""), _last_two())
+    return seq(either(each(_UNITS), said("a", "1")), said("hundred", ""), _last_two())
 
 
 @cache
 def _last_three() -> Rule:
     """The last three digits after a scale: 001 to 999."""
-    units = _each(_UNITS, before="00")
-    return _or(_and(_or(units, _seq(_put("0"), _two_digits()))), _hundreds())
+    units = each(_UNITS, before="00")
+    return either(_and(either(units, seq(put("0"), _two_digits()))), _hundreds())
 
 
 @cache
 def _thousands() -> Rule:
     """1000 to 999,999; a comma from 10,000 on."""
-    rest = _or(_put("000"), _last_three())
-    few = _seq(_or(_each(_UNITS), _w("a", "1")), _w("thousand", ""), rest)
-    many = _seq(_or(_two_digits(), _hundreds()), _w("thousand", ","), rest)
-    as_hundreds = _seq(_two_digits(), _w("hundred", ""), _last_two())  # twelve hundred
-    return _or(few, many, as_hundreds)
+    rest = either(put("000"), _last_three())
+    few = seq(either(each(_UNITS), said("a", "1")), said("thousand", ""), rest)
+    many = seq(either(_two_digits(), _hundreds()), said("thousand", ","), rest)
+    as_hundreds = seq(_two_digits(), said("hundred", ""), _last_two())  # twelve hundred
+    return either(few, many, as_hundreds)
 
 
 @cache
 def _millions() -> Rule:
     """1,000,001 to 999,999,999 that are no whole millions."""
-    count = _or(_below_100(), _hundreds())
-    thousands = _seq(_last_three(), _w("thousand", ","), _or(_put("000"), _last_three()))
-    rest = _or(thousands, _seq(_put("000,"), _last_three()))
-    return _seq(count, _w("million", ","), rest)
+    count = either(_below_100(), _hundreds())
+    thousands = seq(_last_three(), said("thousand", ","), either(put("000"), _last_three()))
+    rest = either(thousands, seq(put("000,"), _last_three()))
+    return seq(count, said("million", ","), rest)
 
 
 @cache
 def _digit() -> Rule:
     """One digit of a sequence."""
-    return _or(_each(_UNITS), _w("zero", "0"), _w("oh", "0"), _w("o", "0"))
+    return either(each(_UNITS), said("zero", "0"), said("oh", "0"), said("o", "0"))
 
 
 @cache
 def _decimal() -> Rule:
     """Number with a decimal point: two point five."""
-    whole = _or(_each(_UNITS), _w("zero", "0"), _two_digits(), _hundreds(), _thousands())
-    fraction = _or(Rule("repeated", (_digit(),)), _two_digits())
-    return _seq(whole, _w("point", "."), fraction)
+    whole = either(each(_UNITS), said("zero", "0"), _two_digits(), _hundreds(), _thousands())
+    fraction = either(Rule("repeated", (_digit(),)), _two_digits())
+    return seq(whole, said("point", "."), fraction)
 
 
 def _scales() -> Rule:
-    return _or(*(_w(word, f" {word}") for word in ("million", "billion", "trillion")))
+    return either(*(said(word, f" {word}") for word in ("million", "billion", "trillion")))
 
 
 @cache
 def _scaled() -> Rule:
     """2 million, 2.5 billion."""
-    count = _or(_each(_UNITS), _two_digits(), _hundreds(), _decimal(), _w("a", "1"))
-    return _seq(count, _scales())
+    count = either(each(_UNITS), _two_digits(), _hundreds(), _decimal(), said("a", "1"))
+    return seq(count, _scales())
 
 
 @cache
 def _quantity() -> Rule:
     """Any number, in digits."""
-    return _or(
-        _each(_UNITS), _two_digits(), _hundreds(), _thousands(), _millions(), _decimal(), _scaled()
+    return either(
+        each(_UNITS), _two_digits(), _hundreds(), _thousands(), _millions(), _decimal(), _scaled()
     )
 
 
 def _cardinals() -> Rule:
     """Numbers that are written in digits wherever they stand; not `a hundred`."""
-    hundreds = _seq(_each(_UNITS), _w("hundred", ""), _last_two())
-    counted = _seq(_or(_each(_UNITS), _two_digits(), hundreds, _decimal()), _scales())
-    rest = _or(_put("000"), _last_three())
-    few = _seq(_each(_UNITS), _w("thousand", ""), rest)
-    many = _seq(_or(_two_digits(), hundreds), _w("thousand", ","), rest)
-    as_hundreds = _seq(_two_digits(), _w("hundred", ""), _last_two())
-    return _or(
+    hundreds = seq(each(_UNITS), said("hundred", ""), _last_two())
+    counted = seq(either(each(_UNITS), _two_digits(), hundreds, _decimal()), _scales())
+    rest = either(put("000"), _last_three())
+    few = seq(each(_UNITS), said("thousand", ""), rest)
+    many = seq(either(_two_digits(), hundreds), said("thousand", ","), rest)
+    as_hundreds = seq(_two_digits(), said("hundred", ""), _last_two())
+    return either(
         _two_digits(), hundreds, few, many, as_hundreds, _millions(), _decimal(), counted
     )  # fmt: skip
 
 
 def _ordinals() -> Rule:
     """10th to 999th."""
-    with_unit = _seq(_each(_TENS), _each(_UNIT_ORDINALS))
-    two_digits = _or(_each(_TEEN_ORDINALS), _each(_TEN_ORDINALS), with_unit)
-    rest = _or(_and(_or(_each(_UNIT_ORDINALS, before="0"), two_digits)))
-    hundreds = _seq(_each(_UNITS), _w("hundred", ""), rest)
-    return _or(two_digits, hundreds, _seq(_each(_UNITS), _w("hundredth", "00th")))
+    with_unit = seq(each(_TENS), each(_UNIT_ORDINALS))
+    two_digits = either(each(_TEEN_ORDINALS), each(_TEN_ORDINALS), with_unit)
+    rest = either(_and(either(each(_UNIT_ORDINALS, before="0"), two_digits)))
+    hundreds = seq(each(_UNITS), said("hundred", ""), rest)
+    return either(two_digits, hundreds, seq(each(_UNITS), said("hundredth", "00th")))
 
 
 def _day(ordinal: bool, ending: bool) -> Rule:
     """Day of a month: said as an ordinal or not, written with its ending or not."""
     if not ordinal:
-        tens = _seq(_w("twenty", "2"), _each(_UNITS))
-        thirty = _or(_w("thirty", "30"), _w("thirty one", "31"))
-        return _or(_each(_UNITS), _each(_TEENS), _w("twenty", "20"), tens, thirty)
+        tens = seq(said("twenty", "2"), each(_UNITS))
+        thirty = either(said("thirty", "30"), said("thirty one", "31"))
+        return either(each(_UNITS), each(_TEENS), said("twenty", "20"), tens, thirty)
     cut = None if ending else -2
     units = {word: output[:cut] for word, output in _UNIT_ORDINALS.items()}
     teens = {word: output[:cut] for word, output in _TEEN_ORDINALS.items()}
     end = "th" if ending else ""
-    return _or(
-        _each(units),
-        _each(teens),
-        _seq(_w("twenty", "2"), _each(units)),
-        _w("twentieth", "20" + end),
-        _w("thirtieth", "30" + end),
-        _seq(_w("thirty", "3"), _w("first", units["first"])),
+    return either(
+        each(units),
+        each(teens),
+        seq(said("twenty", "2"), each(units)),
+        said("twentieth", "20" + end),
+        said("thirtieth", "30" + end),
+        seq(said("thirty", "3"), said("first", units["first"])),
     )
 
 
 @cache
 def _year(first: tuple[str, ...], second_teens: bool) -> Rule:
     """Year said as two numbers of two digits, of which the first is given."""
-    centuries = _each({word: (_TEENS | {"twenty": "20"})[word] for word in first})
-    tens = _or(_seq(_each(_TENS), _each(_UNITS)), _each(_TENS, after="0"))
-    oh = _seq(_or(_w("oh", "0"), _w("o", "0")), _each(_UNITS))
-    return _seq(centuries, _or(tens, oh, _each(_TEENS)) if second_teens else _or(tens, oh))
+    centuries = each({word: (_TEENS | {"twenty": "20"})[word] for word in first})
+    tens = either(seq(each(_TENS), each(_UNITS)), each(_TENS, after="0"))
+    oh = seq(either(said("oh", "0"), said("o", "0")), each(_UNITS))
+    return seq(centuries, either(tens, oh, each(_TEENS)) if second_teens else either(tens, oh))
 
 
 _MODERN = ("sixteen", "seventeen", "eighteen", "nineteen", "twenty")
@@ -239,128 +194,135 @@ _OLDER = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen")
 
 
 def _any_year() -> Rule:
-    two_thousand = _seq(_w("two thousand", "2"), _or(_put("000"), _last_three()))
-    hundred = _seq(_each(_TEENS), _w("hundred", "00"))
-    return _or(_year(_MODERN, True), _year(_OLDER, True), two_thousand, hundred)
+    two_thousand = seq(said("two thousand", "2"), either(put("000"), _last_three()))
+    hundred = seq(each(_TEENS), said("hundred", "00"))
+    return either(_year(_MODERN, True), _year(_OLDER, True), two_thousand, hundred)
 
 
 def _month(names: Sequence[str]) -> Rule:
-    return _or(*(_w(name, name.capitalize()) for name in names))
+    return either(*(said(name, name.capitalize()) for name in names))
 
 
 def _dates() -> Rule:
     """June 3; June 3, 2012; June 2012; 3rd of June 1984."""
-    year = _seq(_put(", "), _any_year())
-    ordinal = _seq(_opt(_w("the", "")), _put(" "), _day(ordinal=True, ending=False))
-    plain = _seq(_put(" "), _day(ordinal=False, ending=False))
+    year = seq(put(", "), _any_year())
+    ordinal = seq(opt(said("the", "")), put(" "), _day(ordinal=True, ending=False))
+    plain = seq(put(" "), _day(ordinal=False, ending=False))
     usual = [name for name in MONTHS if name not in _VERBS]
-    return _or(
-        _seq(_month(usual), _or(ordinal, plain), _opt(year)),
-        _seq(_month(_VERBS), _or(ordinal, plain), year),
-        _seq(_month(MONTHS), _put(" "), _any_year()),
-        _seq(
+    return either(
+        seq(_month(usual), either(ordinal, plain), opt(year)),
+        seq(_month(_VERBS), either(ordinal, plain), year),
+        seq(_month(MONTHS), put(" "), _any_year()),
+        seq(
             _day(ordinal=True, ending=True),
-            _w("of", " of "),
+            said("of", " of "),
             _month(MONTHS),
-            _opt(_seq(_put(" "), _any_year())),
+            opt(seq(put(" "), _any_year())),
         ),
     )
 
 
 def _verb_dates() -> Rule:
     """March 2, May 1: after words that cannot stand before a verb."""
-    ordinal = _seq(_opt(_w("the", "")), _put(" "), _day(ordinal=True, ending=False))
-    return _seq(_month(_VERBS), ordinal)
+    ordinal = seq(opt(said("the", "")), put(" "), _day(ordinal=True, ending=False))
+    return seq(_month(_VERBS), ordinal)
 
 
 def _clock() -> tuple[Rule, Rule]:
     """Hours, and minutes behind a colon."""
-    hours = _each(_UNITS | {word: _TEENS[word] for word in ("ten", "eleven", "twelve")})
+    hours = each(_UNITS | {word: _TEENS[word] for word in ("ten", "eleven", "twelve")})
     tens = {word: _TENS[word] for word in ("twenty", "thirty", "forty", "fifty")}
-    minutes = _or(
-        _each(_TEENS),
-        _seq(_each(tens), _each(_UNITS)),
-        _each(tens, after="0"),
-        _seq(_or(_w("oh", "0"), _w("o", "0")), _each(_UNITS)),
+    minutes = either(
+        each(_TEENS),
+        seq(each(tens), each(_UNITS)),
+        each(tens, after="0"),
+        seq(either(said("oh", "0"), said("o", "0")), each(_UNITS)),
     )
-    return hours, _seq(_put(":"), minutes)
+    return hours, seq(put(":"), minutes)
 
 
 def _times() -> Rule:
     """2:30 p.m., 7 a.m., 5 o'clock, 9:45 in the morning."""
     hours, minutes = _clock()
-    halves = _or(_w("a m", " a.m."), _w("p m", " p.m."), _w("am", " a.m."), _w("pm", " p.m."))
-    parts = _or(
-        *(_w(f"in the {part}", f" in the {part}") for part in ("morning", "afternoon", "evening")),
-        _w("at night", " at night"),
-        _w("tonight", " tonight"),
+    halves = either(
+        said("a m", " a.m."), said("p m", " p.m."), said("am", " a.m."), said("pm", " p.m.")
     )
-    return _or(
-        _seq(hours, _opt(minutes), halves),
-        _seq(hours, _w("o'clock", " o'clock")),
-        _seq(hours, minutes, parts),
+    parts = either(
+        *(
+            said(f"in the {part}", f" in the {part}")
+            for part in ("morning", "afternoon", "evening")
+        ),
+        said("at night", " at night"),
+        said("tonight", " tonight"),
+    )
+    return either(
+        seq(hours, opt(minutes), halves),
+        seq(hours, said("o'clock", " o'clock")),
+        seq(hours, minutes, parts),
     )
 
 
 def _money() -> Rule:
     """$25.50; $2.5 million; €15; £5.20."""
-    cents = _and(_or(_each(_UNITS, before=".0"), _seq(_put("."), _two_digits())))
+    cents = _and(either(each(_UNITS, before=".0"), seq(put("."), _two_digits())))
     currencies = [
         ("$", ("dollar", "dollars"), ("cent", "cents")),
         ("€", ("euro", "euros"), ("cent", "cents")),
     ]
     amounts = [
-        _seq(
-            _put(sign),
+        seq(
+            put(sign),
             _quantity(),
-            _or(*(_w(name, "") for name in names)),
-            _opt(_seq(cents, _or(*(_w(name, "") for name in parts)))),
+            either(*(said(name, "") for name in names)),
+            opt(seq(cents, either(*(said(name, "") for name in parts)))),
         )
         for sign, names, parts in currencies
     ]
-    pounds = _or(_w("pound", ""), _w("pounds", ""))  # alone, they may be a weight
-    return _or(*amounts, _seq(_put("£"), _quantity(), pounds, cents, _w("pence", "")))
+    pounds = either(said("pound", ""), said("pounds", ""))  # alone, they may be a weight
+    return either(*amounts, seq(put("£"), _quantity(), pounds, cents, said("pence", "")))
 
 
 def _telephone() -> Rule:
     """Digits said one by one: 555-0123, 919-555-0123, 210."""
     digit = _digit()
-    first = _or(_each(_UNITS), _w("zero", "0"))
-    pairs = _or(*(_w(f"double {w}", 2 * d) for w, d in (_UNITS | {"oh": "0", "zero": "0"}).items()))
-    triples = _or(*(_w(f"triple {w}", 3 * d) for w, d in (_UNITS | {"zero": "0"}).items()))
-    dash = _put("-")
-    pair_or_digit = _or(digit, pairs, triples)
-    seven = _seq(digit, digit, digit, dash, digit, digit, digit, digit)
-    area = _seq(first, digit, digit, dash)
-    hundred = _seq(first, _w("hundred", "00"), dash)
-    return _or(
-        _seq(area, seven),
-        _seq(hundred, seven),
-        _seq(_w("one", "1-"), _or(area, hundred), seven),
-        _seq(first, digit, Rule("repeated", (pair_or_digit,))),
-        _seq(_or(pairs, triples), Rule("repeated", (pair_or_digit,))),
+    first = either(each(_UNITS), said("zero", "0"))
+    pairs = either(
+        *(said(f"double {w}", 2 * d) for w, d in (_UNITS | {"oh": "0", "zero": "0"}).items())
+    )
+    triples = either(*(said(f"triple {w}", 3 * d) for w, d in (_UNITS | {"zero": "0"}).items()))
+    dash = put("-")
+    pair_or_digit = either(digit, pairs, triples)
+    seven = seq(digit, digit, digit, dash, digit, digit, digit, digit)
+    area = seq(first, digit, digit, dash)
+    hundred = seq(first, said("hundred", "00"), dash)
+    return either(
+        seq(area, seven),
+        seq(hundred, seven),
+        seq(said("one", "1-"), either(area, hundred), seven),
+        seq(first, digit, Rule("repeated", (pair_or_digit,))),
+        seq(either(pairs, triples), Rule("repeated", (pair_or_digit,))),
     )
 
 
 def _local_telephone() -> Rule:
     """Seven digits: 555-0123."""
     digit = _digit()
-    area = _seq(_or(_each(_UNITS), _w("zero", "0")), digit, digit)
-    return _seq(area, _put("-"), digit, digit, digit, digit)
+    area = seq(either(each(_UNITS), said("zero", "0")), digit, digit)
+    return seq(area, put("-"), digit, digit, digit, digit)
 
 
 def _web() -> Rule:
     """www.example.com, joe@gmail.com."""
     anything = Rule("any")
-    dot = _w("dot", ".")
-    ends = _or(*(_w(name, name) for name in _TOP_LEVEL))
-    more = _or(*(_w(f"dot {name}", f".{name}") for name in _TOP_LEVEL))
-    domain = _seq(anything, dot, ends, _opt(more))
-    mailers = _or(*(_w(name, name) for name in _MAILERS))
-    mail = _seq(
-        anything, _opt(_seq(dot, anything)), _w("at", "@"), mailers, dot, ends, _opt(more)
+    dot = said("dot", ".")
+    ends = either(*(said(name, name) for name in _TOP_LEVEL))
+    more = either(*(said(f"dot {name}", f".{name}") for name in _TOP_LEVEL))
+    domain = seq(anything, dot, ends, opt(more))
+    mailers = either(*(said(name, name) for name in _MAILERS))
+    mail = seq(
+        anything, opt(seq(dot, anything)), said("at", "@"), mailers, dot, ends, opt(more)
     )  # fmt: skip
-    return _or(domain, _seq(_or(_w("www", "www"), _w("w w w", "www")), dot, domain), mail)
+    return either(domain, seq(either(said("www", "www"), said("w w w", "www")), dot, domain), mail)
 
 
 def rules() -> Iterator[tuple[float, Rule, tuple[str, ...]]]:
@@ -370,27 +332,27 @@ def rules() -> Iterator[tuple[float, Rule, tuple[str, ...]]]:
     """
     hours, minutes = _clock()
     quantity = _quantity()
-    percent = _or(_w("percent", "%"), _w("per cent", "%"))
-    degrees = _or(_w("degrees", " degrees"), _w("degree", " degree"))
-    two_digit_code = _seq(_or(_each(_UNITS), _w("zero", "0")), _digit())
-    decades = _seq(_each({word: _TEENS[word] for word in _MODERN[:4]}), _each(_DECADES))
+    percent = either(said("percent", "%"), said("per cent", "%"))
+    degrees = either(said("degrees", " degrees"), said("degree", " degree"))
+    two_digit_code = seq(either(each(_UNITS), said("zero", "0")), _digit())
+    decades = seq(each({word: _TEENS[word] for word in _MODERN[:4]}), each(_DECADES))
     yield 0.40, _money(), ()
     yield 0.40, _dates(), ()
     yield 0.41, _verb_dates(), _BEFORE_DATES
     yield 0.40, _times(), ()
-    yield 0.41, _seq(hours, minutes), _BEFORE_TIMES
-    yield 0.40, _seq(quantity, percent), ()
-    yield 0.40, _seq(_w("minus", "-"), quantity, degrees), ()
+    yield 0.41, seq(hours, minutes), _BEFORE_TIMES
+    yield 0.40, seq(quantity, percent), ()
+    yield 0.40, seq(said("minus", "-"), quantity, degrees), ()
     yield 0.45, _year(_MODERN, True), ()
     yield 0.44, _year(_OLDER, False), _BEFORE_YEARS
     yield 0.45, decades, ()
-    yield 0.43, _or(quantity, two_digit_code), _LABELS
+    yield 0.43, either(quantity, two_digit_code), _LABELS
     yield 0.46, _telephone(), ()
     yield 0.45, _local_telephone(), ()
     yield 0.40, _web(), ()
     yield 0.50, _ordinals(), ()
     yield 0.50, _cardinals(), ()
-    yield 0.50, _or(_w("mister", "Mr."), _w("missus", "Mrs.")), ()
+    yield 0.50, either(said("mister", "Mr."), said("missus", "Mrs.")), ()
 
 
 @cache
