@@ -16,7 +16,7 @@ from asr_hlg.align.summary import summary
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.cli.arguments import add_device, add_graph, add_inputs, paths_of_inputs
 from asr_hlg.errors import AsrHlgError, OptionError
-from asr_hlg.graph import store
+from asr_hlg.graph import metadata, store
 from asr_hlg.graph.lookup import graph_folder
 from asr_hlg.output import text
 from asr_hlg.output import writers as output
@@ -149,7 +149,7 @@ def _align(options: argparse.Namespace, inputs: list[Recording]) -> int:
     target = sys.stdout if options.output is None else options.output
     output.check(name, target, len(inputs), ALIGNMENT_FORMATS)
     folder = graph_folder(options.graph)
-    meta = store.read_meta(folder)
+    meta = metadata.read(folder)
     is_ctc = (meta["topology"] or {}).get("kind") == "ctc"
     times = TimeModel.shipped() if is_ctc and options.times == "hmm" else None
     if options.states and times is None:

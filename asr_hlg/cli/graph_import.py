@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from asr_hlg.errors import GraphError, OptionError
-from asr_hlg.graph import store
+from asr_hlg.graph import metadata
 from asr_hlg.graph.kaldi_graph import import_kaldi
 from asr_hlg.graph.lookup import HERE
 from asr_hlg.graph.meter import Meter, Stage
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         _import_kaldi(options, output, meter)
     else:
         import_graph(options.file, output, _import_options(options), meter, _print)
-    size = store.read_meta(output)["imported"]
+    size = metadata.read(output)["imported"]
     print(f"{output}: {size['states']:,} states, {size['arcs']:,} arcs")
     return 0
 

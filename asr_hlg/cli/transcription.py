@@ -18,9 +18,9 @@ from asr_hlg.cli.progress import Progress
 from asr_hlg.cli.streaming import refuse_stream_arguments
 from asr_hlg.cli.streaming import run as run_stream
 from asr_hlg.errors import ItemErrors, OptionError
+from asr_hlg.graph import metadata
 from asr_hlg.graph.lookup import print_line
 from asr_hlg.graph.phrase_list import read_phrases
-from asr_hlg.graph.store import read_meta
 from asr_hlg.output import text
 from asr_hlg.output.live import check_live_format
 from asr_hlg.output.writers import format_of
@@ -134,7 +134,7 @@ def _passes(options: argparse.Namespace, folder: str, report: Callable[[str], No
     if options.fast:
         return replace(passes, whisper=None)
     if passes.whisper is None:
-        meta = read_meta(Path(folder))
+        meta = metadata.read(Path(folder))
         name, is_installed = default_whisper(meta, options.search, options.device)
         if is_installed:
             passes = replace(passes, whisper=name)

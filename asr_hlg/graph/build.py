@@ -16,7 +16,7 @@ from asr_hlg.errors import GraphError, LexiconError
 from asr_hlg.files import file_hash
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
-from asr_hlg.graph import store
+from asr_hlg.graph import metadata, store
 from asr_hlg.graph.compile import assemble, compile_lg
 from asr_hlg.graph.decoding_graph import DecodingGraph
 from asr_hlg.graph.explain import explain
@@ -130,7 +130,7 @@ def _update(
         graph.meta["compiled"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         graph.save(folder)
     elif any(built.get(key) != value for key, value in _described(recipe).items()):
-        store.write_meta(folder, {**built, **_described(recipe)})
+        metadata.write(folder, {**built, **_described(recipe)})
         report.note("search options or description changed; the graph itself is up to date")
     else:
         report.note("up to date")
@@ -249,7 +249,7 @@ def _keys(recipe: Recipe, sources: dict[str, dict[str, Any]]) -> dict[str, str]:
     parts = [_content(recipe.lexicon), *(s and asdict(s) for s in (recipe.lm, recipe.grammar))]
     tree = recipe.topology.tree
     of_lg = {name: source for name, source in sources.items() if name != tree}
-    lg = [of_lg, parts, list(recipe.check), store.FORMAT, store.REVISION]
+    lg = [of_lg, parts, list(recipe.check), metadata.FORMAT, store.REVISION]
     of_h = [recipe.topology.content(), *([] if tree is None else [sources[tree]])]
     return {"lg": _digest(lg), "graph": _digest([lg, *of_h])}
 
@@ -271,7 +271,7 @@ def _digest(content: Any) -> str:
 def _built(folder: Path) -> dict[str, Any]:
     """Content of ``graph.json``; empty if a file of the folder is missing or has another size."""
     try:
-        meta = store.read_meta(folder)
+        meta = metadata.read(folder)
     except GraphError:
         return {}
     sizes = {name: entry["bytes"] for name, entry in meta["files"].items()}

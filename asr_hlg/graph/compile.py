@@ -25,9 +25,9 @@ from asr_hlg.fst.indexing import expand_ranges
 from asr_hlg.graph import prefix_tree, topology_arcs
 from asr_hlg.graph.adapt.back_off import OptionalSilence, back_off_state
 from asr_hlg.graph.decoding_graph import DecodingGraph
+from asr_hlg.graph.metadata import LEXICON_OPTIONS
 from asr_hlg.graph.meter import Meter, Stage
 from asr_hlg.graph.recipe import TopologySection
-from asr_hlg.graph.store import LEXICON_OPTIONS
 from asr_hlg.graph.views import LgViews
 from asr_hlg.lexicon import Lexicon
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from asr_hlg.errors import GraphError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
-from asr_hlg.graph import hlg, store
+from asr_hlg.graph import hlg, metadata
 from asr_hlg.graph.build import read_parts
 from asr_hlg.graph.compile import compile_lg
 from asr_hlg.graph.context import in_context
@@ -144,7 +144,7 @@ def recipe_of(folder: Path) -> Recipe:
     GraphError
         If the graph was not compiled from a recipe, or the recipe is gone.
     """
-    meta = store.read_meta(folder)
+    meta = metadata.read(folder)
     if "recipe" not in meta or meta["topology"] is None:
         raise GraphError(
             "was not compiled from a recipe", path=folder, remedy="name a recipe's graph"

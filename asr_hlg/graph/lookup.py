@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr_hlg.errors import GraphError
 from asr_hlg.files import cache_folder, shipped_folder, write_json
-from asr_hlg.graph import store
+from asr_hlg.graph import metadata, store
 
 if TYPE_CHECKING:
     from asr_hlg.graph.build import Report
@@ -250,7 +250,7 @@ def _entries(index: Path) -> list[dict[str, Any]]:
 def _version(recipe: Path) -> list[str | int]:
     """Hash of a recipe, and the revisions of the program that compiles it."""
     digest = hashlib.sha256(recipe.read_bytes()).hexdigest()
-    return [str(recipe.parent.absolute()), digest, store.FORMAT, store.REVISION]
+    return [str(recipe.parent.absolute()), digest, metadata.FORMAT, store.REVISION]
 
 
 def _size_and_time(path: Path) -> list[int]:

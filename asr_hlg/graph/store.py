@@ -16,8 +16,6 @@ again.
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,31 +29,27 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.errors import GraphError
-from asr_hlg.files import file_hash, parse_json, save_array, write_json
+from asr_hlg.files import file_hash, save_array
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.symbols import SymbolTable
-from asr_hlg.graph import checks, verified
+from asr_hlg.graph import checks, metadata, verified
+from asr_hlg.graph.metadata import Meta
 from asr_hlg.graph.recipe import TopologySection
 from asr_hlg.graph.topology_arcs import of_section
 from asr_hlg.lexicon import Lexicon, Pronunciation
 from asr_hlg.lexicon.line_index import LineIndex
-from asr_hlg.settings import section
 
-FORMAT = 4
 REVISION = 3  # raised when the same sources compile to another graph than before
 _VIEW_REVISIONS = {"packed_fst": 1}  # raised when a view of the same L∘G is another than before
-LEXICON_OPTIONS = ("silence", "silence_prob", "position_dependent")
 PRETRAINED_MODELS = ("hama", "hama-whisper")  # names of acoustic models that are no paths
 _ARRAYS = ("lg", "h", "packed", "packed_fst", "hlg")
 _TABLES = ("words.txt", "tokens.txt", "lexiconp.txt")
 _FORMAT_3 = ("packed-*.npy", "arcs.npy", "phones.npy", "words.npy", "word_splits.npy", "slot.npz")
-_OWN_HASH = "sha256"
 _COMPILE = "compile the graph again: asr-hlg graph NAME --force"
 _LOG = logging.getLogger("asr_hlg.graph")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-Meta = dict[str, Any]
 
 
 def write(
@@ -100,9 +94,9 @@ def write(
         _save_arrays(folder / "h", _columns(H))
     for name, arrays in views.items():
         _save_arrays(folder / name, arrays)
-    options = {name: getattr(lexicon, name, None) for name in LEXICON_OPTIONS}
-    content = {**meta, "format": FORMAT, "lexicon": options, "files": _hashes(folder)}
-    write_meta(folder, {**content, "views": {name: _view_key(name, content) for name in views}})
+    options = {name: getattr(lexicon, name, None) for name in metadata.LEXICON_OPTIONS}
+    content = {**meta, "format": metadata.FORMAT, "lexicon": options, "files": _hashes(folder)}
+    metadata.write(folder, {**content, "views": {name: _view_key(name, content) for name in views}})
 
 
 class GraphFolder:
@@ -120,7 +114,7 @@ class GraphFolder:
 
     def __init__(self, path: Path):
         self.path = path
-        self.meta = read_meta(path)
+        self.meta = metadata.read(path)
         _check_files_once(path, self.meta, _TABLES)
         self.tokens = symbols.read(path / "tokens.txt")
         self.token_names = symbols.names(self.tokens)[: symbols.first_disambig(self.tokens)]
@@ -227,7 +221,7 @@ class ViewCache:
         """
         if not self._is_stored(name):
             with lock(self.folder):
-                self._meta.update(read_meta(self.folder))
+                self._meta.update(metadata.read(self.folder))
                 if not self._is_stored(name):
                     derived, new_entries = derive()
                     try:
@@ -249,7 +243,7 @@ class ViewCache:
             meta[key] = meta[key] + value if isinstance(value, list) else value
         meta["files"] |= _hashes(self.folder, f"{name}/*.npy")
         meta["views"][name] = _view_key(name, meta)
-        write_meta(self.folder, meta)
+        metadata.write(self.folder, meta)
 
 
 def content_hash(meta: Mapping[str, Any]) -> str:
@@ -258,14 +252,14 @@ def content_hash(meta: Mapping[str, Any]) -> str:
     views = ("packed/", "packed_fst/", "hlg/")
     kept = {n: entry["sha256"] for n, entry in files if not n.startswith(views)}
     named = ("columns", "topology", "lexicon", "recipe", "takes_new_words", "imported")
-    return _json_hash({"files": kept, **{name: meta.get(name) for name in named}})
+    return metadata.json_hash({"files": kept, **{name: meta.get(name) for name in named}})
 
 
 def _view_key(name: str, meta: Mapping[str, Any]) -> str:
     """Hash of what a view is made of: the files of L∘G and of H, or the description of H."""
     files = meta["files"].items()
     sources = {name: entry["sha256"] for name, entry in files if name.startswith(("lg/", "h/"))}
-    key = _json_hash({"files": sources, "topology": meta["topology"]})
+    key = metadata.json_hash({"files": sources, "topology": meta["topology"]})
     revision = None if meta.get("imported") else _VIEW_REVISIONS.get(name)
     return key if revision is None else f"{key} {revision}"
 
@@ -330,69 +324,6 @@ def check_files(folder: Path, meta: Meta, names: Iterable[str]) -> None:
 def _check_files_once(folder: Path, meta: Meta, names: Sequence[str]) -> None:
     part = PurePosixPath(names[0]).parent
     verified.once(folder, f"hashes of {part}", names, lambda: check_files(folder, meta, names))
-
-
-def read_meta(folder: Path) -> Meta:
-    """Read and check the ``graph.json`` of a compiled graph."""
-    path = folder / "graph.json"
-    if not path.is_file():
-        raise GraphError(
-            "is not a compiled graph: it has no graph.json",
-            path=folder,
-            remedy="compile one with: asr-hlg graph NAME",
-        )
-    with checks.damage_named(path):
-        meta: Meta = parse_json(path.read_text(encoding="utf-8"))
-        if meta["format"] != FORMAT:
-            raise GraphError(
-                f"has format {meta['format']}, this version reads {FORMAT}",
-                path=path,
-                remedy=f"compile the graph again: asr-hlg graph {folder.name}",
-            )
-        if meta.pop(_OWN_HASH, None) != _json_hash(meta):
-            raise ValueError("its content has changed since it was written")
-        verified.once(folder, f"entries {checks.REVISION}", (), lambda: _check_meta(meta))
-    return meta
-
-
-def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
-    """Write ``graph.json`` with a hash of its content."""
-    content = {key: value for key, value in meta.items() if key != _OWN_HASH}
-    write_json(folder / "graph.json", {**content, _OWN_HASH: _json_hash(content)})
-
-
-def _json_hash(content: Mapping[str, Any]) -> str:
-    """Hash of a JSON value that does not depend on the order of keys or on white space."""
-    stored = json.loads(json.dumps(content))
-    return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()
-
-
-def _check_meta(meta: Meta) -> None:
-    """Raise a ValueError unless the entries that loading needs have the right types."""
-    for name, entry in meta["files"].items():
-        part = PurePosixPath(name)
-        if part.is_absolute() or ".." in part.parts or not isinstance(entry["sha256"], str):
-            raise ValueError(f"{name!r} is not a file of this folder")
-    columns, lexicon, recipe = meta["columns"], meta["lexicon"], meta.get("recipe", {})
-    _check_entry(isinstance(columns, list), "columns must be a list")
-    _check_entry(all(isinstance(name, str) for name in columns), "columns must be names")
-    fits = set(lexicon) <= set(LEXICON_OPTIONS) and "silence" in lexicon
-    _check_entry(fits, f"the lexicon must have {', '.join(LEXICON_OPTIONS)}")
-    _check_entry(isinstance(lexicon["silence"], str | None), "silence must be a token or null")
-    _check_entry(isinstance(meta["takes_new_words"], bool), "takes_new_words must be true or false")
-    _check_entry(isinstance(meta["views"], dict), "views must be a table")
-    _check_entry(isinstance(recipe, dict), "the recipe must be a table")
-    _check_entry(isinstance(meta.get("recipe_folder", ""), str), "recipe_folder must be a path")
-    _check_entry(isinstance(recipe.get("acoustic_model", ""), str), "acoustic_model must be a name")
-    for name in ("lexicon", "topology", "search", "rescore", "lm", "grammar"):
-        _check_entry(isinstance(recipe.get(name, {}), dict | None), f"[{name}] must be a table")
-    for topology in (recipe.get("topology"), meta["topology"]):
-        section(TopologySection, topology or {}, "topology", error=GraphError)
-
-
-def _check_entry(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import checks, hlg, verified
 from asr_hlg.graph.hlg import HlgArrays
+from asr_hlg.graph.metadata import Meta
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.packed_fst import PackedFst
-from asr_hlg.graph.store import Arrays, Meta, ViewCache
+from asr_hlg.graph.store import Arrays, ViewCache
 
 if TYPE_CHECKING:
     import k2

@@ -29,7 +29,7 @@ from asr_hlg.files import file_hash
 from asr_hlg.fst import symbols
 from asr_hlg.fst.indexing import expand_ranges
 from asr_hlg.fst.symbols import SymbolTable
-from asr_hlg.graph import store
+from asr_hlg.graph import metadata
 from asr_hlg.graph.build import read_language_model
 from asr_hlg.graph.recipe import LexiconSection, LmSection, Recipe
 from asr_hlg.lattice import Lattice, Path, kernels
@@ -138,7 +138,7 @@ class NgramRescorer:
         words = words or symbols.read(folder / "words.txt")
         path = resource(str(source)) if str(source) in SOURCES else FilePath(source)
         new = lm.read(path)
-        meta = store.read_meta(folder)
+        meta = metadata.read(folder)
         section = meta.get("recipe", {}).get("lm")
         if section is None:
             return cls(words, new, None, scales, graph_scale)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from asr_hlg.audio import Recording
 from asr_hlg.errors import OnItemError, OptionError, stop
 from asr_hlg.files import file_hash
-from asr_hlg.graph.store import read_meta
+from asr_hlg.graph import metadata
 from asr_hlg.output import writers
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.transcribe import here
@@ -290,7 +290,7 @@ def journal_settings(job: Job) -> dict[str, Any]:
     settings = asdict(job)
     del settings["batch"]  # affects the speed only
     folder = Path(job.graph)
-    settings["graph"] = read_meta(folder)["files"]
+    settings["graph"] = metadata.read(folder)["files"]
     settings["model"] = job.model or network_name(folder, job.device, job.options)
     for name in ("model", "grammar", "hotwords"):
         value = settings[name]

@@ -15,7 +15,7 @@ from typing import Any
 from asr_hlg.acoustic import AcousticModel, load
 from asr_hlg.audio import Recording, recordings
 from asr_hlg.errors import AsrHlgError
-from asr_hlg.graph import DecodingGraph, store
+from asr_hlg.graph import DecodingGraph, metadata, store
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.rescore.passes import (
     PassOptions,
@@ -52,7 +52,7 @@ def load_network(
 
 def network_name(folder: Path, device: str, options: TranscribeOptions | None = None) -> str:
     """Acoustic model that the recipe of a graph names for the passes of a transcription."""
-    meta = store.read_meta(folder)
+    meta = metadata.read(folder)
     passes = _passes(meta, device, options or TranscribeOptions())
     return first_pass_model(meta, passes.whisper) or store.acoustic_model(folder, meta)
 

@@ -12,7 +12,7 @@ import torch
 
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.files import file_hash
-from asr_hlg.graph import DecodingGraph, store
+from asr_hlg.graph import DecodingGraph, metadata
 from asr_hlg.graph.adapt.new_words import with_words
 from asr_hlg.graph.build import build
 from asr_hlg.graph.recipe import Recipe
@@ -94,7 +94,7 @@ def _update_hash(path: Path) -> None:
         for name, entry in meta["files"].items():
             entry["sha256"] = file_hash(path.parent / name)
         del meta["sha256"]
-        store.write_meta(path.parent, meta)
+        metadata.write(path.parent, meta)
     except (ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError):
         pass  # then it stays as it is
 

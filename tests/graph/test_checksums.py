@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from asr_hlg.errors import AsrHlgError, GraphError
-from asr_hlg.graph import DecodingGraph, store
+from asr_hlg.graph import DecodingGraph, metadata
 from asr_hlg.graph.adapt.new_words import with_words
 from tests.fuzz.folders import make_graph, search_folder
 from tests.support.manifests import write_manifest
@@ -150,7 +150,7 @@ def test_arrays_of_another_type_are_refused(folder, dtype):
 def test_a_folder_names_only_its_own_files(folder):
     meta = json.loads((folder / "graph.json").read_text())
     meta["files"]["../../etc/passwd"] = {"sha256": "x", "bytes": 1}
-    store.write_meta(folder, meta)
+    metadata.write(folder, meta)
     with pytest.raises(GraphError, match="is not a file of this folder"):
         DecodingGraph.load(folder)
 
@@ -169,7 +169,7 @@ def test_a_folder_names_only_its_own_files(folder):
 )
 def test_a_malformed_recipe_is_refused(folder, recipe):
     meta = json.loads((folder / "graph.json").read_text())
-    store.write_meta(folder, {**meta, "recipe": recipe})
+    metadata.write(folder, {**meta, "recipe": recipe})
     with pytest.raises(GraphError):
         DecodingGraph.load(folder)
 
@@ -177,14 +177,14 @@ def test_a_malformed_recipe_is_refused(folder, recipe):
 def test_a_file_without_a_hash_is_refused(folder):
     meta = json.loads((folder / "graph.json").read_text())
     del meta["files"]["hlg/word_splits.npy"]
-    store.write_meta(folder, meta)
+    metadata.write(folder, meta)
     with pytest.raises(GraphError, match="has changed since it was written"):
         search_folder(folder, "k2")
 
 
 def test_a_place_for_new_words_that_is_only_claimed(folder):
     meta = json.loads((folder / "graph.json").read_text())
-    store.write_meta(folder, {**meta, "takes_new_words": True})
+    metadata.write(folder, {**meta, "takes_new_words": True})
     graph = DecodingGraph.load(folder)
     backs_off = graph.lg.ilabel == 0
     without = graph.with_lg(graph.lg.take(np.flatnonzero(~backs_off)))

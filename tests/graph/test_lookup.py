@@ -10,7 +10,7 @@ import pytest
 
 from asr_hlg.cli import main
 from asr_hlg.errors import AsrHlgError, GraphError
-from asr_hlg.graph import DecodingGraph, lookup, store
+from asr_hlg.graph import DecodingGraph, lookup, metadata, store
 from asr_hlg.graph.build import build
 from asr_hlg.graph.lookup import graph_folder, known
 from asr_hlg.graph.recipe import Recipe
@@ -121,7 +121,7 @@ def test_processes_that_compile_at_once_do_so_once(package):
         process.join()
     assert len({folder for folder, _ in answers}) == 1
     assert sum("compiling the graph" in line for _, lines in answers for line in lines) == 1
-    store.check_files(answers[0][0], meta := store.read_meta(answers[0][0]), meta["files"])
+    store.check_files(answers[0][0], meta := metadata.read(answers[0][0]), meta["files"])
 
 
 def test_what_a_killed_process_left_is_removed(package, tmp_path):
@@ -144,7 +144,7 @@ def test_an_acoustic_model_is_found_beside_the_recipe(package):
     recipe = package / "graphs" / f"{NAME}.toml"
     recipe.write_text('acoustic_model = "../models/m.npz"\n' + recipe.read_text())
     folder = graph_folder(NAME, lambda line: None)
-    model = store.acoustic_model(folder, store.read_meta(folder))
+    model = store.acoustic_model(folder, metadata.read(folder))
     assert Path(model).resolve() == package / "models" / "m.npz"
 
 

@@ -12,7 +12,7 @@ import torch
 
 from asr_hlg import lm
 from asr_hlg.errors import GraphError
-from asr_hlg.graph import DecodingGraph, compile_hlg, store, topology
+from asr_hlg.graph import DecodingGraph, compile_hlg, metadata, store, topology
 from asr_hlg.graph.packed_fst import PackedFst
 from asr_hlg.lexicon import Lexicon
 from tests.fuzz.folders import make_graph, search_folder
@@ -47,7 +47,7 @@ def test_a_view_that_is_missing_is_derived_and_kept(folder, view, engine):
 )
 def test_a_view_of_another_graph_or_revision_is_derived_again(folder, view, engine, key):
     expected = search_folder(folder, engine)
-    meta = store.read_meta(folder)
+    meta = metadata.read(folder)
     final = np.load(folder / view / "final.npy")
     np.save(folder / view / "final.npy", final - 1)
     meta["views"][view] = key(meta["views"][view])

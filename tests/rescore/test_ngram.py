@@ -12,7 +12,7 @@ import torch
 from asr_hlg import lm
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import GraphError, OptionError
-from asr_hlg.graph import compile_hlg, store, topology
+from asr_hlg.graph import compile_hlg, metadata, topology
 from asr_hlg.graph.build import build
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.lattice import Path
@@ -244,7 +244,7 @@ def test_the_first_model_is_made_again_from_the_recipe(tmp_path, old, new):
 
     meta = json.loads((folder / "graph.json").read_text())
     meta["recipe"]["lm"] = None
-    store.write_meta(folder, meta)
+    metadata.write(folder, meta)
     assert len(NgramRescorer.of_graph(folder, tmp_path / "new.arpa")._old.word) == 0
 
 
@@ -255,7 +255,7 @@ def test_the_first_model_may_be_a_mixture(tmp_path, old, new):
     recipe = RECIPE.replace("prune", 'mix = "new.arpa"\nmix_weight = 0.25\nprune')
     (tmp_path / "mine.toml").write_text(recipe)
     folder = build(Recipe.read(tmp_path / "mine.toml"))
-    assert set(store.read_meta(folder)["sources"]) == {"lexicon.txt", "old.arpa", "new.arpa"}
+    assert set(metadata.read(folder)["sources"]) == {"lexicon.txt", "old.arpa", "new.arpa"}
     rescorer = NgramRescorer.of_graph(folder, tmp_path / "new.arpa")
     mixture = lm.prune(lm.interpolate([old, new], [0.75, 0.25]), 0.001)
     by_hand = NgramRescorer(rescorer.words, new, mixture)

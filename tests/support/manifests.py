@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_hlg.files import file_hash
-from asr_hlg.graph import store
+from asr_hlg.graph import metadata
 
 
 def write_manifest(folder: Path, meta: dict[str, Any]) -> None:
@@ -14,4 +14,4 @@ def write_manifest(folder: Path, meta: dict[str, Any]) -> None:
         str(path.relative_to(folder)): {"sha256": file_hash(path), "bytes": path.stat().st_size}
         for path in paths
     }
-    store.write_meta(folder, {**meta, "files": files})
+    metadata.write(folder, {**meta, "files": files})

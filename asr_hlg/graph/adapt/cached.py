@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from asr_hlg import errors
 from asr_hlg.errors import AsrHlgError, GraphError, OnItemError, stop
 from asr_hlg.files import cache_folder, file_hash, write_json
-from asr_hlg.graph import store
+from asr_hlg.graph import metadata, store
 from asr_hlg.graph.adapt import runtime
 from asr_hlg.graph.adapt.pronounce import source_files
 from asr_hlg.graph.decoding_graph import DecodingGraph
@@ -112,7 +112,7 @@ def _kept_folder(
     folder: Path, grammar_file: str | Path | None, hotword_file: str | Path | None
 ) -> Path:
     """Folder in the cache for a graph with changes."""
-    meta = store.read_meta(folder)
+    meta = metadata.read(folder)
     key: dict[str, Any] = {"format": _FORMAT, "graph": store.content_hash(meta)}
     for name, path, kind in (
         ("grammar", grammar_file, errors.GrammarError),
