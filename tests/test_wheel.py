@@ -13,6 +13,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import soundfile
+
+from tests.support.encoded import encode
 
 pytestmark = pytest.mark.slow
 PYTHON = os.environ.get("ASR_HLG_TEST_PYTHON", sys.executable)
@@ -111,3 +114,18 @@ def test_it_transcribes_in_an_empty_folder(environment, root, tmp_path):
     assert "asr-hlg[" in needs_torch.stderr
     assert "Traceback" not in needs_torch.stderr
     assert sorted(path.name for path in folder.iterdir()) == ["talk.wav"]
+
+
+def test_the_remedy_for_a_missing_package_works(environment, root, tmp_path):
+    """With the newest version of the package that is to be had, not that of the lock file."""
+    samples, rate = soundfile.read(root / "examples" / "02-rms.wav")
+    film = encode(tmp_path / "talk.mp4", samples[:, None], "aac", rate, video=True)
+    command = [environment / "bin" / "asr-hlg", "transcribe", film]
+    refused = run(*command, folder=tmp_path)
+    assert refused.returncode == 1
+    assert "pip install 'asr-hlg[av]'" in refused.stderr
+    python = environment / "bin" / "python"
+    done = run(python, "-m", "pip", "install", "-q", "asr-hlg[av]", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run(*command, folder=tmp_path)
+    assert done.stdout == "talk the train leaves at seven so we need to hurry\n", done.stderr

@@ -97,7 +97,9 @@ class _ShortReads:
 
 def _open(av: Any, stream: BinaryIO) -> Any:
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
-    return av.open(_ShortReads(stream), mode="r", options=options, metadata_errors="replace")
+    # Until version 19, tags that are not UTF-8 are an error unless this is given.
+    tags = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+    return av.open(_ShortReads(stream), mode="r", options=options, **tags)
 
 
 class ContainerSound:
@@ -289,8 +291,9 @@ def _errors_of(path: Path) -> Iterator[None]:
         # FFmpeg has an error of this kind, too, for files that claim enormous packets.
         if isinstance(error, MemoryError) and not hasattr(error, "errno"):
             raise
-        reason = str(getattr(error, "strerror", None) or "").strip()
-        known = "Invalid data" not in reason and reason
-        raise AudioError(
-            f"cannot be read: {known or 'damaged, or not sound'}", path=path, remedy=CONVERT
-        ) from None
+        reason = getattr(error, "strerror", None)
+        if reason is None:  # not an error of FFmpeg, but of the package
+            reason = f"damaged, or not sound; {type(error).__name__}: {error}"
+        elif not reason.strip() or "Invalid data" in reason:
+            reason = "damaged, or not sound"
+        raise AudioError(f"cannot be read: {reason}", path=path, remedy=CONVERT) from None

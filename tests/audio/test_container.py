@@ -107,6 +107,23 @@ def test_sound_that_begins_late_in_a_film_keeps_its_times(tmp_path):
     assert pitch(samples, 2.3) == 440
 
 
+def test_tags_may_be_in_any_encoding(tmp_path):
+    """With each version of the package, of which some decode tags as UTF-8."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "marker of a title"
+        stream = container.add_stream("pcm_s16le", rate=RATE)
+        stream.codec_context.layout = "mono"
+        frame = av.AudioFrame.from_ndarray((tone()[None] * 32767).astype(np.int16), "s16", "mono")
+        frame.sample_rate, frame.pts = RATE, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    content = path.read_bytes()
+    assert b"marker of" in content
+    path.write_bytes(content.replace(b"marker of", b"m\xe4rk\xff\xfe of"))
+    assert len(only(path).load(RATE)) == len(tone())
+
+
 @pytest.mark.parametrize("suffix", [".m4a", ".mkv", ".tta"])
 @pytest.mark.parametrize("keep", [0.02, 0.5])
 def test_files_whose_end_is_missing_are_refused(tmp_path, suffix, keep):
