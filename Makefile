@@ -18,7 +18,7 @@ ifeq ($(origin PYTHON)$(shell $(PYTHON) -c 'print(1)' 2>/dev/null),file)
 PYTHON := python3
 endif
 
-.PHONY: help install kaldifeat graph decode digits digits-transducer test test-slow test-ray fuzz lint format docs bench soak clean
+.PHONY: help install kaldifeat graph decode digits digits-transducer test test-slow test-examples test-ray fuzz lint format docs bench soak clean
 
 help:
 	@echo 'make install            install the project and its exact dependencies into $(VENV);'
@@ -28,6 +28,7 @@ help:
 	@echo 'make digits MODEL=...   train on spoken digits: conformer (default), blstm, tdnn, …'
 	@echo 'make digits-transducer  train a transducer on strings of digits, compare its searches'
 	@echo 'make test               run the test suite; make test-slow runs the slow tests'
+	@echo 'make test-examples      run the property tests with more examples, others every time'
 	@echo 'make test-ray           install Ray (500 MB) and test --engine ray'
 	@echo 'make lint               ruff, mypy, import contracts; make format rewrites the layout'
 	@echo 'make docs               run the code in docs/, draw its pictures, build the site in site/'
@@ -105,6 +106,9 @@ test-slow: $(VENV)/.installed-dev
 	$(BIN)/asr-hlg graph en
 	$(BIN)/asr-hlg graph en-full
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+test-examples: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -m 'hypothesis and not slow' --hypothesis-profile many $(ARGS)
 
 $(VENV)/.installed-ray: requirements-ray.lock $(VENV)/.installed-dev
 	@$(PIP) -r requirements-ray.lock

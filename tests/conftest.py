@@ -19,14 +19,13 @@ if find_spec("torch"):
 
     torch.set_num_threads(1)
 
-# The same examples in every run, and no time that a busy machine could exceed: what passes today
-# passes tomorrow. `pytest --hypothesis-profile default` looks for others.
+# No time that a busy machine could exceed. By default the same examples in every run, so that what
+# passes today passes tomorrow; `make test-examples` tries more, and others every time.
 settings.register_profile(
-    "repeatable",
-    derandomize=True,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],
+    "many", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "repeatable", settings.get_profile("many"), derandomize=True, max_examples=30
 )
 settings.load_profile("repeatable")
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.acoustic.likelihoods import count_priors, map_tokens, scale
@@ -16,6 +16,7 @@ from asr_hlg.errors import ModelError, OptionError
 from asr_hlg.graph import compile_hlg, topology
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.search import SearchOptions, decode
+from tests.support.examples import examples
 
 
 def posteriors(probabilities, tokens=("<blk>", "a", "b"), priors=None) -> Posteriors:
@@ -155,7 +156,7 @@ def test_posteriors_keep_their_priors():
         posteriors([[0.5, 0.3, 0.2]], priors=[0.5, 0.0, 0.5])
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.integers(0, 10_000), st.booleans(), st.sampled_from([0.0, 1e-4]))
 def test_arrays_and_tensors_give_the_same_scores(seed, hybrid, floor):
     random = np.random.default_rng(seed)

@@ -6,13 +6,14 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from asr_hlg import acoustic
 from asr_hlg.acoustic import nets
 from asr_hlg.acoustic.nets.layers import LstmLayer, TimeConvolution
+from tests.support.examples import examples
 from tests.support.networks import OF_FBANK, SMALL, inputs, run, small, waveforms
 
 
@@ -41,7 +42,7 @@ def test_log_probabilities_are_normalised_and_lengths_are_exact(kind):
 
 
 @pytest.mark.parametrize("kind", OF_FBANK)
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(subsampling=st.integers(1, 5), frames=st.lists(st.integers(1, 40), min_size=1, max_size=3))
 def test_one_output_frame_begins_every_few_frames(kind, subsampling, frames):
     network = small(kind, subsampling=subsampling)
@@ -52,7 +53,7 @@ def test_one_output_frame_begins_every_few_frames(kind, subsampling, frames):
     assert network.output_lengths(torch.tensor(frames)).tolist() == lengths.tolist()
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.integers(1, 3000))
 def test_output_lengths_of_the_conformer(samples):
     network = small("conformer")

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 from hama.asr import ASRModel
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import pad_sequence
 
@@ -20,6 +20,7 @@ from asr_hlg.acoustic import NetworkModel, hama
 from asr_hlg.acoustic.onnx_network import OnnxConformer
 from asr_hlg.errors import AudioError, ModelError, OptionError
 from asr_hlg.lexicon.phones import ARPABET
+from tests.support.examples import examples
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.wav"))
 REAL = Path(__file__).resolve().parents[3] / "shared/data"
@@ -161,7 +162,7 @@ def test_sorting_into_batches_keeps_the_order(model, monkeypatch):
         assert (ours.exp() - theirs.exp()).abs().max() < 1e-4
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.lists(st.integers(1, 2000), min_size=1, max_size=4))
 def test_any_length_has_frames(lengths):
     network = acoustic.Conformer(acoustic.ConformerConfig(("<blk>", "a"), num_blocks=1)).eval()
@@ -271,7 +272,7 @@ def test_a_truncated_weight_file_is_an_error(keep):
         hama.read_tensors(WEIGHTS[:keep])
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.integers(0, 7400), st.integers(0, 255))
 def test_a_damaged_header_is_an_error_or_harmless(place, value):
     damaged = WEIGHTS[:place] + bytes([value]) + WEIGHTS[place + 1 :]

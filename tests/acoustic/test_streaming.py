@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.acoustic import NetworkModel
 from asr_hlg.acoustic.streaming import PosteriorStream, WindowOptions
 from asr_hlg.errors import OptionError
+from tests.support.examples import examples
 from tests.support.networks import small
 
 RATE = 16000
@@ -47,7 +48,7 @@ def streamed(model, samples: np.ndarray, cuts, options=None) -> np.ndarray:
     return np.concatenate([np.asarray(part.array[0]) for part in parts])
 
 
-@settings(max_examples=8)
+@examples(8)
 @given(st.sets(st.integers(1, 5 * RATE)))
 @pytest.mark.parametrize("name", EXACT)
 def test_limited_context_gives_the_posteriors_of_the_whole(name, cuts):

@@ -16,7 +16,7 @@ from asr_hlg import acoustic
 from asr_hlg.acoustic import ctranslate2_file, hama, whisper_conformer, whisper_onnx
 from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.errors import ModelError
-from asr_hlg.graph import metadata
+from asr_hlg.graph import metadata, store
 from asr_hlg.rescore.passes import PassOptions
 from asr_hlg.search import SearchOptions
 from asr_hlg.settings import read_toml

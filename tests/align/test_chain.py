@@ -6,10 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.align import chain
+from tests.support.examples import examples
 
 SILENCE = (0,)
 PRONUNCIATIONS = st.lists(st.integers(1, 4), min_size=1, max_size=2)
@@ -35,7 +36,7 @@ def all_alignments(words, num_frames):
                 yield states, lengths
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(WORDS, st.integers(1, 7), st.integers(0, 1000), st.booleans())
 def test_the_best_of_all_alignments_is_found(words, num_frames, seed, restricted):
     random = np.random.default_rng(seed)

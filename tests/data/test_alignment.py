@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lhotse import CutSet
 
@@ -14,6 +14,7 @@ from asr_hlg.data import UNALIGNED, Augmentation, FrameLabels, LoaderOptions
 from asr_hlg.data.augmentation import joined
 from asr_hlg.errors import DataError
 from tests.support.corpora import make_cuts
+from tests.support.examples import examples
 
 NAMES = ("sil", "a", "b", "c")
 COLUMNS = {name: column for column, name in enumerate(NAMES)}
@@ -32,7 +33,7 @@ def labels_of(cut, frames, shift=SHIFT):
     return data.frame_labels(cut, COLUMNS, shift, frames).tolist()
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(LABELS)
 def test_labels_come_back(labels):
     cut = aligned(labels)
@@ -43,7 +44,7 @@ def test_labels_come_back(labels):
     assert labels_of(cut, 3 * len(labels), SHIFT / 3) == [k for k in labels for _ in range(3)]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(LABELS, st.sampled_from([0.8, 0.9, 1.1, 1.25]))
 def test_labels_follow_the_speed(labels, factor):
     cut = aligned(labels).perturb_speed(factor)
@@ -55,7 +56,7 @@ def test_labels_follow_the_speed(labels, factor):
             assert label == labels[int(original)]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(LABELS, min_size=1, max_size=4))
 def test_labels_of_joined_cuts_follow_each_other(parts):
     cut = joined([aligned(labels, number) for number, labels in enumerate(parts)])

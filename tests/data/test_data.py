@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lhotse import CutSet, RecordingSet, SupervisionSegment, SupervisionSet
 
@@ -18,6 +18,7 @@ from asr_hlg.acoustic.features import FbankOptions, fbank
 from asr_hlg.data import Augmentation, LoaderOptions
 from asr_hlg.errors import DataError, OptionError
 from tests.support.corpora import RATE, assert_equal, make_cuts, sound, write_wavs
+from tests.support.examples import examples
 
 VARIED = Augmentation((0.9, 1.0, 1.1), volumes=(0.3, 2.0), noise=0.5, join=0.3)
 
@@ -163,7 +164,7 @@ def test_sound_is_resampled(memory):
     assert float((batch.inputs[0] - expected).norm() / expected.norm()) <= tolerance
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     durations=st.lists(st.floats(0.05, 0.6), min_size=4, max_size=25),
     max_duration=st.floats(0.3, 3.0),

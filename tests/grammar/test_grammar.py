@@ -17,13 +17,14 @@ import k2
 import kaldifst
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from asr_hlg import grammar
 from asr_hlg.errors import AsrHlgError, GrammarError
 from asr_hlg.fst import symbols
 from asr_hlg.lexicon import Lexicon
+from tests.support.examples import examples
 
 LONGEST = 3
 WORDS = symbols.table([symbols.EPS, "a", "b", "c", "d", "call", "alice", "bob", "now", "#0"])
@@ -133,7 +134,7 @@ def assert_stochastic_and_deterministic(arcs) -> None:
 @given(expressions())
 @example(("*", ("*", ("word", "a"))))
 @example(("+", ("opt", ("seq", [("word", "a"), ("opt", ("word", "b"))]))))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_random_expressions(node):
     expected = distribution(node)
     if not set("abc") & set(written(node)):
@@ -147,7 +148,7 @@ def test_random_expressions(node):
 
 
 @given(st.lists(expressions(), min_size=1, max_size=4), st.randoms())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_references_to_rules(nodes, source):
     # each rule may use the ones before it
     rules, jsgf = [], ["#JSGF V1.0;", "grammar g;"]
@@ -402,7 +403,7 @@ PIECES += ["grammar g;", "<x> = a", "é", "\\", "/", "<"]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=15).map(" ".join) | st.text(max_size=30))
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_any_text(text):
     try:
         arcs = grammar.to_arcs(text, WORDS)

@@ -8,7 +8,7 @@ import math
 import k2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.graph import compile_hlg, topology
@@ -24,6 +24,7 @@ from tests.support.cat_hat import (
     random_log_probs,
     total_score,
 )
+from tests.support.examples import examples
 
 
 def word_sequences(words, longest):
@@ -93,7 +94,7 @@ def test_best_path_is_the_argmax_over_all_sentences_of_cat_and_hat(topo, num_fra
     assert_decodes_to_the_argmax(LEXICON, bigram, topo, log_probs, longest=4)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(lexicons, st.sampled_from(["ctc", "hmm"]), st.integers(1, 4), st.integers(0, 10**6))
 def test_best_path_is_the_argmax_for_any_lexicon_and_bigram(lexicon, topo, num_frames, seed):
     """Homophones, prefixes, words of one phone, doubled phones; four frames hold four words."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.acoustic.posteriors import Posteriors
@@ -26,6 +26,7 @@ from asr_hlg.losses.graphs import TranscriptGraphs
 from asr_hlg.search import SearchOptions, decode
 from tests.support.brute_force import compositions, log_sum, transductions
 from tests.support.cat_hat import Bigram, random_log_probs
+from tests.support.examples import examples
 
 EDGE = 0
 
@@ -65,7 +66,7 @@ def random_transitions(random, num_phones, num_states):
     return matrix
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.integers(1, 3), st.integers(1, 2), st.sampled_from([2, 3]), st.integers(0, 2**32 - 1))
 def test_h_c_reads_every_phone_sequence_in_its_context(num_phones, num_states, context, seed):
     random = np.random.default_rng(seed)

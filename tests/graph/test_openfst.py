@@ -7,7 +7,7 @@ from dataclasses import replace
 import kaldifst
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.fst.arcs import Arcs
@@ -15,6 +15,7 @@ from asr_hlg.graph import compile_hlg, topology
 from asr_hlg.lexicon import Lexicon
 from tests.support.brute_force import Machine, log_sum, random_string, transductions
 from tests.support.cat_hat import LEXICON, PHONES, ROUNDING, lexicons, random_bigram
+from tests.support.examples import examples
 from tests.support.topologies import to_openfst
 
 
@@ -66,7 +67,7 @@ def test_compiled_graph_is_openfsts_for_cat_and_hat(topo):
     assert assert_equal_languages(graph, openfst_hlg(H, LEXICON, G), random) > 5
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(lexicons, st.sampled_from(sorted(TOPOLOGIES)), st.booleans(), st.integers(0, 10**6))
 def test_compiled_graph_is_openfsts_for_any_lexicon(lexicon, topo, silence, seed):
     random = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.errors import GraphError, OptionError
@@ -16,6 +16,7 @@ from asr_hlg.search import decode
 from tests.graph.test_new_words import NEW, TOPOLOGIES, compile_toy
 from tests.lattice.test_lattice import ENTRIES, EVERYTHING, all_paths, make_graph, random_posteriors
 from tests.support.brute_force import log_sum
+from tests.support.examples import examples
 
 GRAPH = make_graph()
 WORDS = sorted({word for word, _ in ENTRIES})
@@ -68,7 +69,7 @@ def check_token_passing(graph, posteriors, expected: dict[tuple[str, ...], list[
 PHRASES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(tuple)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.dictionaries(PHRASES, st.sampled_from([0.0, 0.5, 1.25, 3.0]), max_size=5),
     st.integers(0, 1000),

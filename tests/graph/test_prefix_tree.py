@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg import lm
@@ -19,6 +19,7 @@ from asr_hlg.graph import prefix_tree as tree
 from asr_hlg.graph.meter import Meter
 from asr_hlg.lexicon import Lexicon
 from tests.support.brute_force import random_string, transductions
+from tests.support.examples import examples
 
 PHONES = "abc"
 WORDS = "uvwxyz"
@@ -71,7 +72,7 @@ def paths(lg: Arcs, tokens: list[int]) -> dict[tuple[int, ...], list[float]]:
     return {words: sorted(scores) for words, scores in transductions(lg, tokens, 0).items()}
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.data())
 def test_all_paths_are_those_of_openfst(data):
     lexicon = data.draw(lexicons())

@@ -8,13 +8,14 @@ import k2
 import kaldifst
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.errors import OptionError
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import topology
 from tests.support.brute_force import collapse, log_sum, transductions
+from tests.support.examples import examples
 from tests.support.topologies import to_openfst
 
 
@@ -116,7 +117,7 @@ def test_hmm_takes_transition_probabilities_of_each_phone():
     assert_reads_like(H, 4, transitions, 5)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_hmm_takes_any_transition_matrix(num_phones, num_states, seed):
     random = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg import grammar
@@ -20,6 +20,7 @@ from asr_hlg.lattice.path import word_spans
 from asr_hlg.lexicon import Lexicon
 from asr_hlg.search import SearchOptions, decode
 from tests.support.brute_force import Machine, log_sum
+from tests.support.examples import examples
 
 EVERYTHING = SearchOptions(search_beam=1e4, output_beam=1e4, min_active=10_000, max_active=100_000)
 ENTRIES = [
@@ -240,7 +241,7 @@ def test_a_lost_utterance_is_searched_again_with_a_wider_beam():
     assert decode(graph, posteriors, narrow).best_path()[0].text == "cat"
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 10_000), st.integers(3, 7))
 def test_batches_equal_single_utterances(everything, seed, frames):
     graph = make_graph()

@@ -10,7 +10,7 @@ import k2
 import kaldifst
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.errors import AsrHlgError, LexiconError, OptionError
@@ -18,6 +18,7 @@ from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.lexicon import Lexicon, Pronunciation
 from tests.support.brute_force import transductions
+from tests.support.examples import examples
 
 CAT_HAT = Path(__file__).resolve().parents[2] / "lang/cat_hat/lexicon.txt"
 
@@ -90,7 +91,7 @@ entries = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(entries)
 def test_disambiguated_lexicon_reads_each_token_string_one_way(entries):
     lexicon = Lexicon(entries)
@@ -107,7 +108,7 @@ def test_disambiguated_lexicon_reads_each_token_string_one_way(entries):
             assert transductions(arcs, tokens, epsilon=0) == {tuple(words): [0.0]}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(entries, st.lists(st.sampled_from("abc"), max_size=6))
 def test_lexicon_reads_what_its_entries_spell(entries, phones):
     lexicon = Lexicon(entries, tokens=["<blk>", "a", "b", "c"])
@@ -128,7 +129,7 @@ def test_lexicon_reads_what_its_entries_spell(entries, phones):
     assert readings(lexicon, " ".join(phones)) == expected
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(entries, st.booleans())
 def test_openfst_can_determinize_the_disambiguated_lexicon(entries, with_silence):
     lexicon = Lexicon(entries, silence="SIL" if with_silence else None)
@@ -281,7 +282,7 @@ def test_output_symbols_of_htk_are_refused(tmp_path):
         lexicon_of("CAT [cat] k ae t\n", tmp_path)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(entries, st.floats(0.001, 1))
 def test_write_and_read(tmp_path_factory, entries, probability):
     folder = tmp_path_factory.mktemp("lexicon")

@@ -6,12 +6,13 @@ import gzip
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kaldingram.prune import ArpaParser
 
 from asr_hlg import lm
 from asr_hlg.errors import AsrHlgError, LanguageModelError
+from tests.support.examples import examples
 from tests.support.reference_lm import listed, texts
 
 GOOD = """\\data\\
@@ -35,7 +36,7 @@ LINES = GOOD.split("\n")
 
 
 @given(texts(), st.integers(1, 4))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_round_trip(tmp_path_factory, sentences, order):
     model = lm.estimate(sentences, order)
     path = tmp_path_factory.mktemp("lm") / "lm.arpa"
@@ -156,7 +157,7 @@ def test_unreadable_files(tmp_path):
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_damaged_files_never_crash(tmp_path_factory, data):
     text = GOOD.encode()
     for _ in range(data.draw(st.integers(1, 3))):
@@ -177,7 +178,7 @@ def test_damaged_files_never_crash(tmp_path_factory, data):
 
 @given(st.binary(max_size=200))
 @example(b"\\data\\\nngram 1=1\n\\1-grams:\n-1 a\n\\end\\")
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_any_bytes(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.arpa"
     path.write_bytes(content)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from kaldingram.ppl import compute_ppl
 from kaldingram.prune import ArpaParser
 
 from asr_hlg import lm
 from asr_hlg.errors import LanguageModelError
+from tests.support.examples import examples
 from tests.support.reference_lm import sentence_log_prob, texts
 
 TEXT = ["the cat sat on the mat", "the hat", "a cat and a hat", "the cat in the hat sat"]
 
 
 @given(texts(), texts())
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_equals_the_definition(train, test):
     # `vocabulary` makes every word known
     model = lm.estimate(train, 3, vocabulary="abcd")

@@ -11,13 +11,14 @@ import kaldifst
 import kaldilm
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg import lm
 from asr_hlg.errors import LanguageModelError
 from asr_hlg.fst import symbols
 from asr_hlg.fst.arcs import Arcs
+from tests.support.examples import examples
 from tests.support.reference_lm import sentence_log_prob, texts
 
 LETTERS = "abcd"
@@ -64,7 +65,7 @@ def sentences(max_words: int):
 
 
 @given(texts(), st.integers(1, 4), st.booleans())
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_scores_every_sentence_as_the_model_does(train, order, pruned):
     model = lm.estimate(train, order, vocabulary=LETTERS)
     if pruned:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg import lm
 from asr_hlg.errors import LanguageModelError
+from tests.support.examples import examples
 from tests.support.reference_lm import listed, log_prob, sums_to_one, texts
 
 
 @given(texts("abc"), texts("bcd"), st.integers(1, 3), st.integers(1, 3), st.floats(0.01, 0.99))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_mixes_what_either_lists(left, right, left_order, right_order, weight):
     models = lm.estimate(left, left_order), lm.estimate(right, right_order)
     mixed = lm.interpolate(models, [weight, 1 - weight])
@@ -52,7 +53,7 @@ def test_three_models():
 
 
 @given(texts("abc"), texts("bcd"), texts("abcd"))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_no_other_weights_fit_the_text_better(left, right, text):
     models = lm.estimate(left, 1, vocabulary="abcd"), lm.estimate(right, 1, vocabulary="abcd")
     weight, other = lm.tune_weights(models, text)

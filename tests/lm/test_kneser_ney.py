@@ -8,12 +8,13 @@ from fractions import Fraction as F
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kaldingram.train import NgramCounts
 
 from asr_hlg import lm
 from asr_hlg.errors import LanguageModelError
+from tests.support.examples import examples
 from tests.support.reference_lm import (
     kneser_ney,
     listed,
@@ -98,7 +99,7 @@ def test_equals_the_equations(order, modified):
 
 
 @given(texts(), st.integers(1, 4), st.booleans())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_small_texts(sentences, order, modified):
     model = lm.estimate(sentences, order, modified=modified)
     reference = kneser_ney(sentences, order, modified)

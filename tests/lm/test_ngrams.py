@@ -6,16 +6,17 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg import lm
 from asr_hlg.lm.ngrams import BadNGram, build, select
+from tests.support.examples import examples
 from tests.support.reference_lm import listed, log_prob, texts
 
 
 @given(texts(), st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_look_up_and_backing_off(sentences, order):
     model = lm.estimate(sentences, order)
     ngrams = listed(model)
@@ -69,7 +70,7 @@ def test_refuses_duplicates_and_orphans():
 
 
 @given(texts(), st.randoms())
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_select_keeps_what_it_is_told(sentences, source):
     model = lm.estimate(sentences, 3)
     keep = [np.ones(model.counts[0], dtype=bool)]

@@ -7,13 +7,14 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kaldingram.prune import ArpaParser
 from kaldingram.prune import prune as kaldingram_prune
 
 from asr_hlg import lm
 from asr_hlg.errors import LanguageModelError
+from tests.support.examples import examples
 from tests.support.reference_lm import listed, log_prob, predicted_words, sums_to_one, texts
 
 
@@ -68,7 +69,7 @@ def test_criterion(order, threshold):
 
 
 @given(texts(), st.integers(1, 4), st.sampled_from([0, 1e-4, 1e-2, 1.0]))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_pruned_models_are_models(sentences, order, threshold):
     model = lm.estimate(sentences, order)
     pruned = lm.prune(model, threshold)
@@ -111,7 +112,7 @@ def test_agrees_with_kaldingram(tmp_path):
 
 
 @given(texts(), st.integers(2, 4))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_normalising_finds_the_weights_of_a_normalised_model(sentences, order):
     model = lm.estimate(sentences, order)
     again = lm.normalise(model)

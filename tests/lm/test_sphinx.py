@@ -7,13 +7,14 @@ import random
 import numpy as np
 import pocketsphinx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg import lm
 from asr_hlg.errors import AsrHlgError, LanguageModelError, LexiconError
 from asr_hlg.lexicon import phones
 from asr_hlg.lm.sphinx import resource
+from tests.support.examples import examples
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_phone_trigram(tmp_path):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_damaged_tries_never_crash(tmp_path_factory, data):
     content = bytearray(PHONES)
     places = st.integers(19, 36) | st.integers(TABLES, len(PHONES) - 1)

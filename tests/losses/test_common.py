@@ -7,12 +7,13 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.errors import DataError, LexiconError, OptionError
 from asr_hlg.graph import topology
 from asr_hlg.losses import Ctc, HmmFullSum, LfMmi, TranscriptGraphs, phone_bigram
+from tests.support.examples import examples
 from tests.support.tiny_lexicon import PRONUNCIATIONS, make_lexicon, random_log_probs
 from tests.support.tiny_lexicon import loss_of_one as one
 
@@ -91,7 +92,7 @@ def test_dtype_follows_the_network(name):
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name.startswith("lf-mmi")])
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     words=st.lists(st.sampled_from(list(PRONUNCIATIONS)), max_size=3),
     seed=st.integers(0, 1000),

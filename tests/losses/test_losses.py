@@ -9,7 +9,7 @@ import k2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.errors import LexiconError
@@ -24,6 +24,7 @@ from tests.support.brute_force import (
     path_scores,
     transductions,
 )
+from tests.support.examples import examples
 from tests.support.tiny_lexicon import loss_of_one as one
 from tests.support.tiny_lexicon import make_lexicon, random_log_probs, token_readings
 
@@ -122,7 +123,7 @@ def test_the_bigram_counts_pronunciations_by_their_probabilities():
         phone_bigram(lexicon, ["", " "])
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(data=st.data())
 def test_ctc_equals_torch_where_words_have_one_pronunciation(data):
     letters = "abcd"

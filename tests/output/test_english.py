@@ -15,6 +15,7 @@ from asr_hlg.output.english import normalise
 from asr_hlg.output.numbers import digits
 from asr_hlg.output.scoring import score
 from asr_hlg.output.spelling import american
+from tests.support.examples import examples
 from tests.support.spoken_numbers import cardinal, ordinal, year
 
 PAIRS = [
@@ -94,7 +95,7 @@ st. mr. dr no. u.s. a.m. pm o'clock i'd he's can't ' - . , : / + # ° ½ é ① 
 'm x's [x] <y> nineties minus plus dot com .5 5. 5.5.5 km/h $ £3m tonne organise isn'ts 'em'"""
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     st.one_of(
         st.text(max_size=12),

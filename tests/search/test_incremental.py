@@ -7,13 +7,14 @@ from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.lattice import Lattice
 from asr_hlg.search import IncrementalDecoder, SearchOptions, incremental, make_decoder, utterance
 from asr_hlg.search.online import OnlineSearch
 from tests.search.test_search import GRAPHS, SEEDS, random_graph, random_posteriors
+from tests.support.examples import examples
 
 OPTIONS = SearchOptions(search_beam=9.0, output_beam=5.0, min_active=2, max_active=40)
 ENGINES = st.sampled_from([("tokens", True), ("fst", True), ("fst", False)])
@@ -41,7 +42,7 @@ def small(monkeypatch):
     monkeypatch.setattr(utterance, "RELEASE", 1)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(ENGINES, GRAPHS, SEEDS, CUTS)
 def test_any_parts_give_the_bytes_of_the_whole(engine, number, seed, cuts):
     decoder = decoder_of(*engine, number)
@@ -53,7 +54,7 @@ def test_any_parts_give_the_bytes_of_the_whole(engine, number, seed, cuts):
         assert content(stream.finish()) == content(decoder.decode(posteriors))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(ENGINES, GRAPHS, SEEDS, CUTS)
 def test_frames_ahead_count_for_one_result_only(engine, number, seed, cuts):
     decoder = decoder_of(*engine, number)
@@ -72,7 +73,7 @@ def test_frames_ahead_count_for_one_result_only(engine, number, seed, cuts):
     assert content(stream.finish()) == content(decoder.decode(posteriors))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.booleans(), GRAPHS, SEEDS, CUTS, st.integers(1, 60))
 def test_the_last_frames_are_those_of_the_best_path_so_far(ctc, number, seed, cuts, count):
     decoder = decoder_of("fst", ctc, number)
@@ -91,7 +92,7 @@ def test_the_last_frames_are_those_of_the_best_path_so_far(ctc, number, seed, cu
         assert search.last_frames(last)[0].tolist() == expected[len(path) - last :].tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(ENGINES, GRAPHS, SEEDS, st.integers(1, 59))
 def test_a_partial_result_is_the_best_path_to_any_state(engine, number, seed, end):
     """A longer utterance goes on from there, so its best path is at most one such path."""
@@ -133,7 +134,7 @@ def test_nothing_was_accepted():
     assert stream.finish().is_empty(0)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(GRAPHS, SEEDS)
 def test_the_last_phones_go_back_beyond_an_utterance(number, seed):
     decoder = decoder_of("fst", False, number)

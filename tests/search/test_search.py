@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg import acoustic
@@ -20,6 +20,7 @@ from asr_hlg.graph.packed_fst import PackedFst
 from asr_hlg.lattice import Lattice
 from asr_hlg.search import SearchOptions, decode, fst_decoder, fst_records, token_passing
 from tests.support.brute_force import ctc_alignments, log_sum, path_scores, transductions
+from tests.support.examples import examples
 from tests.support.random_graphs import random_graph, random_graphs, random_posteriors, through
 
 TOKENS = SearchOptions(
@@ -34,7 +35,7 @@ GRAPHS = st.integers(0, 15)
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=3)
 
 
-@settings(max_examples=160, deadline=None)
+@examples(160)
 @given(st.sampled_from([(TOKENS, True), (FST, True), (FST, False)]), GRAPHS, SEEDS, LENGTHS)
 def test_all_paths_are_those_of_k2(engine, number, seed, lengths):
     options, ctc = engine
@@ -51,7 +52,7 @@ def test_all_paths_are_those_of_k2(engine, number, seed, lengths):
         assert [p.score for p in mine] == pytest.approx([p.score for p in other], abs=1e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(GRAPHS, SEEDS, st.integers(1, 5))
 @pytest.mark.parametrize("options", [TOKENS, FST], ids=["tokens", "fst"])
 def test_the_sum_is_over_all_paths_of_lg_and_all_alignments(options, number, seed, length):
@@ -71,7 +72,7 @@ def test_the_sum_is_over_all_paths_of_lg_and_all_alignments(options, number, see
     assert ids == pytest.approx({w: log_sum(s) for w, s in expected.items()}, abs=1e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(GRAPHS, SEEDS, LENGTHS)
 def test_batches_and_threads_change_nothing(number, seed, lengths):
     graph = random_graph(number)
@@ -94,7 +95,7 @@ def test_batches_and_threads_change_nothing(number, seed, lengths):
                 np.testing.assert_array_equal(mine, other)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(GRAPHS, SEEDS, st.integers(1, 12), st.floats(0.5, 12))
 def test_the_output_beam_keeps_what_lies_within_it_and_nothing_else(number, seed, length, beam):
     graph = random_graph(number)
@@ -111,7 +112,7 @@ def test_the_output_beam_keeps_what_lies_within_it_and_nothing_else(number, seed
         assert through(pruned).min() >= scores.max() - beam - 1e-3
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(GRAPHS, SEEDS, st.integers(1, 12), st.floats(0.5, 12), st.integers(1, 20))
 def test_no_beam_finds_what_is_not_there(number, seed, length, beam, max_active):
     """Whatever is pruned, a path's score is one that the whole lattice gives to its words."""

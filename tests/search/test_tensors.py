@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg import acoustic
@@ -21,6 +21,7 @@ from asr_hlg.search import (
     fused_room,
     make_decoder,
 )
+from tests.support.examples import examples
 from tests.support.lattice_arcs import within
 from tests.support.random_graphs import random_graph, random_posteriors
 
@@ -72,7 +73,7 @@ def same(
     return num_arcs
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(GRAPHS, SEEDS, LENGTHS, st.floats(0.5, 14), st.floats(0.5, 10), st.integers(0, 40), FUSED)
 def test_random_graphs(number, seed, lengths, beam, output_beam, min_active, fused):
     graph = random_graph(number)
@@ -82,7 +83,7 @@ def test_random_graphs(number, seed, lengths, beam, output_beam, min_active, fus
     same(graph, random_posteriors(graph, lengths, seed), options, fused)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(GRAPHS, SEEDS, LENGTHS, FUSED)
 def test_all_paths_of_random_graphs(number, seed, lengths, fused):
     graph = random_graph(number)
@@ -90,7 +91,7 @@ def test_all_paths_of_random_graphs(number, seed, lengths, fused):
 
 
 @pytest.mark.slow
-@settings(max_examples=1_000, deadline=None)
+@examples(1_000)
 @given(GRAPHS, SEEDS, LENGTHS, st.floats(0.5, 14), st.floats(0.5, 10), st.integers(0, 40), FUSED)
 def test_a_thousand_random_graphs(number, seed, lengths, beam, output_beam, min_active, fused):
     test_random_graphs.hypothesis.inner_test(
@@ -98,7 +99,7 @@ def test_a_thousand_random_graphs(number, seed, lengths, beam, output_beam, min_
     )
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(GRAPHS, SEEDS, FUSED)
 def test_a_batch_of_64_is_as_one_at_a_time(number, seed, fused):
     graph = random_graph(number)
@@ -118,7 +119,7 @@ def test_a_batch_of_64_is_as_one_at_a_time(number, seed, fused):
                     np.testing.assert_allclose(mine, other, atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(GRAPHS, SEEDS, st.lists(st.integers(1, 6), min_size=1, max_size=5), FUSED)
 def test_chunks_are_as_the_whole(number, seed, sizes, fused):
     graph = random_graph(number)
@@ -136,7 +137,7 @@ def test_chunks_are_as_the_whole(number, seed, sizes, fused):
         np.testing.assert_array_equal(mine, other)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(GRAPHS, SEEDS, LENGTHS, st.integers(30, 60))
 def test_room_for_nothing_at_first_changes_nothing(number, seed, lengths, stamps):
     """Nor that the hash table is cleared every few frames."""
@@ -175,7 +176,7 @@ def test_utterances_without_frames_and_lost_ones(fused):
         assert lattice.is_empty(row) == (first is None and wide is None)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(GRAPHS, SEEDS, LENGTHS, st.integers(1, 12))
 def test_fixed_shapes_change_nothing(number, seed, lengths, capacity):
     """Whatever the capacities are at first."""

@@ -8,13 +8,14 @@ import k2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_hlg.errors import ModelError
 from asr_hlg.transducer import loss
 from asr_hlg.transducer.targets import LATTICES, Targets
 from tests.support import transducer_reference as reference
+from tests.support.examples import examples
 
 lattices = pytest.mark.parametrize("lattice", LATTICES)
 
@@ -55,7 +56,7 @@ cases = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(cases, st.sampled_from(LATTICES), st.integers(0, 1000))
 def test_full_is_the_recursion(batch, lattice, seed):
     """Also without tokens, without frames, and with more tokens than frames, in one batch."""
@@ -79,7 +80,7 @@ def test_full_is_the_recursion(batch, lattice, seed):
         assert not logits.grad[~targets.alignable()].any()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(cases, st.sampled_from(LATTICES), st.integers(0, 1000))
 def test_simple_is_full_with_added_logits(batch, lattice, seed):
     rows, num_frames = zip(*batch, strict=True)
@@ -131,7 +132,7 @@ def test_pruned_is_that_of_k2(lattice):
     assert bool((got >= loss.full(everything, targets)).all())
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(cases, st.sampled_from(LATTICES), st.integers(0, 1000), st.integers(2, 4))
 def test_pruning_leaves_an_alignment(batch, lattice, seed, prune_range):
     """Pruning keeps an alignment of every transcript, and the loss is never below the full one."""
