@@ -149,8 +149,7 @@ def recipe_of(folder: Path) -> Recipe:
         raise GraphError(
             "was not compiled from a recipe", path=folder, remedy="name a recipe's graph"
         )
-    parent = Path(meta.get("recipe_folder", folder.absolute().parent))
-    recipe = Recipe.read(parent / meta["recipe"]["path"])
+    recipe = Recipe.read(metadata.recipe_folder(folder, meta) / meta["recipe"]["path"])
     return replace(recipe, topology=TopologySection(**meta["topology"]))
 
 

@@ -50,6 +50,14 @@ def write(folder: Path, meta: Mapping[str, Any]) -> None:
     write_json(folder / "graph.json", {**content, _OWN_HASH: json_hash(content)})
 
 
+def recipe_folder(folder: Path, meta: Mapping[str, Any]) -> Path:
+    """Folder of a graph's recipe: the one around the graph's, unless ``graph.json`` names another.
+
+    It names another if the graph is in the cache folder or was compiled with ``--output``.
+    """
+    return Path(meta.get("recipe_folder", folder.absolute().parent))
+
+
 def json_hash(content: Mapping[str, Any]) -> str:
     """Hash of a JSON value that does not depend on the order of keys or on white space."""
     stored = json.loads(json.dumps(content))

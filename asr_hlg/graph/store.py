@@ -302,13 +302,9 @@ def _entry(line: str) -> Pronunciation:
 
 
 def acoustic_model(folder: Path, meta: Mapping[str, Any]) -> str:
-    """Acoustic model that the recipe names; its path is relative to the recipe's folder.
-
-    That is the folder around the graph's, unless ``graph.json`` names another.
-    """
+    """Acoustic model that the recipe names; its path is relative to the recipe's folder."""
     name: str = meta.get("recipe", {}).get("acoustic_model", "hama")
-    is_name = name in PRETRAINED_MODELS
-    return name if is_name else str(Path(meta.get("recipe_folder", folder.parent)) / name)
+    return name if name in PRETRAINED_MODELS else str(metadata.recipe_folder(folder, meta) / name)
 
 
 def check_files(folder: Path, meta: Meta, names: Iterable[str]) -> None:

@@ -235,7 +235,8 @@ class NgramRescorer:
 def _checked_recipe(folder: FilePath, meta: Mapping[str, Any]) -> Recipe:
     """Recipe of a graph, with a language model whose files are those that it was compiled with."""
     section = LmSection(**meta["recipe"]["lm"])
-    recipe = Recipe(folder.parent / meta["recipe"]["path"], LexiconSection(), lm=section)
+    path = metadata.recipe_folder(folder, meta) / meta["recipe"]["path"]
+    recipe = Recipe(path, LexiconSection(), lm=section)
     for name in section.files:
         path = recipe.resolve(name)
         if file_hash(path) != meta["sources"][name]["sha256"]:

@@ -13,6 +13,7 @@ from asr_hlg import lm
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.graph import compile_hlg, metadata, topology
+from asr_hlg.graph.adapt.pronounce import from_sources
 from asr_hlg.graph.build import build
 from asr_hlg.graph.recipe import Recipe
 from asr_hlg.lattice import Path
@@ -246,6 +247,23 @@ def test_the_first_model_is_made_again_from_the_recipe(tmp_path, old, new):
     meta["recipe"]["lm"] = None
     metadata.write(folder, meta)
     assert len(NgramRescorer.of_graph(folder, tmp_path / "new.arpa")._old.word) == 0
+
+
+def test_the_graph_need_not_be_beside_its_recipe(tmp_path, old, new):
+    """As graphs in the cache folder are not."""
+    place = tmp_path / "recipes"
+    place.mkdir()
+    Lexicon([entry[:2] for entry in ENTRIES]).write(place / "lexicon.txt")
+    old.write(place / "old.arpa")
+    new.write(tmp_path / "new.arpa")
+    (place / "mine.toml").write_text(RECIPE)
+    folder = build(Recipe.read(place / "mine.toml"), tmp_path / "elsewhere" / "mine")
+    rescorer = NgramRescorer.of_graph(folder, tmp_path / "new.arpa")
+    beside = NgramRescorer.of_graph(build(Recipe.read(place / "mine.toml")), tmp_path / "new.arpa")
+    for mine, theirs in zip(rescorer._old, beside._old, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    entries = from_sources(metadata.read(folder), folder)
+    assert [entry.word for entry in entries] == [entry[0] for entry in ENTRIES]
 
 
 def test_the_first_model_may_be_a_mixture(tmp_path, old, new):

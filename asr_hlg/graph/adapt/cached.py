@@ -123,7 +123,7 @@ def _kept_folder(
                 key[name] = str(path), file_hash(Path(path))
             except OSError as error:
                 raise kind(f"cannot be read: {error.strerror}", path=path) from None
-    key["sources"] = [_stamp(path) for path in source_files(meta.get("recipe", {}), folder)]
+    key["sources"] = [_stamp(path) for path in source_files(meta, folder)]
     key["g2p"] = model_hash()
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode("utf-8", "surrogateescape"))
     return cache_folder() / _FOLDER / digest.hexdigest()[:32]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_hlg.errors import GraphError
+from asr_hlg.graph import metadata
 from asr_hlg.graph.lexica import read_source
 from asr_hlg.graph.recipe import LexiconSection, Recipe
 from asr_hlg.lexicon import Lexicon, Pronunciation, g2p
@@ -34,7 +35,7 @@ def pronounce(
     meta : mapping
         Of the graph. Its dictionary may have words that its language model lacks.
     folder : Path, optional
-        Of the graph, usually beside its recipe. Files that no longer exist are skipped.
+        Of the graph. Files that no longer exist are skipped.
     model : GraphemeToPhoneme, optional
         :class:`asr_hlg.lexicon.g2p.HamaG2P` by default.
     on_progress : callable
@@ -120,7 +121,7 @@ def from_sources(
         Names of files to skip.
     """
     entries: dict[tuple[str, tuple[str, ...]], Pronunciation] = {}
-    for name, path in _sources(meta.get("recipe", {}), folder):
+    for name, path in _sources(meta, folder):
         if name in without:
             continue
         with suppress(GraphError):  # the file no longer exists
@@ -129,15 +130,16 @@ def from_sources(
     return list(entries.values())
 
 
-def source_files(recipe: Mapping[str, Any], folder: Path) -> list[Path]:
+def source_files(meta: Mapping[str, Any], folder: Path) -> list[Path]:
     """Files in which :func:`pronounce` looks for words of a graph; they may no longer exist."""
-    return [path for _, path in _sources(recipe, folder)]
+    return [path for _, path in _sources(meta, folder)]
 
 
-def _sources(recipe: Mapping[str, Any], folder: Path | None) -> Iterator[tuple[str, Path]]:
-    """Sources of the lexicon of a recipe, by the name in it, with their paths."""
-    section = LexiconSection(**recipe.get("lexicon", {}))
-    origin = Recipe((folder or Path()).parent / recipe.get("path", ""), section)
+def _sources(meta: Mapping[str, Any], folder: Path | None) -> Iterator[tuple[str, Path]]:
+    """Sources of the lexicon of a graph's recipe, by the name in it, with their paths."""
+    recipe = meta.get("recipe", {})
+    parent = Path() if folder is None else metadata.recipe_folder(folder, meta)
+    origin = Recipe(parent / recipe.get("path", ""), LexiconSection(**recipe.get("lexicon", {})))
     for name in origin.lexicon_files:
         if folder is not None or name.startswith("pocketsphinx:"):
             with suppress(GraphError):  # its package is not installed
