@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--graph",
         action="append",
-        help="compiled graph: its folder, or NAME for graphs/NAME; may be repeated (default: en)",
+        help="compiled graph: its folder, or a NAME of `asr-hlg graph --list`; may be repeated "
+        "(default: en)",
     )
     parser.add_argument(
         "--part", nargs="+", choices=PARTS, default=PARTS, help="parts to measure (default: all)"

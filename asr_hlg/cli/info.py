@@ -20,7 +20,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``asr-hlg info``."""
     parser.epilog = EPILOG
-    parser.add_argument("graph", help="compiled graph: its folder, or NAME for graphs/NAME")
+    parser.add_argument("graph", help="compiled graph: its folder, or a NAME of `asr-hlg graph --list`")
     add_json(parser)
 
 

@@ -86,7 +86,7 @@ class Progress:
         """Close the bar and show a summary."""
         if self._bar is not None:
             self._bar.close()
-        line = f"{self._num_done} recordings, {self._num_failed} failed"
+        line = f"{self._num_done} transcribed, {self._num_failed} failed"
         if self._skipped:
             names = listed([on_one_line(path.name) for path in self._skipped], 3, "files")
             line += f", {len(self._skipped)} files that look like sound skipped ({names})"

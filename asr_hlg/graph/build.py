@@ -122,7 +122,7 @@ def _update(
         graph.meta.update(
             keys=keys,
             sources=sources,
-            versions=installed(_PACKAGES, missing="unknown"),
+            versions=installed(_PACKAGES),
             **_described(recipe),
         )
         if folder.absolute().parent != recipe.path.absolute().parent:

@@ -153,7 +153,7 @@ def test_skipped_files_are_counted_in_the_summary(root, english, call, capsys):
     path = call[0]
     (path.parent / "x.raw").write_bytes(bytes(100))
     _, messages = transcribe(root, capsys, path.parent)
-    assert "1 recordings, 0 failed, 1 files that look like sound skipped (x.raw)" in messages
+    assert "1 transcribed, 0 failed, 1 files that look like sound skipped (x.raw)" in messages
 
 
 def test_uncertain_words_are_noticed():
