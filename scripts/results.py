@@ -1,4 +1,4 @@
-"""Write the tables of results in README.md from the result files of trainings.
+"""Write the tables of results in docs/training.md from the result files of trainings.
 
     python scripts/results.py digits                 runs below .work/ whose task is `digits`
     python scripts/results.py digits --runs exp/ --check
@@ -29,7 +29,10 @@ def main() -> int:
         help="folder with the trainings, at any depth (.work)",
     )
     parser.add_argument(
-        "--file", type=Path, default=Path("README.md"), help="file with the markers (README.md)"
+        "--file",
+        type=Path,
+        default=Path("docs/training.md"),
+        help="file with the markers (docs/training.md)",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit status 1 if a table differs"

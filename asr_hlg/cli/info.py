@@ -20,7 +20,8 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``asr-hlg info``."""
     parser.epilog = EPILOG
-    parser.add_argument("graph", help="compiled graph: its folder, or a NAME of `asr-hlg graph --list`")
+    text = "compiled graph: its folder, or a NAME of `asr-hlg graph --list`"
+    parser.add_argument("graph", help=text)
     add_json(parser)
 
 
