@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -47,6 +48,8 @@ ENGLISH = [
     "align examples/ --text examples/text",
 ]
 
+CUDA = "transcribe --graph small --device cuda talk.wav"
+
 
 @pytest.fixture(scope="module")
 def project(root, tmp_path_factory):
@@ -63,35 +66,64 @@ def project(root, tmp_path_factory):
     return folder
 
 
-def run(project, root, command: str) -> subprocess.CompletedProcess[str]:
+DRIVER = """
+import contextlib, io, json, sys
+from asr_hlg.cli import main
+
+if __name__ == "__main__":
+    results = {}
+    for command in json.load(sys.stdin):
+        streams = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)]
+        with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+            try:
+                status = main(command.split())
+            except SystemExit as error:
+                status = error.code
+        for stream in streams:
+            stream.flush()
+        results[command] = [status, *(stream.buffer.getvalue().decode() for stream in streams)]
+    print(json.dumps(results))
+"""
+
+
+@pytest.fixture(scope="module")
+def results(project, root):
+    """Exit status, standard output and standard error of each command, run in one process."""
+    commands = [*COMMANDS, CUDA]
+    if (project / "graphs" / "en").exists():
+        commands += ENGLISH
+    (project / "driver.py").write_text(DRIVER)
     paths = os.pathsep.join([str(project / "block"), str(root)])
-    return subprocess.run(
-        [sys.executable, "-m", "asr_hlg.cli", *command.split()],
+    done = subprocess.run(
+        [sys.executable, "driver.py"],
+        input=json.dumps(commands),
         cwd=project,
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_with_a_small_graph(command, project, root):
-    done = run(project, root, command)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+def test_a_command_with_a_small_graph(command, results):
+    status, out, err = results[command]
+    assert status == 0, err
+    assert out
 
 
 @pytest.mark.parametrize("command", ENGLISH)
-def test_a_command_in_english(command, project, root):
-    if not (project / "graphs" / "en").exists():
+def test_a_command_in_english(command, results):
+    if command not in results:
         pytest.skip("graphs/en is not compiled: make graph GRAPH=en")
-    done = run(project, root, command)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    status, out, err = results[command]
+    assert status == 0, err
+    assert out
 
 
-def test_torch_is_blocked(project, root):
-    done = run(project, root, "transcribe --graph small --device cuda talk.wav")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+def test_torch_is_blocked(results):
+    status, _, err = results[CUDA]
+    assert status == 1
+    assert "Traceback" not in err

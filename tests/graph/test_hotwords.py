@@ -158,7 +158,7 @@ def with_hotwords(english):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("engine", ["tokens", "k2"])
+@pytest.mark.parametrize("engine", ["tokens", pytest.param("k2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "text", "known"),
     [
