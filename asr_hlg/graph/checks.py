@@ -41,8 +41,7 @@ def damage_named(path: Path) -> Iterator[None]:
 
 def check_packed(packed: PackedLg, num_columns: int, num_words: int, folder: Path) -> None:
     """Raise a GraphError unless all indices in packed L∘G are inside their arrays."""
-    states, arcs, eps, final = packed.states, packed.arcs, packed.eps_arcs, packed.final
-    spellings, splits = packed.spellings, packed.spelling_splits
+    arcs, eps = packed.arcs, packed.eps_arcs
     dtypes: dict[str, Any] = {
         "states": [("first", "<u4"), ("eps_first", "<u4"), ("reach", "<f4")],
         "arcs": [("dst", "<u4"), ("score", "<f4"), ("label", _unsigned(arcs, "label"))],
@@ -55,23 +54,11 @@ def check_packed(packed: PackedLg, num_columns: int, num_words: int, folder: Pat
     for name, dtype in dtypes.items():
         array = getattr(packed, name)
         _require(array.ndim == 1 and array.dtype == np.dtype(dtype), folder, f"type of {name}")
-    num_states = len(final)
     conditions: dict[str, _Condition] = {
-        "number of states": 0 < num_states == len(states) - 1,
         "number of words": len(packed.words) == len(arcs),
-        "arcs of states": lambda: _splits_fit(states["first"], len(arcs)),
-        "ε-arcs of states": lambda: _splits_fit(states["eps_first"], len(eps)),
-        "labels of arcs": lambda: _inside(arcs["label"], num_columns),
+        **_conditions(packed, num_columns, num_words),
         "words of arcs": lambda: _inside(packed.words, num_words),
-        "spellings": lambda: _splits_fit(splits, len(spellings)),
-        "words of spellings": lambda: _inside(spellings, num_words),
-        "spellings of ε-arcs": lambda: _inside(eps["spelling"], len(splits) - 1),
-        "destinations of arcs": lambda: _inside(arcs["dst"], num_states),
-        "destinations of ε-arcs": lambda: _inside(eps["dst"], num_states),
-        "scores of arcs": lambda: bool(np.isfinite(arcs["score"]).all()),
-        "scores of ε-arcs": lambda: bool(np.isfinite(eps["score"]).all()),
-        "final scores": lambda: bool((final < np.inf).all() and (final > -np.inf).any()),
-        "largest scores": lambda: bool((states["reach"] < np.inf).all()),
+        "spellings of ε-arcs": lambda: _inside(eps["spelling"], len(packed.spelling_splits) - 1),
     }
     _require_all(conditions, folder)
 
@@ -80,24 +67,36 @@ def check_packed_fst(
     fst: PackedFst, num_columns: int, num_tokens: int, num_words: int, folder: Path
 ) -> None:
     """Raise a GraphError unless all indices in a packed automaton are inside their arrays."""
-    states, arcs, eps, final = fst.states, fst.arcs, fst.eps_arcs, fst.final
+    arcs, eps = fst.arcs, fst.eps_arcs
     records = {"states": STATE, "arcs": packed_fst.ARC, "eps_arcs": packed_fst.EPS_ARC}
     for name, array in fst.arrays.items():
         dtype = records.get(name, np.dtype("<f4" if name == "final" else "<i4"))
         _require(array.ndim == 1 and array.dtype == dtype, folder, f"type of {name}")
-    num_states, num_rows = len(final), len(fst.spelling_splits) - 1
+    num_rows = len(fst.spelling_splits) - 1
     conditions: dict[str, _Condition] = {
-        "number of states": 0 < num_states == len(states) - 1,
         "number of outputs": len(fst.outputs) == len(fst.phones) == len(arcs),
         "number of outputs of ε-arcs": len(fst.eps_outputs) == len(eps),
-        "arcs of states": lambda: _splits_fit(states["first"], len(arcs)),
-        "ε-arcs of states": lambda: _splits_fit(states["eps_first"], len(eps)),
-        "labels of arcs": lambda: _inside(arcs["label"], num_columns),
+        **_conditions(fst, num_columns, num_words),
         "phones of arcs": lambda: _inside(fst.phones, num_tokens),
         "outputs of arcs": lambda: _inside(fst.outputs, num_rows),
         "outputs of ε-arcs": lambda: _inside(fst.eps_outputs, num_rows),
-        "spellings": lambda: _splits_fit(fst.spelling_splits, len(fst.spellings)),
-        "words of spellings": lambda: _inside(fst.spellings, num_words),
+    }
+    _require_all(conditions, folder)
+
+
+def _conditions(
+    packed: PackedLg | PackedFst, num_columns: int, num_words: int
+) -> dict[str, _Condition]:
+    """Conditions for the arrays that both kinds of packed automata have."""
+    states, arcs, eps, final = packed.states, packed.arcs, packed.eps_arcs, packed.final
+    num_states = len(final)
+    return {
+        "number of states": 0 < num_states == len(states) - 1,
+        "arcs of states": lambda: _splits_fit(states["first"], len(arcs)),
+        "ε-arcs of states": lambda: _splits_fit(states["eps_first"], len(eps)),
+        "labels of arcs": lambda: _inside(arcs["label"], num_columns),
+        "spellings": lambda: _splits_fit(packed.spelling_splits, len(packed.spellings)),
+        "words of spellings": lambda: _inside(packed.spellings, num_words),
         "destinations of arcs": lambda: _inside(arcs["dst"], num_states),
         "destinations of ε-arcs": lambda: _inside(eps["dst"], num_states),
         "scores of arcs": lambda: bool(np.isfinite(arcs["score"]).all()),
@@ -105,7 +104,6 @@ def check_packed_fst(
         "final scores": lambda: bool((final < np.inf).all() and (final > -np.inf).any()),
         "largest scores": lambda: bool((states["reach"] < np.inf).all()),
     }
-    _require_all(conditions, folder)
 
 
 def check_hlg(

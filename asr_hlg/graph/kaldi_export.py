@@ -26,7 +26,7 @@ from asr_hlg.graph.export import openfst_arcs
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.recipe import Recipe, TopologySection
 from asr_hlg.graph.tied_states import TiedStates
-from asr_hlg.graph.topology_arcs import column_names, of_section, transitions_of
+from asr_hlg.graph.topology_arcs import column_names, of_section, tied_states, transitions_of
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
@@ -155,12 +155,11 @@ def recipe_of(folder: Path) -> Recipe:
 
 def _states(recipe: Recipe, phones: Sequence[str]) -> TiedStates:
     """Pdfs of a recipe over its phones, in context or not."""
-    section = recipe.topology
-    number = section.states_per_phone
-    if section.tree is not None:
-        path = recipe.resolve(section.tree)
-        return TiedStates.read(path, phones, number, section.context)
-    names = column_names(of_section(section, len(phones)), phones)
+    states = tied_states(recipe, phones)
+    if states is not None:
+        return states
+    names = column_names(of_section(recipe.topology, len(phones)), phones)
+    number = recipe.topology.states_per_phone
     return TiedStates(names, TiedStates.independent(len(phones) - 1, number).table)
 
 

@@ -95,13 +95,20 @@ def of_recipe(recipe: Recipe, lexicon: Lexicon) -> tuple[Arcs, tuple[str, ...]]:
     With ``[topology] tree`` it is H∘C.
     """
     section, tokens = recipe.topology, symbols.names(lexicon.tokens)[: lexicon.num_tokens]
-    if section.tree is None:
+    states = tied_states(recipe, [symbols.EPS, *tokens[1:]])
+    if states is None:
         H = of_section(section, lexicon.num_tokens)
         return H, column_names(H, tokens)
-    path = recipe.resolve(section.tree)
-    phones = [symbols.EPS, *tokens[1:]]
-    states = TiedStates.read(path, phones, section.states_per_phone, section.context)
     return in_context(states, transitions_of(section, lexicon.num_tokens - 1)), states.pdfs
+
+
+def tied_states(recipe: Recipe, phones: Sequence[str]) -> TiedStates | None:
+    """Pdfs in context by the recipe's tree over phones, ``<eps>`` first; None without a tree."""
+    section = recipe.topology
+    if section.tree is None:
+        return None
+    path = recipe.resolve(section.tree)
+    return TiedStates.read(path, phones, section.states_per_phone, section.context)
 
 
 def transitions_of(section: TopologySection, num_phones: int) -> Floats:
