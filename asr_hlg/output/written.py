@@ -12,7 +12,7 @@ the like are changed (:mod:`asr_hlg.output.itn`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import kaldialign
@@ -31,6 +31,14 @@ _FIRST_PERSON = re.compile(r"i('\w+)?")
 # How lexicons spell what is written as an abbreviation.
 _SPELLED = {"mister": "mr", "missus": "mrs", "doctor": "dr", "saint": "st", "versus": "vs"}
 _GROUPS = ("thousand", "million", "billion", "hundred")  # a comma after them stands in a number
+_NO_NAMES = """
+    a an the my your his her its our their this that these those some any no every each you he she we
+    they it who which what and or but nor so if as because than when while where how why of in on at
+    to by for from with without into onto upon over under about between through during against before
+    after until since is are was were be been being has have had do does did would could should might
+    must not there here then now also only even just
+"""
+"""Words that have a capital only at the start of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,21 @@ def written(words: Sequence[Word], model: str = "") -> list[Word]:
         else:
             result.append(Word(text, group[0].start, end, confidence))
         hyphen = forms[stop - 1].hyphen
+    return result
+
+
+def joined(pieces: Iterable[Sequence[Word]]) -> list[Word]:
+    """Written words of the pieces of a recording, in their order.
+
+    A piece begins with a capital, whatever was before it. Where the piece before does not end a
+    sentence, the capital is taken back from words that are no names.
+    """
+    result: list[Word] = []
+    for first, *others in filter(None, pieces):
+        goes_on = bool(result) and not _SENTENCE_END.search(result[-1].text)
+        if goes_on and _AFTER.sub("", first.text).lower() in _NO_NAMES.split():
+            first = replace(first, text=first.text.lower())
+        result += [first, *others]
     return result
 
 

@@ -162,7 +162,9 @@ def _join_written(parts: Sequence[Transcript]) -> list[Word]:
     """Written words of all pieces; without a second pass on some, theirs without capitals."""
     if not any(part.written for part in parts):
         return []
-    return [word for part in parts for word in part.written or _written(part.words)]
+    from asr_hlg.output.written import joined
+
+    return joined(part.written or _written(part.words) for part in parts)
 
 
 def _written(words: Sequence[Word], model: str = "") -> list[Word]:

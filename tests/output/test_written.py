@@ -14,7 +14,7 @@ from asr_hlg.cli import main
 from asr_hlg.output.english import normalise
 from asr_hlg.output.formats import FORMATS
 from asr_hlg.output.transcript import Transcript, Word
-from asr_hlg.output.written import written
+from asr_hlg.output.written import joined, written
 from asr_hlg.transcribe.transcript import join
 
 
@@ -125,6 +125,21 @@ def test_pieces_without_a_second_pass_keep_their_words():
     two = Transcript("", "it cost ten dollars", words)
     assert join("x", [one, two]).written_text == "It cost $10. it cost $10"
     assert join("x", [two, two]).written == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("It is worth mention", "That, as an example", "It is worth mention that, as an example"),
+        ("the Netherlands,", "By a process.", "the Netherlands, by a process."),
+        ("It cost $10.", "By the way", "It cost $10. By the way"),
+        ("we spoke to", "Paul and I", "we spoke to Paul and I"),
+        ("", "The end", "The end"),
+    ],
+)
+def test_a_sentence_goes_on_in_the_next_piece(first, second, expected):
+    pieces = [[Word(text, 0.0, 1.0, 1.0) for text in piece.split()] for piece in (first, second)]
+    assert " ".join(word.text for word in joined(pieces)) == expected
 
 
 def test_the_command_line_writes_numbers_without_a_second_pass(english, root, tmp_path, capsys):
