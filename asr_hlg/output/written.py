@@ -32,11 +32,11 @@ _FIRST_PERSON = re.compile(r"i('\w+)?")
 _SPELLED = {"mister": "mr", "missus": "mrs", "doctor": "dr", "saint": "st", "versus": "vs"}
 _GROUPS = ("thousand", "million", "billion", "hundred")  # a comma after them stands in a number
 _NO_NAMES = """
-    a an the my your his her its our their this that these those some any no every each you he she we
-    they it who which what and or but nor so if as because than when while where how why of in on at
-    to by for from with without into onto upon over under about between through during against before
-    after until since is are was were be been being has have had do does did would could should might
-    must not there here then now also only even just
+    a an the my your his her its our their this that these those some any no every each you he
+    she we they it who which what and or but nor so if as because than when while where how
+    why of in on at to by for from with without into onto upon over under about between
+    through during against before after until since is are was were be been being has have had
+    do does did would could should might must not there here then now also only even just
 """
 """Words that have a capital only at the start of a sentence."""
 
