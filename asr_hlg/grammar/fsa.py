@@ -103,7 +103,7 @@ def _simplified(grammar: Rules) -> tuple[dict[str, Node], dict[str, int]]:
     """
     named: dict[str, Node] = {**grammar.rules, "": grammar.root}
     components = _components(named)
-    productive = _productive(named)
+    productive = _productive(named, components)
     result: dict[str, Node] = {}
     size: dict[str, tuple[int, int]] = {}
     for name in (name for names in components for name in names):
@@ -155,16 +155,17 @@ def _components(named: dict[str, Node]) -> list[list[str]]:
             members |= dict.fromkeys(merged, merged)
 
 
-def _productive(named: dict[str, Node]) -> set[str]:
+def _productive(named: dict[str, Node], components: list[list[str]]) -> set[str]:
     """Rules that accept a sentence; a recursive rule needs an alternative that ends."""
     found: set[str] = set()
-    while True:
-        more = {
-            name for name in named.keys() - found if _normalised(named[name], found) is not None
-        }
-        if not more:
-            return found
-        found |= more
+    for names in components:  # after those that they refer to
+        more = set(names)
+        while more:
+            more = {
+                name for name in set(names) - found if _normalised(named[name], found) is not None
+            }
+            found |= more
+    return found
 
 
 def _normalised(node: Node, rules: Collection[str]) -> Node | None:
