@@ -7,7 +7,7 @@ frames, 16 kHz.  Only the package's weight file is used: the network runs as thi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,14 +59,25 @@ def weight_file() -> bytes:
     return asset("asr_waveform.hama")
 
 
-def conformer(arpabet: bool = True) -> Conformer:
-    """Load the pretrained network in torch, in evaluation mode; see :func:`config`."""
+def conformer(
+    arpabet: bool = True, state: Mapping[str, npt.NDArray[np.float32]] | None = None
+) -> Conformer:
+    """Load the network in torch, in evaluation mode.
+
+    Parameters
+    ----------
+    arpabet : bool
+        See :func:`config`.
+    state : mapping, optional
+        Weights as of :func:`weights`; by default the pretrained ones.
+    """
     import torch
 
     from asr_hlg.acoustic.conformer import Conformer
 
     network = Conformer(config(arpabet))
-    network.load_state_dict({name: torch.tensor(array) for name, array in weights().items()})
+    state = weights() if state is None else state
+    network.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
     return network.eval()
 
 

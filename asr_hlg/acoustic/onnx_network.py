@@ -10,6 +10,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ from asr_hlg.acoustic.config import ConformerConfig
 from asr_hlg.acoustic.runtime import OnnxSession
 from asr_hlg.errors import ModelError
 from asr_hlg.files import cache_folder
+
+if TYPE_CHECKING:
+    from asr_hlg.acoustic.onnx_graph import Weights
 
 _CODE = ("onnx_graph.py", "conformer_onnx.py", "whisper_onnx.py")
 """Files that make ONNX networks, which are made again when one of these changes."""
@@ -63,8 +67,16 @@ class OnnxConformer:
         return samples // (2 * self.config.hop) + 1
 
 
-def pretrained() -> OnnxConformer | None:
-    """The pretrained network, or None if a package that this needs is not installed."""
+def pretrained(content: bytes, weights: Callable[[], Weights]) -> OnnxConformer | None:
+    """Conformer with the configuration of the pretrained one; None without onnx and onnxruntime.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file that the weights come from.
+    weights : callable
+        Returns the weights; called if the ONNX file has yet to be made.
+    """
     if not _installed():
         return None
     config = hama.config()
@@ -72,9 +84,9 @@ def pretrained() -> OnnxConformer | None:
     def make() -> bytes:
         from asr_hlg.acoustic import conformer_onnx
 
-        return conformer_onnx.onnx_bytes(config, hama.weights())
+        return conformer_onnx.onnx_bytes(config, weights())
 
-    return OnnxConformer(config, session((hama.weight_file(),), make))
+    return OnnxConformer(config, session((content,), make))
 
 
 def _installed() -> bool:

@@ -1,7 +1,7 @@
 """Recipes, TOML files that name what a decoding graph is compiled from.
 
     description = "commands for a light switch"
-    acoustic_model = "hama"            # or hama-whisper, or a file
+    acoustic_model = "hama"            # or hama-distilled, hama-whisper, or a file
 
     [topology]
     kind = "ctc"                       # ctc, ctc-modified, hmm, chain, transducer

@@ -42,7 +42,7 @@ from asr_hlg.lexicon.line_index import LineIndex
 
 REVISION = 3  # raised when the same sources compile to another graph than before
 _VIEW_REVISIONS = {"packed_fst": 1}  # raised when a view of the same L∘G is another than before
-PRETRAINED_MODELS = ("hama", "hama-whisper")  # names of acoustic models that are no paths
+PRETRAINED_MODELS = ("hama", "hama-distilled", "hama-whisper")  # names, not paths
 _ARRAYS = ("lg", "h", "packed", "packed_fst", "hlg")
 _TABLES = ("words.txt", "tokens.txt", "lexiconp.txt")
 _FORMAT_3 = ("packed-*.npy", "arcs.npy", "phones.npy", "words.npy", "word_splits.npy", "slot.npz")

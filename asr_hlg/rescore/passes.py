@@ -232,20 +232,23 @@ def default_whisper(
     return name, whisper_files.is_installed(name)
 
 
-def first_pass_model(meta: Mapping[str, Any], whisper: str | None) -> str | None:
-    """Acoustic model of the first pass where Whisper follows; None if the recipe has only one.
+def first_pass_model(meta: Mapping[str, Any], options: PassOptions) -> str | None:
+    """Acoustic model of the first pass where Whisper follows; None for that of all recordings.
 
-    The recipe names it in ``[rescore]``, for the Whisper model that it names there.
+    The recipe names it in ``[rescore]``, for the Whisper model that it names there. Where Whisper
+    runs on uncertain pieces only, to save time, the first pass has the model that is fast.
 
     Parameters
     ----------
     meta : dict
         Content of the graph's ``graph.json``.
-    whisper : str, optional
-        The Whisper model of the second pass; None: there is no second pass.
+    options : PassOptions
+        With the Whisper model of the second pass; None: there is no second pass.
     """
     rescore = _rescore_section(meta)
-    if whisper is None or whisper != rescore.get("whisper"):
+    if options.whisper is None or options.whisper != rescore.get("whisper"):
+        return None
+    if options.second_pass_below is not None:
         return None
     name: str | None = rescore.get("acoustic_model")
     return name

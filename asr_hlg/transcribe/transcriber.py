@@ -54,7 +54,7 @@ def network_name(folder: Path, device: str, options: TranscribeOptions | None = 
     """Acoustic model that the recipe of a graph names for the passes of a transcription."""
     meta = metadata.read(folder)
     passes = _passes(meta, device, options or TranscribeOptions())
-    return first_pass_model(meta, passes.whisper) or store.acoustic_model(folder, meta)
+    return first_pass_model(meta, passes) or store.acoustic_model(folder, meta)
 
 
 def _passes(meta: Mapping[str, Any], device: str, options: TranscribeOptions) -> PassOptions:

@@ -40,6 +40,6 @@ def decoder_for(model: AcousticModel, graph: DecodingGraph, **changes: Any) -> D
         options = graph.options(GraphOptions, **changes)
         return GraphSearch(model.transducer, graph, options)
     likelihoods.find_columns(model.tokens, graph.columns)  # refused now, not at each recording
-    tuned_for = (graph.meta.get("recipe") or {}).get("acoustic_model")
+    tuned_for = (graph.meta.get("recipe") or {}).get("acoustic_model", "hama")
     scales = {} if tuned_for == model.name else model.scales
     return make_decoder(graph, **{**scales, **changes})

@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from asr_hlg import acoustic
 from asr_hlg.acoustic import NetworkModel, hama
 from asr_hlg.acoustic.onnx_network import OnnxConformer
+from asr_hlg.acoustic.pretrained import distilled_weights
 from asr_hlg.errors import AudioError, ModelError, OptionError
 from asr_hlg.lexicon.phones import ARPABET
 from tests.support.examples import examples
@@ -258,6 +259,30 @@ def test_onnxruntime_changes_nothing_but_the_time(model, network, monkeypatch):
     )
     without = acoustic.load("hama")
     assert torch.equal(without.posteriors(waveforms, 16000).log_probs, expected.log_probs)
+
+
+# ---------------------------------------------------------------- hama-distilled
+
+
+def test_the_distilled_network_is_the_same_in_torch_and_in_onnxruntime():
+    waveform = read(EXAMPLES[:1])[0]
+    network = hama.conformer(state=distilled_weights())
+    expected = NetworkModel(network).posteriors([waveform], 16000).array
+    found = acoustic.load("hama-distilled").posteriors([waveform], 16000).array
+    assert np.abs(np.exp(found) - np.exp(np.asarray(expected))).max() < 1e-3
+
+
+def test_distortions_change_the_distilled_posteriors_less():
+    waveform = read(EXAMPLES[:1])[0]
+    noise = torch.randn(len(waveform), generator=torch.Generator().manual_seed(0))
+    noisy = waveform + noise * waveform.square().mean().sqrt() / 10 ** (5 / 20)
+
+    def distance(name):
+        model = acoustic.load(name)
+        a, b = (torch.as_tensor(model.posteriors([x], 16000).array[0]) for x in (waveform, noisy))
+        return float((a.exp() * (a - b)).sum(-1).mean())
+
+    assert distance("hama-distilled") < distance("hama")
 
 
 # ---------------------------------------------------------------- the weight file
