@@ -53,9 +53,7 @@ def read(folder: Path) -> dict[str, list[Utterance]]:
     found = {}
     for path in sorted(folder.glob("*.jsonl")):
         sounds = np.memmap(path.with_suffix(".i16"), np.int16, "r")
-        scores = np.memmap(path.with_suffix(".f16"), np.float16, "r").reshape(
-            -1, len(hama.TOKENS)
-        )
+        scores = np.memmap(path.with_suffix(".f16"), np.float16, "r").reshape(-1, len(hama.TOKENS))
         sample = frame = 0
         utterances = []
         for text in path.read_text(encoding="utf-8").splitlines():
@@ -184,7 +182,8 @@ def main() -> None:
         print(f"{name}: {len(utterances)} utterances, {hours:.1f} hours")
     network = hama.conformer()
     mix(network, train(sources, 60 * options.minutes, options.rate), options.share)
-    arrays = {name: array.numpy().astype(np.float16) for name, array in network.state_dict().items()}
+    state = network.state_dict()
+    arrays = {name: weight.numpy().astype(np.float16) for name, weight in state.items()}
     np.savez_compressed(options.output, **arrays)
 
 
