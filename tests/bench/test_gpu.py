@@ -61,6 +61,6 @@ def test_stored_posteriors_are_measured_without_a_network(gpu, utterances, tmp_p
     assert [row["batch"] for row in tensors] == [2, 5]
     assert all(row["kernels_per_frame"] == 9 for row in tensors)
     assert all(row["operations_per_frame"] < 10 for row in tensors)
-    reference = next(row for row in result["rows"] if row["engine"] == "tensors without kernels")
+    reference = next(row for row in result["rows"] if row["engine"] == "tensors, without kernels")
     assert reference["operations_per_frame"] > 10
     assert "| toy | 8 | tensors | 5 |" in (tmp_path / "out" / "gpu.md").read_text()

@@ -168,7 +168,7 @@ def test_a_system_for_adapted_features_has_mixtures_for_others(tmp_path):
     kaldi_gmm.write_mixtures(writer, mixtures)
     (made / "final.alimdl").write_bytes(writer.content)
     found = acoustic.load(made).posteriors([noise()], 8000).array[0]
-    assert np.ptp(found, axis=1).max() == 0  # all mixtures are the same
+    assert np.ptp(found, axis=1).max() < 1e-3  # all mixtures are the same
     assert np.ptp(plain.posteriors([noise()], 8000).array[0], axis=1).min() > 0
 
 
