@@ -1,4 +1,4 @@
-"""Threads: how many networks and searches use, and one for compiled code that takes long."""
+"""Threads: how many compute, one for compiled code that takes long, and which must wait."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 _number: int | None = None
+
+cuda_capture = threading.Lock()
+"""Held to capture a CUDA graph, and to allocate in another thread, which would end a capture."""
 
 
 def number() -> int:

@@ -19,6 +19,7 @@ import torch
 from numba.core.dispatcher import Dispatcher
 from torch import Tensor
 
+from asr_hlg import threads
 from asr_hlg.search import fused_device, fused_kernels, fused_pruning
 from asr_hlg.search.fused_launch import FRAME_KERNELS, PRUNING_KERNELS, LaunchedKernels, Step
 from asr_hlg.search.fused_records import Array
@@ -118,7 +119,7 @@ class CudaKernels(LaunchedKernels):
     def _captured_graph(self, step: Step) -> Step:
         """Capture the launches of a step; returns the call that replays them."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(self._device), torch.cuda.graph(graph):
+        with threads.cuda_capture, torch.cuda.device(self._device), torch.cuda.graph(graph):
             step()
         replay: Step = graph.replay
         return replay

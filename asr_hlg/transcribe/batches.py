@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
 
 from asr_hlg.audio import Recording
 
@@ -31,6 +32,13 @@ def batches(recordings: Iterable[Recording], seconds: float) -> Iterator[list[Re
             yield from _batches_by_length(group, seconds)
             group, total = [], 0.0
     yield from _batches_by_length(group, seconds)
+
+
+def with_following(
+    batches: Iterable[list[Recording]],
+) -> Iterator[tuple[list[Recording], list[Recording]]]:
+    """Pairs of a batch and the one after it; none after the last."""
+    return pairwise(chain(batches, [[]]))
 
 
 def _batches_by_length(

@@ -17,7 +17,8 @@ samples as they come: :class:`~asr_hlg.audio.stretches.StretchSplitter`,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -26,10 +27,12 @@ from asr_hlg.errors import AsrHlgError, SilenceError, WorkerError
 from asr_hlg.output.transcript import Transcript
 from asr_hlg.rescore.passes import SecondPass
 from asr_hlg.search import Decoder
+from asr_hlg.transcribe.ahead import PosteriorsAhead
+from asr_hlg.transcribe.batches import with_following
 from asr_hlg.transcribe.lattices import DecodedPiece, lattice_archive, search, search_together
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
 from asr_hlg.transcribe.pieces import Piece, cut
-from asr_hlg.transcribe.posteriors import Frames, PosteriorSource
+from asr_hlg.transcribe.posteriors import Frames
 from asr_hlg.transcribe.transcript import join, read
 
 _MAX_NARROWINGS = 4  # of the beams, before memory counts as too short
@@ -41,7 +44,7 @@ class Pipeline:
 
     Attributes
     ----------
-    source : PosteriorSource
+    source : PosteriorsAhead
     decoder : Decoder
     passes : sequence of SecondPass
     options : TranscribeOptions
@@ -49,7 +52,7 @@ class Pipeline:
         Of the acoustic model, in Hz.
     """
 
-    source: PosteriorSource
+    source: PosteriorsAhead
     decoder: Decoder
     passes: Sequence[SecondPass]
     options: TranscribeOptions
@@ -70,7 +73,7 @@ class Pipeline:
         for _ in range(1 + _MAX_NARROWINGS):
             try:
                 return self.read_words(search(decoder, piece, notes))
-            except (MemoryError, RuntimeError) as error:
+            except Exception as error:
                 if not _is_out_of_memory(error):
                     raise
             decoder = decoder.narrower()
@@ -106,25 +109,49 @@ class Pipeline:
         return _of_recording(recording, transcripts, recording.notes)
 
     def transcribe_together(
-        self, recordings: Sequence[Recording], report_progress: ReportProgress
+        self,
+        recordings: Sequence[Recording],
+        report_progress: ReportProgress,
+        following: Sequence[Recording] = (),
     ) -> list[Transcript | AsrHlgError]:
-        """Transcribe recordings as one batch, as halves of it if memory is too short for that."""
+        """Transcribe recordings as one batch, as halves of it if that fails or memory is too short.
+
+        A thread computes the posteriors of ``following``, the next batch, while this is searched.
+        """
         try:
-            return self._transcribe_batch(recordings, report_progress)
-        except (MemoryError, RuntimeError) as error:
+            return self._transcribe_batch(recordings, report_progress, following)
+        except AsrHlgError:
+            pass  # which recording it concerns shows when it is alone
+        except Exception as error:
             if not _is_out_of_memory(error):
                 raise
+            _free_cached_memory()
         if len(recordings) < 2:
             return [self._transcript_or_error(each, report_progress) for each in recordings]
         middle = len(recordings) // 2
-        halves = recordings[:middle], recordings[middle:]
-        return [t for half in halves for t in self.transcribe_together(half, report_progress)]
+        first, second = recordings[:middle], recordings[middle:]
+        results = self.transcribe_together(first, report_progress)
+        return results + self.transcribe_together(second, report_progress, following)
+
+    def transcribe_batches(
+        self, batches: Iterable[list[Recording]], report_progress: ReportProgress
+    ) -> Iterator[tuple[list[Recording], list[Transcript | AsrHlgError]]]:
+        """Batches and their results, the posteriors of the next computed during each search."""
+        try:
+            for batch, following in with_following(batches):
+                yield batch, self.transcribe_together(batch, report_progress, following)
+        finally:
+            self.source.wait()
 
     def _transcribe_batch(
-        self, recordings: Sequence[Recording], report_progress: ReportProgress
+        self,
+        recordings: Sequence[Recording],
+        report_progress: ReportProgress,
+        following: Sequence[Recording],
     ) -> list[Transcript | AsrHlgError]:
         """The same stages, with posteriors and lattices of many recordings computed together."""
         batch = self.source.batch(recordings, report_progress)
+        self.source.begin(following, report_progress)
         report_progress()
         pieces = [list(cut([item])) if isinstance(item, Frames) else [] for item in batch]
         decoded = iter(search_together(self.decoder, list(chain.from_iterable(pieces))))
@@ -169,5 +196,15 @@ def _of_recording(
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether an exception means lack of memory; torch has no class for that on the CPU."""
-    return isinstance(error, MemoryError) or "memory" in str(error)
+    """Whether an exception means lack of memory, for which every library has another class."""
+    words = ("memory", "ALLOC_FAILED")  # the latter of cuBLAS and cuDNN
+    return isinstance(error, MemoryError) or (
+        not isinstance(error, AsrHlgError) and any(word in str(error) for word in words)
+    )
+
+
+def _free_cached_memory() -> None:
+    """Give memory of the GPU that torch keeps for later to other libraries."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

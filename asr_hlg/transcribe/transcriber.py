@@ -25,6 +25,7 @@ from asr_hlg.rescore.passes import (
     second_passes,
 )
 from asr_hlg.search import Decoder, warm_up
+from asr_hlg.transcribe.ahead import PosteriorsAhead
 from asr_hlg.transcribe.kaldi_graphs import attach_search, folder_of
 from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
 from asr_hlg.transcribe.pipeline import Pipeline
@@ -99,7 +100,7 @@ class Transcriber:
         self.options = options or TranscribeOptions()
         attach_search(model, self.decoder, self.options.search)
         self.pipeline = Pipeline(
-            posterior_source(model, self.options),
+            PosteriorsAhead(posterior_source(model, self.options), model.device),
             self.decoder,
             passes,
             self.options,
@@ -220,11 +221,33 @@ class Transcriber:
         return self.pipeline.transcribe(recording, report_progress)
 
     def transcribe_together(
-        self, recordings: Sequence[Recording], report_progress: ReportProgress = lambda: None
+        self,
+        recordings: Sequence[Recording],
+        report_progress: ReportProgress = lambda: None,
+        following: Sequence[Recording] = (),
     ) -> list[Transcript | AsrHlgError]:
         """Transcribe recordings as one batch, which is faster on a GPU.
 
         Those of more than a minute are transcribed one by one. A batch for which memory is too
         short is halved, until it fits. Returns an error in place of a transcript that failed.
+
+        Parameters
+        ----------
+        recordings : sequence of Recording
+        report_progress : callable
+        following : sequence of Recording
+            The next batch: a thread computes its posteriors while this one is searched.
         """
-        return self.pipeline.transcribe_together(recordings, report_progress)
+        return self.pipeline.transcribe_together(recordings, report_progress, following)
+
+    def transcribe_batches(
+        self, batches: Iterable[list[Recording]], report_progress: ReportProgress = lambda: None
+    ) -> Iterator[tuple[list[Recording], list[Transcript | AsrHlgError]]]:
+        """Transcribe batches, the posteriors of each while the one before it is searched.
+
+        >>> from asr_hlg.transcribe.batches import batches
+        >>> for batch, results in transcriber.transcribe_batches(batches(recordings, 600)):
+
+        Yields batches and their results, as of :meth:`transcribe_together`.
+        """
+        return self.pipeline.transcribe_batches(batches, report_progress)

@@ -16,9 +16,9 @@ from asr_hlg.audio import recordings as find_recordings
 from asr_hlg.errors import AsrHlgError, OnItemError, OptionError, stop
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.output.transcript import Transcript
-from asr_hlg.transcribe.batches import batches
+from asr_hlg.transcribe.batches import batches, with_following
 from asr_hlg.transcribe.defaults import MAX_MEMORY, TIMEOUT
-from asr_hlg.transcribe.options import TranscribeOptions
+from asr_hlg.transcribe.options import ReportProgress, TranscribeOptions
 from asr_hlg.transcribe.transcriber import OnError, Transcriber, load_network
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Workers:
                 raise OptionError(f"{name} must be above 0, not {value}")
         if job.batch < 0:
             raise OptionError(f"batch must not be below 0, as {job.batch} is")
-        self._batch = job.batch
+        self._batch, self._number = job.batch, number
         self._all_channels = job.options.channel == "all"
         if job.grammar is not None or job.hotwords is not None:
             job.prepare(on_item_error, on_progress)
@@ -216,10 +216,15 @@ class Workers:
     def _run_batches(
         self, recordings: Iterable[Recording]
     ) -> Iterator[tuple[Recording, Transcript | AsrHlgError]]:
-        """Results as they are done; recordings of a batch that failed are tried one by one."""
-        singles: list[list[Recording]] = []
-        for tasks in batches(recordings, self._batch), singles:
-            for batch, results in self._supervisor.run(tasks):
+        """Results as they are done; recordings of a batch that failed are tried one by one.
+
+        Where there is one process, it computes posteriors of the next batch during the search.
+        Several processes do so for each other.
+        """
+        divided, singles = batches(recordings, self._batch), list[list[Recording]]()
+        known_next = with_following(divided) if self._number == 1 else _alone(divided)
+        for tasks in known_next, _alone(singles):
+            for (batch, _), results in self._supervisor.run(tasks):
                 if not isinstance(results, AsrHlgError):
                     yield from zip(batch, results, strict=True)
                 elif len(batch) > 1:
@@ -234,7 +239,24 @@ def _start(job: Job, max_memory: float) -> tuple[Work, str]:
     transcriber, report = job.transcriber()
     if job.device == "cpu":
         _limit_memory(max_memory)
-    return transcriber.transcribe_together if job.batch else transcriber.transcribe_one, report
+    return partial(_together, transcriber) if job.batch else transcriber.transcribe_one, report
+
+
+_Task = tuple[list[Recording], list[Recording]]
+"""A batch, and the next one where it is known that this process gets it."""
+
+
+def _together(
+    transcriber: Transcriber, task: _Task, report_progress: ReportProgress
+) -> list[Transcript | AsrHlgError]:
+    """Transcribe a batch in a worker process."""
+    batch, following = task
+    return transcriber.transcribe_together(batch, report_progress, following)
+
+
+def _alone(batches: Iterable[list[Recording]]) -> Iterator[_Task]:
+    """Batches without the next one."""
+    return ((batch, []) for batch in batches)
 
 
 def _limit_memory(gigabytes: float) -> None:
