@@ -5,47 +5,22 @@ tokens. The part's last arcs have these tokens as labels, so that the next part 
 it; the states before these arcs, the tail, are determinized again with the next part. Every part
 is pruned to the beam when it is determinized, by the scores known then, and what is left of it
 stays, however the utterance goes on.
+
+A label is 0 for none, a word, ``-1 - token``, or ``_STATE +`` a state.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from asr_hlg.lattice.compact import Alignment, CompactLattice, WordArc
+from asr_hlg.lattice.compact import CompactLattice, WordArc
+from asr_hlg.lattice.pruned_determinize import ONE, Arc, Weight, determinize, topological
 
-_DIGITS = 3  # after the point, to which scores of equal states agree
-_MOST_STATES = 20_000  # of a part
 _NEVER = -float("inf")
-
-
-class Weight(NamedTuple):
-    """Total score, the graph's part of it, and the frames read."""
-
-    score: float
-    graph: float
-    alignment: Alignment
-
-    def times(self, other: Weight) -> Weight:
-        """The weight of one path after the other."""
-        return Weight(
-            self.score + other.score, self.graph + other.graph, self.alignment + other.alignment
-        )
-
-
-_ONE = Weight(0.0, 0.0, ())
-_STATE = 1 << 40
+_STATE = 1 << 40  # labels of states begin here
 _START = -1
-
-
-class Arc(NamedTuple):
-    """An arc; ``label`` is 0 for none, a word, ``-1 - token``, or ``_STATE +`` a state."""
-
-    label: int
-    target: int
-    weight: Weight
 
 
 @dataclass
@@ -126,8 +101,8 @@ class IncrementalDeterminizer:
             self._join(part)
         ends = {_end(token): score for token, score in part.ends.items()}
         for token in part.ends:
-            part.arcs.setdefault(token, []).append(Arc(-1 - token, _end(token), _ONE))
-        self._append(_Determinizer(part.arcs, ends, start, self.beam).result(), is_first)
+            part.arcs.setdefault(token, []).append(Arc(-1 - token, _end(token), ONE))
+        self._append(determinize(part.arcs, ends, start, self.beam), is_first)
 
     def lattice(self, finals: Mapping[int, float] | None, graph_scale: float) -> CompactLattice:
         """The lattice so far.
@@ -151,7 +126,7 @@ class IncrementalDeterminizer:
             rows[state].append(Arc(0, final, weight))
         rows.append([])
         ends = {final}
-        for state in reversed(_order(0, lambda state: (arc.target for arc in rows[state]))):
+        for state in reversed(topological(0, lambda state: (arc.target for arc in rows[state]))):
             if any(arc.target in ends for arc in rows[state]):
                 ends.add(state)
         arcs = [
@@ -193,7 +168,7 @@ class IncrementalDeterminizer:
             for arc in part[0]:
                 self._enter(arc, number)
         ends = {arc.target for row in part for arc in row if arc.label < 0}
-        order = _order(0, lambda state: (arc.target for arc in part[state]))
+        order = topological(0, lambda state: (arc.target for arc in part[state]))
         order = [state for state in order if state not in ends and (is_first or state != 0)]
         for state in order:
             if state not in number:
@@ -250,118 +225,6 @@ def _end(token: int) -> int:
     return _STATE + token
 
 
-_Subset = dict[int, Weight]
-"""States that the same labels reach, with what they are behind the best of them."""
-
-
-class _Determinizer:
-    """Determinizes a part, its best paths first, as far as they are within the beam.
-
-    As :mod:`asr_hlg.lattice.determinize`, with the pruning of Kaldi's
-    ``LatticeDeterminizerPruned``: an arc is added if the best path that it is part of is within
-    the beam.
-    """
-
-    def __init__(
-        self, arcs: dict[int, list[Arc]], ends: Mapping[int, float], start: int, beam: float
-    ):
-        self._given, self._ends = arcs, ends
-        order = _order(start, lambda state: (arc.target for arc in arcs.get(state, ())))
-        self._rank = {state: place for place, state in enumerate(order)}
-        self._rest: dict[int, float] = {}  # best scores to the end
-        for state in reversed(order):
-            best = ends.get(state, _NEVER)
-            for arc in arcs.get(state, ()):
-                best = max(best, arc.weight.score + self._rest.get(arc.target, _NEVER))
-            self._rest[state] = best
-        self._cutoff = self._rest[start] - beam
-        self._arcs: list[list[Arc]] = []
-        self._forward: list[float] = []
-        self._numbers: dict[object, int] = {}
-        self._waiting: list[tuple[float, int, int, int, _Subset]] = []
-        self._count = 0
-        if self._rest[start] > _NEVER:
-            self._state(self._minimal({start: _ONE}), 0.0)
-
-    def result(self) -> list[list[Arc]]:
-        """Arcs of every state; state 0 is the start. None if no path leads to an end."""
-        while self._waiting and len(self._arcs) < _MOST_STATES:
-            _, _, source, label, subset = heapq.heappop(self._waiting)
-            before, subset = _normalised(subset)
-            after, subset = _normalised(self._minimal(subset))
-            weight = before.times(after)
-            target = self._state(subset, self._forward[source] + weight.score)
-            self._arcs[source].append(Arc(label, target, weight))
-        return self._arcs
-
-    def _state(self, subset: _Subset, score: float) -> int:
-        """Number of a state; ``score`` is that of the best path to it."""
-        key = tuple(
-            (state, round(weight.score, _DIGITS), weight.alignment)
-            for state, weight in sorted(subset.items())
-        )
-        number = self._numbers.setdefault(key, len(self._arcs))
-        if number == len(self._arcs):
-            self._arcs.append([])
-            self._forward.append(score)
-            self._plan(number, subset, score)
-        return number
-
-    def _plan(self, number: int, subset: _Subset, score: float) -> None:
-        """Enqueue the arcs of a state that are within the beam."""
-        following: dict[int, _Subset] = {}
-        for state, weight in subset.items():
-            for arc in self._given.get(state, ()):
-                if arc.label:
-                    states = following.setdefault(arc.label, {})
-                    longer = weight.times(arc.weight)
-                    if arc.target not in states or longer.score > states[arc.target].score:
-                        states[arc.target] = longer
-        for label, states in following.items():
-            best = score + max(w.score + self._rest[state] for state, w in states.items())
-            if best >= self._cutoff:
-                self._count += 1  # the first of equals
-                heapq.heappush(self._waiting, (-best, self._count, number, label, states))
-
-    def _minimal(self, subset: _Subset) -> _Subset:
-        """States reached without a label, if there is a label behind them or they are final."""
-        reached = dict(subset)
-        waiting = [(self._rank[state], state) for state in reached]
-        heapq.heapify(waiting)
-        minimal: _Subset = {}
-        while waiting:
-            _, state = heapq.heappop(waiting)
-            weight = reached[state]
-            if state in self._ends:
-                minimal[state] = weight
-            for arc in self._given.get(state, ()):
-                if arc.label:
-                    minimal[state] = weight
-                    continue
-                old = reached.get(arc.target)
-                if old is None:
-                    heapq.heappush(waiting, (self._rank[arc.target], arc.target))
-                if old is None or weight.score + arc.weight.score > old.score:
-                    reached[arc.target] = weight.times(arc.weight)
-        return minimal
-
-
-def _normalised(subset: _Subset) -> tuple[Weight, _Subset]:
-    """What all states of a subset have in common, and what remains of each."""
-    best = max(subset.values(), key=lambda weight: weight.score)
-    length = min(len(weight.alignment) for weight in subset.values())
-    for weight in subset.values():
-        while weight.alignment[:length] != best.alignment[:length]:
-            length -= 1
-    rest = {
-        state: Weight(
-            weight.score - best.score, weight.graph - best.graph, weight.alignment[length:]
-        )
-        for state, weight in subset.items()
-    }
-    return best._replace(alignment=best.alignment[:length]), rest
-
-
 def _reached(begin: Iterable[int], targets: Callable[[int], Iterable[int]]) -> list[int]:
     """States that can be reached from some, these included."""
     found: dict[int, None] = {}
@@ -372,19 +235,3 @@ def _reached(begin: Iterable[int], targets: Callable[[int], Iterable[int]]) -> l
             found[state] = None
             waiting.extend(targets(state))
     return list(found)
-
-
-def _order(start: int, targets: Callable[[int], Iterable[int]]) -> list[int]:
-    """States that can be reached from a state, in topological order."""
-    done: list[int] = []
-    seen: set[int] = set()
-    stack = [(start, False)]
-    while stack:
-        state, is_left = stack.pop()
-        if is_left:
-            done.append(state)
-        elif state not in seen:
-            seen.add(state)
-            stack.append((state, True))
-            stack.extend((target, False) for target in targets(state) if target not in seen)
-    return done[::-1]

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from asr_hlg.lattice.compact import GRAPH_SCALE, CompactLattice
-from asr_hlg.lattice.incremental_determinize import Arc, IncrementalDeterminizer, Part, Weight
+from asr_hlg.lattice.incremental_determinize import IncrementalDeterminizer, Part
+from asr_hlg.lattice.pruned_determinize import Arc, Weight
 from asr_hlg.search import token_pruning
 from asr_hlg.search.fst_records import FstArrays, FstOutputs, FstTokens, Structs
 from asr_hlg.search.fst_release import remove
