@@ -92,7 +92,8 @@ def build(
 def identity(recipe: Recipe) -> str:
     """Hash of all that a graph folder depends on: the recipe, its sources, and the format."""
     keys = _keys(recipe, _sources(recipe))
-    model = None if recipe.acoustic_model == "hama" else str(recipe.path.parent.absolute())
+    is_path = recipe.acoustic_model not in store.PRETRAINED_MODELS
+    model = str(recipe.path.parent.absolute()) if is_path else None
     return _digest([keys, _described(recipe), model])
 
 

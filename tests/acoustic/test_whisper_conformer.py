@@ -265,12 +265,12 @@ def test_recordings_get_it_where_whisper_follows(monkeypatch):
     first_pass = TranscribeOptions(passes=PassOptions())
     other = TranscribeOptions(passes=PassOptions(whisper="base"))
     assert network_name(folder, "cpu") == whisper_conformer.SPEC
-    assert network_name(folder, "cpu", first_pass) == "hama"
-    assert network_name(folder, "cpu", other) == "hama"
+    assert network_name(folder, "cpu", first_pass) == "hama-distilled"
+    assert network_name(folder, "cpu", other) == "hama-distilled"
     cascade = TranscribeOptions(passes=PassOptions(whisper="tiny.en", second_pass_below=0.9))
-    assert network_name(folder, "cpu", cascade) == "hama"
-    assert network_name(folder, "cpu", TranscribeOptions(search="mbr")) == "hama"
-    assert network_name(folder, "cuda") == "hama"
+    assert network_name(folder, "cpu", cascade) == "hama-distilled"
+    assert network_name(folder, "cpu", TranscribeOptions(search="mbr")) == "hama-distilled"
+    assert network_name(folder, "cuda") == "hama-distilled"
 
 
 def test_the_name_of_the_model_is_no_path_in_recipes():

@@ -26,7 +26,7 @@ def page(root) -> str:
 
 @pytest.mark.real
 def test_the_clients_run(page, root, english, tmp_path, monkeypatch, capsys):
-    shutil.copy(root / "examples" / "06-awb.wav", tmp_path / "talk.wav")
+    shutil.copy(root / "examples" / "03-awb.wav", tmp_path / "talk.wav")
     monkeypatch.chdir(tmp_path)
     graphs = Graphs(ServeOptions(graphs=(str(root / "graphs" / "en"),), fast=True))
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
@@ -38,8 +38,8 @@ def test_the_clients_run(page, root, english, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     answers = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     words = " ".join(answer["text"] for answer in answers if answer.get("text"))
-    assert words.startswith("turn left at the second light")
-    assert re.search(r"^turn \d\.\d+ \d\.\d+$", printed, re.MULTILINE)
+    assert words.startswith("the cat slept on the chair")
+    assert re.search(r"^the \d\.\d+ \d\.\d+$", printed, re.MULTILINE)
 
 
 def test_the_options_exist(page):
