@@ -118,7 +118,8 @@ def test_an_error_in_a_stream_of_events(client):
 
 
 def test_the_prompt_has_hotwords(client, talk, graphs):
-    found = client.audio.transcriptions.create(model="en", file=talk, prompt="reign fell, rhyme")
+    prompt = "the reign fell, rhyme"
+    found = client.audio.transcriptions.create(model="en", file=talk, prompt=prompt)
     assert found.text == WORDS.replace("rain", "reign")
 
 
