@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from asr_hlg.acoustic.config import ConformerConfig
 from asr_hlg.acoustic.network import Network
+from asr_hlg.acoustic.single_precision import LayerNorm, at_least_single
 
 
 class LogMel(nn.Module):
@@ -76,7 +77,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ConformerConfig):
         super().__init__()
-        self.norm = nn.LayerNorm(config.dim)
+        self.norm = LayerNorm(config.dim)
         self.fc1 = nn.Linear(config.dim, config.ffn_dim)
         self.fc2 = nn.Linear(config.ffn_dim, config.dim)
         self.dropout = nn.Dropout(config.dropout)
@@ -94,7 +95,7 @@ class SelfAttention(nn.Module):
     def __init__(self, config: ConformerConfig):
         super().__init__()
         self.num_heads = config.num_heads
-        self.norm = nn.LayerNorm(config.dim)
+        self.norm = LayerNorm(config.dim)
         self.qkv = nn.Linear(config.dim, 3 * config.dim)
         self.out = nn.Linear(config.dim, config.dim)
         self.dropout = nn.Dropout(config.dropout)
@@ -116,7 +117,7 @@ class Convolution(nn.Module):
 
     def __init__(self, config: ConformerConfig):
         super().__init__()
-        self.norm = nn.LayerNorm(config.dim)
+        self.norm = LayerNorm(config.dim)
         self.pointwise1 = nn.Linear(config.dim, 2 * config.dim)
         self.depthwise = nn.Conv1d(
             config.dim, config.dim, config.kernel, padding=config.kernel // 2, groups=config.dim
@@ -143,7 +144,7 @@ class Block(nn.Module):
         self.attention = SelfAttention(config)
         self.convolution = Convolution(config)
         self.ffn2 = FeedForward(config)
-        self.norm = nn.LayerNorm(config.dim)
+        self.norm = LayerNorm(config.dim)
 
     def forward(self, x: Tensor, bias: Tensor, padding: Tensor) -> Tensor:
         """``(B, frames, dim)`` to the same; arguments as for the modules above."""
@@ -191,7 +192,7 @@ class Conformer(Network):
             int64 ``(B,)``: frames of each utterance, ``(samples // hop) // 2 + 1``.
         """
         x, lengths = self.encode(waveforms, lengths)
-        return self.merged(self.projection(x)).log_softmax(-1), lengths
+        return self.merged(at_least_single(self.projection(x))).log_softmax(-1), lengths
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Padded waveforms to hidden features ``(B, frames, dim)`` and frames ``(B,)``."""

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from asr_hlg.acoustic.config import FbankConfig, checked_priors, config_key
+from asr_hlg.acoustic.single_precision import at_least_single
 from asr_hlg.errors import ModelError
 from asr_hlg.files import parse_json
 from asr_hlg.settings import section
@@ -203,7 +204,7 @@ class FbankNetwork(Network):
             int64 ``(B,)``: frames of each utterance.
         """
         x, lengths = self.encode(inputs, lengths)
-        return self.output(x).log_softmax(-1), lengths
+        return at_least_single(self.output(x)).log_softmax(-1), lengths
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Padded filter banks to hidden features ``(B, frames, encoder_dim)``, frames ``(B,)``."""

@@ -23,6 +23,7 @@ from asr_hlg.train import checkpoints, log, parallel
 from asr_hlg.train.checkpoints import Arrays
 from asr_hlg.train.optimiser import OptimiserOptions, adamw
 from asr_hlg.train.options import TrainingOptions
+from asr_hlg.train.precision import LossScale, autocast_dtype
 from asr_hlg.train.progress import Clock, Outcome, Progress
 
 if TYPE_CHECKING:
@@ -116,12 +117,14 @@ class Trainer:
         self._weights = [weight for weight in objective.parameters() if weight.requires_grad]
         self._optimiser = adamw(objective, optimiser)
         self._last_checkpoint = time.monotonic()
+        self._autocast_dtype = autocast_dtype(options.precision, self.device)
 
     def run(self) -> Outcome:
         """Train to the end, from the start or from the newest checkpoint."""
         self._resume()
         if not self.progress.planned_steps:
             self.progress.planned_steps = self.options.epochs * max(1, len(self.batches))
+        self._scale = LossScale(self.progress, self._autocast_dtype == torch.float16)
         self._parallel = parallel.wrap(self.objective)
         self._log = log.Log(self.folder, self.progress.step) if self.rank == 0 else None
         try:
@@ -178,26 +181,32 @@ class Trainer:
         norm = math.nan
         if math.isfinite(loss_sum):
             # DistributedDataParallel averages gradients over processes; their sum is needed.
-            (losses.sum() * (self.processes / frames)).backward()
+            (losses.sum() * (self._scale.factor * self.processes / frames)).backward()
+            self._scale.unscale(self._weights)
             norm = float(nn.utils.clip_grad_norm_(self._weights, self.optimiser_options.clip))
         progress.step += 1
         progress.batch += 1
-        if not math.isfinite(norm):
-            self._skip(batch, before, "loss" if not math.isfinite(loss_sum) else "gradient")
+        if not math.isfinite(loss_sum):
+            self._skip(batch, before, "loss")
             return loss_sum / frames
-        self._optimiser.step()
+        if math.isfinite(norm):
+            self._optimiser.step()
+            self._scale.count_step()
+        elif not self._scale.lowered():
+            self._skip(batch, before, "gradient")
+            return loss_sum / frames
         progress.skipped = 0
         progress.loss_sum += loss_sum
         progress.frames += frames
-        self._log_scalars("step", loss=loss_sum / frames, learning_rate=rate, gradient_norm=norm)
-        return loss_sum / frames
+        loss = loss_sum / frames
+        if math.isfinite(norm):
+            self._log_scalars("step", loss=loss, learning_rate=rate, gradient_norm=norm)
+        return loss
 
     def _losses(self, batch: Batch) -> Tensor:
-        mixed = self.options.mixed_precision and self.device.type == "cuda"
+        dtype = self._autocast_dtype
         with torch.autocast(
-            self.device.type,
-            dtype=torch.bfloat16,
-            enabled=mixed and torch.cuda.is_bf16_supported(),
+            self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None
         ):
             losses: Tensor = self._parallel(batch)
             return losses

@@ -33,8 +33,10 @@ class TrainingOptions(Bounded):
         Time between checkpoints; 0 writes one after every step.
     keep_checkpoints : int
         Number of checkpoints to keep. More than one is safer, since the newest may be damaged.
-    mixed_precision : bool
-        Compute in bfloat16 on CUDA devices that support it.
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        What the network computes in; losses are computed in float32. "auto" is bfloat16 on a GPU
+        that has it (compute capability 8.0 and later), else float32. With float16 the loss is
+        scaled.
     """
 
     epochs: Size = 20
@@ -43,7 +45,7 @@ class TrainingOptions(Bounded):
     average: Size = 3
     checkpoint_seconds: NonNegative = 60.0
     keep_checkpoints: Size = 2
-    mixed_precision: bool = True
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
 @dataclass(frozen=True)

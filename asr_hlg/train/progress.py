@@ -24,6 +24,10 @@ class Progress:
         Number of consecutive batches without a finite loss or gradient.
     loss_sum, frames : float
         Sums over the current epoch, for its mean loss.
+    loss_scale : float
+        Factor of the loss in float16.
+    steps_at_scale : int
+        Number of steps since the factor has changed.
     planned_steps : int
         Number of steps for which the learning rate schedule was made.
     wall_seconds, cpu_seconds : float
@@ -38,6 +42,8 @@ class Progress:
     skipped: int = 0
     loss_sum: float = 0.0
     frames: float = 0.0
+    loss_scale: float = 65536.0
+    steps_at_scale: int = 0
     planned_steps: int = 0
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0

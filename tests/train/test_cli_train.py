@@ -116,6 +116,20 @@ def test_losses(tones, tmp_path, changes, loss):
         assert float(priors.std()) > 0
 
 
+def test_in_bfloat16_the_loss_falls_as_in_float32(tones, tmp_path):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        config = _config(tones, "training.epochs=2", f"training.precision={precision}")
+        train(config, tmp_path / precision, report=lambda _: None)
+        lines = (tmp_path / precision / "log.jsonl").read_text().splitlines()
+        epochs = [entry for entry in map(json.loads, lines) if entry["kind"] == "epoch"]
+        losses[precision] = [entry["loss"] for entry in epochs]
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"][1] < losses["bfloat16"][0]
+    tolerance = 0.2 * losses["float32"][0]
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0, atol=tolerance)
+
+
 def test_cross_entropy_needs_alignments_and_counts_priors(tones, tmp_path):
     changes = ["loss.kind=cross_entropy"]
     with pytest.raises(DataError, match="has no alignment"):

@@ -24,6 +24,7 @@ from asr_hlg.acoustic.nets.layers import (
 )
 from asr_hlg.acoustic.nets.recurrence import LstmRecurrence
 from asr_hlg.acoustic.network import FbankNetwork
+from asr_hlg.acoustic.single_precision import LayerNorm
 from asr_hlg.settings import OddSize, Size
 
 
@@ -95,7 +96,7 @@ class FrontEnd(nn.Module):
         self.first = TimeFrequencyConvolution(1, channels, (frames, bands), stride, causal)
         self.second = TimeFrequencyConvolution(channels, channels, (frames, half), 1, causal)
         self.width = channels * -(-config.fbank.num_filters // 4)
-        self.norm = nn.LayerNorm(self.width)
+        self.norm = LayerNorm(self.width)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

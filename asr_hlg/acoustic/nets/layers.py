@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asr_hlg.acoustic.single_precision import LayerNorm
+
 
 def clipped_relu(x: Tensor) -> Tensor:
     """Deep Speech's activation function min(max(x, 0), 20)."""
-    return F.hardtanh(x, 0.0, 20.0)
+    return x.clamp(0.0, 20.0)
 
 
 def padding_mask(lengths: Tensor, frames: int) -> Tensor:
@@ -70,7 +72,7 @@ class TimeConvolution(nn.Module):
         self.right_context = 0 if causal else (kernel // 2) * dilation
         self.left_context = (kernel - 1) * dilation - self.right_context
         self.convolution = nn.Conv1d(width, width_out, kernel, stride, dilation=dilation)
-        self.norm = nn.LayerNorm(width_out)
+        self.norm = LayerNorm(width_out)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +98,7 @@ class LstmLayer(nn.Module):
         super().__init__()
         self.forwards = _lstm(width, width_out)
         self.backwards = _lstm(width, width_out) if bidirectional else None
-        self.norm = nn.LayerNorm(width_out)
+        self.norm = LayerNorm(width_out)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
