@@ -11,11 +11,8 @@ ones, which keeps what the network knew.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-import math
 import random
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +23,7 @@ blas.allow_avx2()  # before the first matrix product: half the time on AMD's pro
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from steps import Steps, mix  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from asr_hlg.acoustic import hama  # noqa: E402
@@ -34,7 +32,6 @@ from asr_hlg.acoustic.conformer import Conformer  # noqa: E402
 SHARES = {"spoken": 4.0, "prompts": 1.0, "digits": 0.7, "accented": 3.5}  # of the time
 DRAWN = 0.5  # hours that are drawn and sorted by length together
 BATCH = 60.0  # seconds, with padding
-WARM_UP = 100  # steps
 DROPOUT = 0.05
 BLANK_WEIGHT = 0.15
 SHARE = 0.6  # of the new weights in those that are written
@@ -126,45 +123,16 @@ class Mask:
 
 
 def train(sources: dict[str, list[Utterance]], seconds: float, rate: float) -> Conformer:
-    """The averaged network after so many seconds; the learning rate falls like a cosine."""
+    """The averaged network after so many seconds."""
     torch.manual_seed(0)
     rng = random.Random(0)
-    network = hama.conformer().train()
-    average = copy.deepcopy(network).eval()
+    network = hama.conformer()
     network.augment = Mask(rng)
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = DROPOUT
-    groups = [
-        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": 0.01},
-        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-    start, losses = time.monotonic(), list[float]()
-    for step, batch in enumerate(batches(sources, rng), 1):
-        progress = (time.monotonic() - start) / seconds
-        if progress >= 1:
-            break
-        cosine = 0.02 + 0.49 * (1 + math.cos(math.pi * progress))
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1, step / WARM_UP) * cosine
-        optimiser.zero_grad()
-        loss = loss_of(network, batch)
-        loss.backward()
-        if torch.isfinite(nn.utils.clip_grad_norm_(network.parameters(), 1.0)):
-            optimiser.step()
-        mix(average, network, 1 - min(0.998, step / (20 + step)))
-        losses.append(float(loss))
-        if step % 50 == 0:
-            print(f"{progress:4.0%}  step {step}  loss {np.mean(losses[-50:]):.4f}", flush=True)
-    return average
-
-
-@torch.no_grad()
-def mix(network: Conformer, other: Conformer, share: float) -> None:
-    """Replace a share of a network's weights by another's."""
-    for weight, new in zip(network.parameters(), other.parameters(), strict=True):
-        weight.lerp_(new, share)
+    steps = Steps(seconds, rate, warm_up=100, decay=0.01, largest_norm=1.0)
+    return steps.train(network, batches(sources, rng), lambda batch, _: loss_of(network, batch))
 
 
 def main() -> None:

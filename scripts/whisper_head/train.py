@@ -10,11 +10,9 @@ trusts none of them alone. The written weights are an exponential average over t
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import math
 import random
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +21,11 @@ import numpy as np
 import torch
 from features import phone_sequence
 from head import CONFORMER_DIM, NUM_TOKENS, Head
+from steps import Steps
 from torch import Tensor
 from torch.nn import functional as F
 
 BATCH = 5000  # frames, with padding
-WARM_UP = 150  # steps
 MASKED = -math.log(NUM_TOKENS)  # log-probability of every phone where the Conformer is masked
 WORST = {"spoken": 1.0, "prompts": 1.0}  # nats a phone, above which a transcript is not believed
 WORST_OF_OTHERS = 3.0
@@ -133,37 +131,14 @@ def loss_of(head: Head, batch: list[Utterance], progress: float, rng: random.Ran
 
 
 def train(utterances: list[Utterance], seconds: float, rate: float) -> Head:
-    """The averaged head after so many seconds; the learning rate falls like a cosine."""
+    """The averaged head after so many seconds."""
     torch.manual_seed(0)
     rng = random.Random(0)
     head = Head()
-    average = copy.deepcopy(head).eval()
-    matrices = [p for p in head.parameters() if p.ndim > 1]
-    vectors = [p for p in head.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-    start, losses = time.monotonic(), list[float]()
-    for step, batch in enumerate(batches(utterances, rng), 1):
-        progress = (time.monotonic() - start) / seconds
-        if progress >= 1:
-            break
-        cosine = 0.02 + 0.49 * (1 + math.cos(math.pi * progress))
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1, step / WARM_UP) * cosine
-        optimiser.zero_grad()
-        loss = loss_of(head.train(), batch, progress, rng)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(head.parameters(), 2.0)
-        if torch.isfinite(norm):
-            optimiser.step()
-        weight = min(0.998, step / (20 + step))
-        with torch.no_grad():
-            for mean, current in zip(average.parameters(), head.parameters(), strict=True):
-                mean.lerp_(current, 1 - weight)
-        losses.append(float(loss))
-        if step % 50 == 0:
-            print(f"{progress:4.0%}  step {step}  loss {np.mean(losses[-50:]):.3f}", flush=True)
-    return average
+    steps = Steps(seconds, rate, warm_up=150, decay=0.02, largest_norm=2.0)
+    return steps.train(
+        head, batches(utterances, rng), lambda batch, done: loss_of(head, batch, done, rng)
+    )
 
 
 def main() -> None:
