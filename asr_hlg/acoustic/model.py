@@ -45,7 +45,7 @@ class FrameStream(Protocol):
 class LastFrames(Protocol):
     """A search, whose best path so far a model may depend on."""
 
-    def last_frames(self, count: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    def last_frames(self, count: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Phones of the last ``count`` frames of the best path so far, and the states before them.
 
         Both are in order; states are the search's numbers of its tokens in a frame.

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from asr_hlg.errors import AsrHlgError, GraphError
 from asr_hlg.fst.arcs import Arcs
-from asr_hlg.graph import packed_fst
+from asr_hlg.graph import lookahead_records, packed_fst
 from asr_hlg.graph.hlg import HlgArrays
+from asr_hlg.graph.lookahead import LookAhead
 from asr_hlg.graph.packed import STATE, PackedLg
 from asr_hlg.graph.packed_fst import PackedFst
 
@@ -80,6 +81,50 @@ def check_packed_fst(
         "phones of arcs": lambda: _inside(fst.phones, num_tokens),
         "outputs of arcs": lambda: _inside(fst.outputs, num_rows),
         "outputs of ε-arcs": lambda: _inside(fst.eps_outputs, num_rows),
+    }
+    _require_all(conditions, folder)
+
+
+def check_look_ahead(
+    ahead: LookAhead, num_columns: int, num_tokens: int, num_words: int, folder: Path
+) -> None:
+    """Raise a GraphError unless all indices in HCL and G are inside their arrays."""
+    dtypes: dict[str, Any] = {
+        "hcl_states": lookahead_records.HCL_STATE,
+        "hcl_arcs": lookahead_records.HCL_ARC,
+        "intervals": lookahead_records.INTERVAL,
+        "labels": lookahead_records.LABEL,
+        "g_states": lookahead_records.G_STATE,
+        "g_dst": "<i4",
+        "g_word": "<i4",
+        "g_score": "<f4",
+        "g_sum": "<f8",
+        "final_label": "<i4",
+    }
+    for name, dtype in dtypes.items():
+        array = getattr(ahead, name)
+        _require(array.ndim == 1 and array.dtype == np.dtype(dtype), folder, f"type of {name}")
+    hcl, arcs, labels, g = ahead.hcl_states, ahead.hcl_arcs, ahead.labels, ahead.g_states
+    column, phone, num_g = labels["column"], labels["phone"], len(ahead.g_word)
+    finals = np.concatenate([hcl["final"], g["final"]])
+    conditions: dict[str, _Condition] = {
+        "number of states": min(len(hcl), len(g)) > 1,
+        "number of arcs": len(ahead.g_dst) == len(ahead.g_score) == len(ahead.g_sum) == num_g,
+        "final label": len(ahead.final_label) == 1,
+        "arcs of states": lambda: _splits_fit(hcl["first"], len(arcs)),
+        "arcs of states of G": lambda: _splits_fit(g["first"], num_g),
+        "intervals of states": lambda: _splits_fit(hcl["interval"], len(ahead.intervals)),
+        "destinations of arcs": lambda: _inside(arcs["dst"], len(hcl) - 1),
+        "destinations of arcs of G": lambda: _inside(ahead.g_dst, len(g) - 1),
+        "labels of arcs": lambda: _inside(arcs["label"], len(labels)),
+        "words of arcs": lambda: _inside(arcs["word"], 1 << 31),
+        "words of G": lambda: _inside(ahead.g_word, num_words),
+        "columns of labels": lambda: _inside(column + 1, num_columns + 1),
+        "phones of labels": lambda: _inside(phone, num_tokens),
+        "scores of arcs": lambda: bool(np.isfinite(arcs["score"]).all()),
+        "scores of G": lambda: bool(np.isfinite(ahead.g_score).all()),
+        "sums of G": lambda: bool(np.isfinite(ahead.g_sum).all()),
+        "final scores": lambda: bool((finals < np.inf).all()),
     }
     _require_all(conditions, folder)
 

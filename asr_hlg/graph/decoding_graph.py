@@ -20,6 +20,7 @@ from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.symbols import SymbolTable
 from asr_hlg.graph import hlg, store
 from asr_hlg.graph.hlg import HlgArrays
+from asr_hlg.graph.lookahead import LookAhead
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed import PackedLg
 from asr_hlg.graph.packed_fst import PackedFst
@@ -85,6 +86,11 @@ class DecodingGraph:
     def packed_fst(self) -> PackedFst:
         """H∘L∘G for token passing; unlike `packed` for every topology."""
         return self.views.packed_fst
+
+    @property
+    def look_ahead(self) -> LookAhead | None:
+        """HCL and G, which token passing composes, in place of `packed_fst`; of some imports."""
+        return self.views.look_ahead
 
     @cached_property
     def fsa(self) -> k2.Fsa:
@@ -232,7 +238,7 @@ class DecodingGraph:
         """
         packed = self.packed
         if self.is_imported:
-            size = self.packed_fst.num_bytes / 1e6
+            size = (self.look_ahead or self.packed_fst).num_bytes / 1e6
             sizes = {"words": len(self.words) - 1, "tokens": len(self.columns)}
             return {**sizes, "packed_fst_mb": size, **self.meta}
         return {

@@ -1,8 +1,8 @@
 """Graph folders made of an automaton that another toolkit has compiled.
 
-Such a folder holds the packed automaton (:mod:`asr_hlg.graph.packed_fst`), tables and
-``graph.json``, whose entry ``imported`` names its origin. There is no L∘G, so it is decoded
-as it is.
+Such a folder holds the packed automaton (:mod:`asr_hlg.graph.packed_fst`), or two that the search
+composes (:mod:`asr_hlg.graph.lookahead`), tables and ``graph.json``, whose entry ``imported`` names
+its origin. There is no L∘G, so it is decoded as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from asr_hlg.errors import AsrHlgError, GraphError
 from asr_hlg.files import file_hash
 from asr_hlg.fst.symbols import EPS, SymbolTable
 from asr_hlg.graph import store
+from asr_hlg.graph.lookahead import LookAhead
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed_fst import PackedFst
 from asr_hlg.lexicon import Lexicon, Pronunciation
@@ -63,7 +64,11 @@ class Origin:
 
 
 def write(
-    folder: Path, packed: PackedFst, tables: Tables, origin: Origin, meter: Meter | None = None
+    folder: Path,
+    automaton: PackedFst | LookAhead,
+    tables: Tables,
+    origin: Origin,
+    meter: Meter | None = None,
 ) -> None:
     """Write an imported graph as a folder, which :meth:`DecodingGraph.load` opens."""
     lexicon = Lexicon(tables.lexicon, silence=tables.silence) if tables.lexicon else None
@@ -73,8 +78,8 @@ def write(
     imported = {
         "kind": origin.kind,
         "has_lexicon": bool(tables.lexicon),
-        "states": packed.num_states,
-        "arcs": len(packed.arcs) + len(packed.eps_arcs),
+        "states": automaton.num_states,
+        "arcs": automaton.num_arcs,
         **origin.remarks,
     }
     if tables.word_positions is not None:
@@ -92,7 +97,7 @@ def write(
         "stages": [] if meter is None else [vars(stage) for stage in meter.stages],
         "versions": installed(["asr-hlg", "numpy"], missing="unknown"),
     }
-    views = {"packed_fst": packed.arrays}
+    views = {automaton.view: automaton.arrays}
     store.write(folder, meta, None, None, tables.words, tables.tokens, lexicon, views)
 
 

@@ -21,8 +21,9 @@ from asr_hlg.fst import openfst, symbols
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.openfst import OpenFst
 from asr_hlg.fst.symbols import SymbolTable
-from asr_hlg.graph import imported, lookahead, phrase_list
-from asr_hlg.graph.lookahead import Labels
+from asr_hlg.graph import imported, phrase_list
+from asr_hlg.graph.lookahead import LookAhead
+from asr_hlg.graph.lookahead_records import LABEL
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed_fst import EPSILON, PackedFst
 
@@ -174,12 +175,12 @@ def import_kaldi(
             path=files.hclg,
             remedy="take a model with HCLr.fst and Gr.fst",
         )
+    automaton: PackedFst | LookAhead
     if files.hclg is not None:
-        packed, names, words_path = _static(files, transitions, meter)
+        automaton, names, words_path = _static(files, transitions, meter)
     else:
-        packed, names, words_path = _composed(files, transitions, meter, phrases, note)
-    largest = int(packed.spellings.max(initial=0))
-    words = _words(files, names, words_path, largest)
+        automaton, names, words_path = _look_ahead(files, transitions, meter, phrases, note)
+    words = _words(files, names, words_path, automaton.largest_word)
     search = search_options(files.conf, transitions.acoustic_scale)
     tables = imported.Tables(
         symbols.pdf_names(transitions.num_pdfs),
@@ -188,7 +189,7 @@ def import_kaldi(
         word_positions=_word_positions(files, phones, note),
     )
     origin = imported.Origin("kaldi", files.sources, acoustic_model, search)
-    imported.write(output, packed, tables, origin, meter)
+    imported.write(output, automaton, tables, origin, meter)
     return output
 
 
@@ -221,24 +222,23 @@ def _static(
     labels = _labels(fst.arcs, (), transitions, files.hclg)
     with meter.stage("HCLG pack") as size:
         arcs = fst.arcs
-        column = labels.column[arcs.ilabel]
+        column, phone = labels["column"][arcs.ilabel], labels["phone"][arcs.ilabel]
         label = np.where(column < 0, EPSILON, column)
-        phone = labels.phone[arcs.ilabel]
         packed = PackedFst.pack(
             arcs.src, arcs.dst, label, arcs.olabel, arcs.score, arcs.final, phone
         )
-        size.set(packed.num_states, len(packed.arcs) + len(packed.eps_arcs))
+        size.set(packed.num_states, packed.num_arcs)
     return packed, fst.output_symbols, files.hclg
 
 
-def _composed(
+def _look_ahead(
     files: KaldiFiles,
     transitions: Transitions,
     meter: Meter,
     phrases: Sequence[str],
     note: Callable[[str], None],
-) -> tuple[PackedFst, Mapping[int, str] | None, Path]:
-    """HCLr∘Gr, packed, with the names of its words if Gr contains them."""
+) -> tuple[PackedFst | LookAhead, Mapping[int, str] | None, Path]:
+    """HCLr and Gr, or HCLr∘G of phrases, which is small; and names of words if Gr has them."""
     assert files.hcl is not None
     assert files.g is not None
     with meter.stage("HCLr read") as size:
@@ -255,14 +255,14 @@ def _composed(
         size.set(g.arcs.num_states, g.arcs.num_arcs)
     labels = _labels(hcl.arcs, _disambig(files), transitions, files.hcl)
     arcs = g.arcs if not phrases else _phrase_arcs(files, phrases, _symbols(g), note)
-    packed = lookahead.compose(hcl.arcs, hcl.reach, arcs, labels, meter)
-    if not np.isfinite(packed.final).any():
+    ahead = LookAhead.of(hcl.arcs, hcl.reach, arcs, labels)
+    if not ahead.accepts_anything():
         raise GraphError(
             f"accepts no sentence of {files.g.name}",
             path=files.hcl,
             remedy="the two files must be of one model: Gr.fst has HCLr.fst's labels",
         )
-    return packed, _symbols(g), files.g
+    return ahead.packed() if phrases else ahead, _symbols(g), files.g
 
 
 def _phrase_arcs(
@@ -287,8 +287,10 @@ def _symbols(fst: OpenFst) -> Mapping[int, str] | None:
     return fst.output_symbols or fst.input_symbols
 
 
-def _labels(hcl: Arcs, disambig: tuple[int, ...], transitions: Transitions, path: Path) -> Labels:
-    """Column and phone of every input label; disambiguation symbols are ε."""
+def _labels(
+    hcl: Arcs, disambig: tuple[int, ...], transitions: Transitions, path: Path
+) -> npt.NDArray[np.void]:
+    """Column and phone of every input label as `LABEL` records; disambiguation symbols are ε."""
     known = len(transitions.pdf_of)
     foreign = np.setdiff1d(np.unique(hcl.ilabel), np.append(0, disambig))
     foreign = foreign[foreign >= known]
@@ -299,14 +301,13 @@ def _labels(hcl: Arcs, disambig: tuple[int, ...], transitions: Transitions, path
             remedy="name the final.mdl that the graph was made for"
             + ("" if disambig else "; or disambig_tid.int is missing"),
         )
-    column = np.full(max(known, *disambig, 1) + 1, -1, np.int32)
-    phone = np.zeros_like(column)
-    column[1:known] = transitions.pdf_of[1:]
-    begins = transitions.begins_phone[1:]
-    phone[1:known][begins] = transitions.phone_of[1:][begins]
-    column[list(disambig)] = -1
-    phone[list(disambig)] = 0
-    return Labels(column, phone)
+    labels = np.zeros(max(known, *disambig, 1) + 1, LABEL)
+    labels["column"] = -1
+    labels["column"][1:known] = transitions.pdf_of[1:]
+    phones = np.where(transitions.begins_phone, transitions.phone_of, 0)
+    labels["phone"][1:known] = phones[1:]
+    labels[list(disambig)] = -1, 0
+    return labels
 
 
 def _disambig(files: KaldiFiles) -> tuple[int, ...]:

@@ -1,18 +1,23 @@
-"""Composition of HCL with G by label look-ahead, straight into a packed automaton.
+"""HCL and G with label look-ahead, whose composition is made state by state.
 
-Kaldi's small models come as HCLr.fst and Gr.fst, which Kaldi composes during its search. HCLr has
+Kaldi's small models come as HCLr.fst and Gr.fst, which are composed during the search. HCLr has
 for each state the intervals of word labels that it can reach. A pair of states is kept only if
 such a word is on an arc of G's state; the summed probability of these words is put on the arc that
 leads there, instead of on the word's own arc; and a word that is the only one left is written at
 once. See Allauzen, Riley & Schalkwyk 2009, "A Generalized Composition Algorithm for Weighted
 Finite-State Transducers". The result has the states and scores that OpenFst's ``ComposeFst`` gives
 with the type ``olabel_lookahead``, so that a beam prunes the same tokens.
+
+look_ahead = LookAhead.of(hcl, reach, g, labels)
+look_ahead.composition(1 << 20)        # for a search, which adds the states that it visits
+look_ahead.packed()                    # all states
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,139 +26,183 @@ from asr_hlg.fst.arcs import Arcs
 from asr_hlg.fst.indexing import Ints
 from asr_hlg.fst.openfst import Reach
 from asr_hlg.graph import lookahead_kernels as kernels
-from asr_hlg.graph.meter import Meter
-from asr_hlg.graph.packed import STATE
-from asr_hlg.graph.packed_fst import ARC, EPS_ARC, PackedFst
+from asr_hlg.graph.lookahead_records import (
+    G_STATE,
+    HCL_ARC,
+    HCL_STATE,
+    INTERVAL,
+    PAIRS,
+    Composition,
+    Source,
+    read_only,
+)
+from asr_hlg.graph.packed import STATE, PackedArrays, Records
+from asr_hlg.graph.packed_fst import PackedFst
 from asr_hlg.threads import interruptible
 
-_CHUNK = 1 << 21  # arcs that one call of the kernel may write
 
-
-class Labels(NamedTuple):
-    """What the input labels of HCL stand for; arrays by label, 0 included.
+@dataclass(frozen=True)
+class LookAhead(PackedArrays):
+    """HCL and G as arrays sorted by state; both start in state 0.
 
     Attributes
     ----------
-    column : np.ndarray
-        int32: column of the posteriors, -1 for ε and disambiguation symbols.
-    phone : np.ndarray
-        int32: the phone that begins on an arc with the label, 0 for none.
+    hcl_states : np.ndarray
+        `HCL_STATE` records ``(num_states + 1,)``: state s has the arcs ``hcl_states[s].first`` to
+        ``hcl_states[s + 1].first - 1``, and the intervals likewise from ``interval``; final score,
+        ``-inf`` where a state is not final.
+    hcl_arcs : np.ndarray
+        `HCL_ARC` records: ``label`` is a row of ``labels``; ``word`` 0 is none.
+    intervals : np.ndarray
+        `INTERVAL` records: words ``begin`` to ``end - 1`` that a state reaches before it writes
+        another.
+    labels : np.ndarray
+        `LABEL` records: column of the posteriors, -1 for ε and disambiguation symbols, and the
+        phone that begins on an arc with the label, 0 for none.
+    g_states : np.ndarray
+        `G_STATE` records ``(num_states + 1,)``: where arcs begin, and final scores.
+    g_dst, g_word, g_score : np.ndarray
+        int32, int32 and float32: arcs of G by state and word; word 0 is ε.
+    g_sum : np.ndarray
+        float64: sum of the probabilities of a state's words, up to and with every arc.
+    final_label : np.ndarray
+        int32 ``(1,)``: the label in ``intervals`` for reaching a final state without a word.
     """
 
-    column: npt.NDArray[np.int32]
-    phone: npt.NDArray[np.int32]
+    hcl_states: Records
+    hcl_arcs: Records
+    intervals: Records
+    labels: Records
+    g_states: Records
+    g_dst: npt.NDArray[np.int32]
+    g_word: npt.NDArray[np.int32]
+    g_score: npt.NDArray[np.float32]
+    g_sum: npt.NDArray[np.float64]
+    final_label: npt.NDArray[np.int32]
 
+    view: ClassVar[str] = "look_ahead"
 
-class _Pieces:
-    """Arrays that grow piece by piece."""
+    @staticmethod
+    def of(hcl: Arcs, reach: Reach, g: Arcs, labels: Records) -> LookAhead:
+        """Arrays of two automata.
 
-    def __init__(self) -> None:
-        self.pieces: dict[str, list[npt.NDArray[np.generic]]] = {}
+        Parameters
+        ----------
+        hcl : Arcs
+            Transition-ids to words, sorted by source.
+        reach : Reach
+            The words that every state of ``hcl`` can reach before it writes another.
+        g : Arcs
+            Acceptor of words, sorted by source; label 0 is ε.
+        labels : np.ndarray
+            `LABEL` records: what the input labels of ``hcl`` stand for.
+        """
+        hcl_states = np.zeros(hcl.num_states + 1, HCL_STATE)
+        hcl_states["first"], hcl_states["interval"] = hcl.row_splits, reach.splits
+        hcl_states["final"][:-1] = hcl.final
+        hcl_arcs = np.empty(hcl.num_arcs, HCL_ARC)
+        for name, column in (
+            ("dst", hcl.dst),
+            ("score", hcl.score),
+            ("word", hcl.olabel),
+            ("label", hcl.ilabel),
+        ):
+            hcl_arcs[name] = column
+        intervals = np.empty(len(reach.begin), INTERVAL)
+        intervals["begin"], intervals["end"] = reach.begin, reach.end
+        g = _sorted_by_label(g)
+        g_states = np.zeros(g.num_states + 1, G_STATE)
+        g_states["first"], g_states["final"][:-1] = g.row_splits, g.final
+        return LookAhead(
+            hcl_states,
+            hcl_arcs,
+            intervals,
+            labels,
+            g_states,
+            np.ascontiguousarray(g.dst, np.int32),
+            np.ascontiguousarray(g.ilabel, np.int32),
+            np.ascontiguousarray(g.score, np.float32),
+            kernels.sums(g.row_splits, g.ilabel, g.score),
+            np.array([reach.final_label], np.int32),
+        )
 
-    def add(self, name: str, piece: npt.NDArray[np.generic]) -> None:
-        self.pieces.setdefault(name, []).append(piece.copy())
+    @property
+    def num_states(self) -> int:
+        """Number of states of both automata."""
+        return len(self.hcl_states) + len(self.g_states) - 2
 
-    def take(self, name: str) -> npt.NDArray[np.generic]:
-        """All pieces of a name, joined; they are freed."""
-        return np.concatenate(self.pieces.pop(name))
+    @property
+    def num_arcs(self) -> int:
+        """Number of arcs of both automata."""
+        return len(self.hcl_arcs) + len(self.g_word)
 
+    @property
+    def largest_word(self) -> int:
+        """The largest label of a word in G."""
+        return int(self.g_word.max(initial=0))
 
-def compose(
-    hcl: Arcs,
-    reach: Reach,
-    g: Arcs,
-    labels: Labels,
-    meter: Meter | None = None,
-    progress: Callable[[int], None] = lambda states: None,
-) -> PackedFst:
-    """Compose HCL with G.
+    def composition(self, capacity: int) -> Composition:
+        """A composition of which the start state is known, with room for so many states."""
+        return kernels.new(Source(*map(read_only, self.arrays.values())), capacity)
 
-    Parameters
-    ----------
-    hcl : Arcs
-        Transition-ids to words, sorted by source.
-    reach : Reach
-        The words that every state of ``hcl`` can reach before it writes another.
-    g : Arcs
-        Acceptor of words, sorted by source; label 0 is ε.
-    labels : Labels
-    meter : Meter, optional
-        Limits memory.
-    progress : callable
-        Called with the number of states expanded so far.
-    """
-    with (meter or Meter()).stage("HCL∘G compose") as size:
-        packed = _compose(hcl, reach, _sorted_by_label(g), labels, progress)
-        size.set(packed.num_states, len(packed.arcs) + len(packed.eps_arcs))
-    return packed
+    def packed(self) -> PackedFst:
+        """The whole composition."""
+        return _packed(_composed(self.composition(1 << 12), lambda composition: False))
+
+    def accepts_anything(self) -> bool:
+        """Whether the composition has a final state."""
+
+        def has_final(composition: Composition) -> bool:
+            return bool(np.isfinite(composition.final[: 2 * composition.size[PAIRS] : 2]).any())
+
+        return has_final(_composed(self.composition(1 << 12), has_final))
 
 
 def _sorted_by_label(g: Arcs) -> Arcs:
-    return g.take(np.lexsort((g.ilabel, g.src)))
+    later, same = g.src[1:] > g.src[:-1], g.ilabel[1:] >= g.ilabel[:-1]
+    return g if (later | same).all() else g.take(np.lexsort((g.ilabel, g.src)))
 
 
-def _compose(
-    hcl: Arcs, reach: Reach, g: Arcs, labels: Labels, progress: Callable[[int], None]
-) -> PackedFst:
-    left = kernels.Left(
-        hcl.row_splits,
-        hcl.dst,
-        hcl.ilabel,
-        hcl.olabel,
-        hcl.score,
-        hcl.final,
-        reach.splits,
-        reach.begin,
-        reach.end,
-        reach.final_label,
-    )
-    before, total = kernels.sums_before(g.row_splits, g.ilabel, g.score)
-    right = kernels.Right(g.row_splits, g.dst, g.ilabel, g.olabel, g.score, g.final, before, total)
-    # The arcs of one pair of states must fit in a buffer.
-    most = int(np.diff(hcl.row_splits).max(initial=1)) + int(np.diff(g.row_splits).max(initial=1))
-    table = kernels.new_table(1 << max(16, (2 * most).bit_length()))
-    pieces = _Pieces()
-    buffers = kernels.Buffers(
-        np.empty(_CHUNK + most, ARC),
-        np.empty((_CHUNK + most, 2), np.int32),
-        np.empty(_CHUNK + most, EPS_ARC),
-        np.empty(_CHUNK + most, np.int32),
-        np.empty(_CHUNK, STATE),
-        np.empty(_CHUNK, np.float32),
-    )
-    done, num_arcs, num_eps = 0, 0, 0
-    while done < table.size[0]:
-        table, states, arcs, eps = interruptible(
-            kernels.expand, left, right, labels, table, buffers, done, num_arcs, num_eps
-        )
-        pieces.add("states", buffers.states[:states])
-        pieces.add("final", buffers.final[:states])
-        pieces.add("arcs", buffers.arcs[:arcs])
-        pieces.add("words", buffers.outputs[:arcs, 0])
-        pieces.add("phones", buffers.outputs[:arcs, 1])
-        pieces.add("eps_arcs", buffers.eps_arcs[:eps])
-        pieces.add("eps_words", buffers.eps_words[:eps])
-        done, num_arcs, num_eps = done + states, num_arcs + arcs, num_eps + eps
-        progress(done)
-    del table, buffers
-    end = np.zeros(1, STATE)
-    end["first"], end["eps_first"], end["reach"] = num_arcs, num_eps, -np.inf
-    pieces.add("states", end)
-    return _packed(pieces)
+def _composed(composition: Composition, enough: Callable[[Composition], bool]) -> Composition:
+    """Compose state by state, with twice the room whenever there is none, until it is enough."""
+    done = 0
+    while True:
+        done = interruptible(kernels.compose_all, composition, done)
+        if done == composition.size[PAIRS] or enough(composition):
+            return composition
+        composition = _enlarged(composition)
 
 
-def _packed(pieces: _Pieces) -> PackedFst:
-    words: Ints = pieces.take("words")  # type: ignore[assignment]
-    eps_words: Ints = pieces.take("eps_words")  # type: ignore[assignment]
+def _enlarged(composition: Composition) -> Composition:
+    """The same pairs and arcs, with twice the room."""
+    larger = kernels.new(composition.source, 2 * len(composition.pairs))
+    kernels.add_pairs(larger, composition.pairs[1 : composition.size[PAIRS]])
+    for name in composition._fields[3:-1]:
+        array = getattr(composition, name)
+        getattr(larger, name)[: len(array)] = array
+    larger.size[:] = composition.size
+    return larger
+
+
+def _packed(composition: Composition) -> PackedFst:
+    """A composition of which all states are composed, in their order."""
+    num_pairs, num_arcs, num_eps = composition.size.tolist()
+    states = np.empty(num_pairs + 1, STATE)
+    states[:-1] = composition.states[: 2 * num_pairs : 2]
+    states[-1] = num_arcs, num_eps, -np.inf
+    arcs, eps_arcs = composition.arcs[:num_arcs].copy(), composition.eps_arcs[:num_eps].copy()
+    for records in (arcs, eps_arcs):
+        records["dst"] //= 2
+    words, eps_words = composition.words[:num_arcs], composition.eps_words[:num_eps]
     ids = np.union1d(np.union1d(np.zeros(1, np.int32), words), eps_words)
     return PackedFst(
-        pieces.take("states"),  # type: ignore[arg-type]
-        pieces.take("arcs"),  # type: ignore[arg-type]
+        states,
+        arcs,
         _rows(words, ids),
-        pieces.take("phones"),  # type: ignore[arg-type]
-        pieces.take("eps_arcs"),  # type: ignore[arg-type]
+        composition.phones[:num_arcs].copy(),
+        eps_arcs,
         _rows(eps_words, ids),
-        pieces.take("final"),  # type: ignore[arg-type]
+        composition.final[: 2 * num_pairs : 2].copy(),
         ids[1:].astype(np.int32),
         np.append(0, np.arange(len(ids))).astype(np.int32),
     )

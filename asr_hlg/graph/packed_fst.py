@@ -8,7 +8,7 @@ packed.arcs[first:last]                                  # arcs of state s that 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,18 @@ class PackedFst(PackedArrays):
     final: npt.NDArray[np.float32]
     spellings: npt.NDArray[np.int32]
     spelling_splits: npt.NDArray[np.int32]
+
+    view: ClassVar[str] = "packed_fst"
+
+    @property
+    def num_arcs(self) -> int:
+        """Number of arcs, those that read a label and ε-arcs."""
+        return len(self.arcs) + len(self.eps_arcs)
+
+    @property
+    def largest_word(self) -> int:
+        """The largest id of a word."""
+        return int(self.spellings.max(initial=0))
 
     @staticmethod
     def pack(

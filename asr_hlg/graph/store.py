@@ -7,6 +7,7 @@ h/*.npy         H likewise, or H∘C; only where its description in graph.json d
 words.txt, tokens.txt, lexiconp.txt
 packed/*.npy    L∘G for token passing, see :mod:`asr_hlg.graph.packed`
 hlg/*.npy       H∘L∘G for k2, see :mod:`asr_hlg.graph.hlg`
+look_ahead/*.npy  HCL and G in place of L∘G, see :mod:`asr_hlg.graph.lookahead`
 
 ``packed`` and ``hlg`` are caches of arrays that can be derived from L∘G and H. For each,
 ``graph.json`` has the hashes of the L∘G and H that it was derived from; a missing one is derived
@@ -43,7 +44,7 @@ from asr_hlg.lexicon.line_index import LineIndex
 REVISION = 3  # raised when the same sources compile to another graph than before
 _VIEW_REVISIONS = {"packed_fst": 1}  # raised when a view of the same L∘G is another than before
 PRETRAINED_MODELS = ("hama", "hama-distilled", "hama-whisper")  # names, not paths
-_ARRAYS = ("lg", "h", "packed", "packed_fst", "hlg")
+_ARRAYS = ("lg", "h", "packed", "packed_fst", "hlg", "look_ahead")
 _TABLES = ("words.txt", "tokens.txt", "lexiconp.txt")
 _FORMAT_3 = ("packed-*.npy", "arcs.npy", "phones.npy", "words.npy", "word_splits.npy", "slot.npz")
 _COMPILE = "compile the graph again: asr-hlg graph NAME --force"
@@ -232,6 +233,12 @@ class ViewCache:
                         return derived
         return _map_arrays(self.folder, self._meta, name, arrays)
 
+    def imported(self, name: str, arrays: Sequence[str]) -> Arrays | None:
+        """Map a view that the graph was imported as; None if it was not."""
+        if name not in self._meta["views"]:
+            return None
+        return _map_arrays(self.folder, self._meta, name, arrays)
+
     def _is_stored(self, name: str) -> bool:
         key = self._meta["views"].get(name)
         return key == _view_key(name, self._meta) and (self.folder / name).is_dir()
@@ -258,7 +265,8 @@ def content_hash(meta: Mapping[str, Any]) -> str:
 def _view_key(name: str, meta: Mapping[str, Any]) -> str:
     """Hash of what a view is made of: the files of L∘G and of H, or the description of H."""
     files = meta["files"].items()
-    sources = {name: entry["sha256"] for name, entry in files if name.startswith(("lg/", "h/"))}
+    parts = ("lg/", "h/", "look_ahead/")
+    sources = {name: entry["sha256"] for name, entry in files if name.startswith(parts)}
     key = metadata.json_hash({"files": sources, "topology": meta["topology"]})
     revision = None if meta.get("imported") else _VIEW_REVISIONS.get(name)
     return key if revision is None else f"{key} {revision}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph import checks, hlg, verified
 from asr_hlg.graph.hlg import HlgArrays
+from asr_hlg.graph.lookahead import LookAhead
 from asr_hlg.graph.metadata import Meta
 from asr_hlg.graph.meter import Meter
 from asr_hlg.graph.packed import PackedLg
@@ -88,9 +89,13 @@ class LgViews:
         """H∘L∘G for token passing, with any H."""
 
         def compose(meter: Meter) -> tuple[Arrays, Meta]:
-            with meter.stage("H∘(L∘G) pack") as size:
-                packed = hlg.compose_packed(self.make_topology(), self.lg)
-                size.set(packed.num_states, len(packed.arcs) + len(packed.eps_arcs))
+            ahead = self.look_ahead
+            with meter.stage("H∘(L∘G) pack" if ahead is None else "HCL∘G compose") as size:
+                if ahead is None:
+                    packed = hlg.compose_packed(self.make_topology(), self.lg)
+                else:
+                    packed = ahead.packed()
+                size.set(packed.num_states, packed.num_arcs)
             return packed.arrays, {}
 
         names = [field.name for field in fields(PackedFst)]
@@ -101,6 +106,21 @@ class LgViews:
             lambda: checks.check_packed_fst(packed, *self._sizes, self._folder),
         )
         return packed
+
+    @cached_property
+    def look_ahead(self) -> LookAhead | None:
+        """HCL and G, of a graph that was imported as these."""
+        names = [field.name for field in fields(LookAhead)]
+        arrays = None if self._cache is None else self._cache.imported(LookAhead.view, names)
+        if arrays is None:
+            return None
+        ahead = LookAhead(**arrays)
+        self._check(
+            ahead.view,
+            names,
+            lambda: checks.check_look_ahead(ahead, *self._sizes, self._folder),
+        )
+        return ahead
 
     @cached_property
     def fsa(self) -> k2.Fsa:

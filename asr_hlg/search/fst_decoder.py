@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from typing import ClassVar
 
 import numpy as np
 
 from asr_hlg.errors import GraphError, OptionError
 from asr_hlg.fst.symbols import BLANK
 from asr_hlg.graph import DecodingGraph
+from asr_hlg.graph.lookahead_records import read_only
 from asr_hlg.lattice import FrameArcs
 from asr_hlg.search import fst_kernels, fst_lattices
 from asr_hlg.search.decoder import UtteranceDecoder
@@ -18,13 +21,13 @@ from asr_hlg.search.fst_records import (
     FRAME,
     POSITION,
     FstArrays,
-    FstOutputs,
     FstTokens,
     FstWorkspace,
     Structs,
     allocate,
 )
 from asr_hlg.search.fst_release import release
+from asr_hlg.search.fst_states import ComposedStates, Numbers, PackedStates
 from asr_hlg.search.fst_traceback import last_frames
 from asr_hlg.search.incremental_lattice import IncrementalLattice, Searched, Steps
 from asr_hlg.search.options import SearchOptions
@@ -45,6 +48,8 @@ class FstTokenPassing(UtteranceDecoder):
     steps : Steps or None
         Where it is set, lattices have ``compact``, the lattice over words that Kaldi's decoder
         makes while frames come in these steps.
+    capacity : int
+        States of a graph with look-ahead for which each search that runs has room.
 
     Raises
     ------
@@ -55,6 +60,7 @@ class FstTokenPassing(UtteranceDecoder):
     _idle = _idle
     allocate = staticmethod(allocate)
     steps: Steps | None = None
+    capacity: ClassVar[int] = 1 << 19
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         super().__init__(graph, options)
@@ -62,16 +68,10 @@ class FstTokenPassing(UtteranceDecoder):
             raise OptionError(
                 "token passing needs a graph on the CPU", remedy="leave the engine to be chosen"
             )
-        fst = graph.packed_fst
-        self._arcs = FstArrays(fst.states, fst.arcs, fst.eps_arcs)
-        self._outputs = FstOutputs(
-            fst.final,
-            fst.outputs,
-            fst.phones,
-            fst.eps_outputs,
-            fst.spellings,
-            fst.spelling_splits,
-        )
+        self._composed: SimpleQueue[ComposedStates] = SimpleQueue()  # that no search is using
+        self._packed = PackedStates(graph.packed_fst) if graph.look_ahead is None else None
+        words = np.arange(len(graph.words), dtype=np.int32)
+        self._spellings = read_only(words[1:]), read_only(np.append(np.int32(0), words))
 
     def narrower(self) -> FstTokenPassing:
         """The same decoder with narrower beams."""
@@ -81,12 +81,23 @@ class FstTokenPassing(UtteranceDecoder):
 
     def start(self, workspace: FstWorkspace, limits: Limits) -> FstSearch:
         """Begin the search of an utterance in a workspace, with some beams."""
-        search = FstSearch(self._arcs, self._outputs, workspace, limits, FRAME)
+        states = self._packed or self._idle_states()
+        search = FstSearch(states, workspace, limits)
+        if isinstance(states, ComposedStates):
+            weakref.finalize(search, self._composed.put, states)
         search.folder = self.graph.folder
         search.has_blank = self.graph.columns[0] == BLANK
         search.ends_anywhere = self.graph.is_imported
         search.steps = self.steps
         return search
+
+    def _idle_states(self) -> ComposedStates:
+        """States of the graph with look-ahead, to be searched by one search."""
+        try:
+            return self._composed.get_nowait()
+        except Empty:
+            assert self.graph.look_ahead is not None
+            return ComposedStates(self.graph.look_ahead, self._spellings, self.capacity)
 
 
 class FstSearch(UtteranceSearch):
@@ -112,15 +123,11 @@ class FstSearch(UtteranceSearch):
     steps: Steps | None = None
 
     def __init__(
-        self,
-        graph: FstArrays,
-        outputs: FstOutputs,
-        workspace: FstWorkspace,
-        limits: Limits,
-        frame_type: np.dtype[np.void],
+        self, states: PackedStates | ComposedStates, workspace: FstWorkspace, limits: Limits
     ):
-        super().__init__(graph, outputs, workspace, limits, frame_type)
-        self._words = IncrementalLattice(graph, outputs, limits[1])
+        super().__init__(states.arrays, states.outputs, workspace, limits, FRAME)
+        self._states = states
+        self._words = IncrementalLattice(limits[1])
 
     def release(
         self,
@@ -167,10 +174,12 @@ class FstSearch(UtteranceSearch):
         best = float(tokens.tokens["score"][begin:end].max(initial=-np.inf))
         return best, fst_lattices.final_scores(self._outputs.final, tokens)[1]
 
-    def last_frames(self, count: int) -> tuple[Ints, Ints]:
+    def last_frames(self, count: int) -> tuple[Ints, Numbers]:
         """The last ``count`` frames of the best path so far: phones, and the states before them."""
-        phones = self._outputs.phones
-        return last_frames(self._graph, phones, self.acoustics, self._tokens(), count)
+        phones, states = last_frames(
+            self._graph, self._outputs.phones, self.acoustics, self._tokens(), count
+        )
+        return phones, self._states.names(states)
 
     def _start(self) -> Structs:
         return np.zeros(1, POSITION)
@@ -178,19 +187,41 @@ class FstSearch(UtteranceSearch):
     def _allocate(self, capacity: int) -> FstWorkspace:
         return allocate(capacity)
 
-    def _pass(self, acoustics: Acoustics) -> bool:
-        count = fst_kernels.pass_tokens(
-            self._graph,
-            acoustics,
-            self._limits,
-            self.workspace,
-            self._frames,
-            self._position,
-            self.has_blank,
+    def _pass(self, acoustics: Acoustics) -> int:
+        searched, forgotten_at = 0, -1
+        while True:
+            count = fst_kernels.pass_tokens(
+                self._graph,
+                acoustics[searched:],
+                self._limits,
+                self.workspace,
+                self._frames,
+                self._position,
+                self.has_blank,
+            )
+            searched = int(self._position["frame"][0]) - self.num_frames
+            if count == fst_kernels.ENDLESS:
+                raise endless(self.folder)
+            if count != fst_kernels.FULL_GRAPH:
+                return searched
+            self._forget(searched == forgotten_at)
+            forgotten_at = searched
+
+    def _forget(self, larger: bool) -> None:
+        """Forget composed states, or make more room for them."""
+        assert isinstance(self._states, ComposedStates)
+        here, work = self._position[0], self.workspace
+        num_eps = self._frames["eps_link"][here["frame"] + 1]
+        self._states.forget(
+            FstTokens(
+                work.tokens[: here["num_tokens"]],
+                work.links[: here["num_links"]],
+                work.eps_links[:num_eps],
+                self._frames,
+            ),
+            larger,
         )
-        if count == fst_kernels.ENDLESS:
-            raise endless(self.folder)
-        return bool(count != fst_kernels.FULL)
+        self._graph, self._outputs = self._states.arrays, self._states.outputs
 
     def _changing(self) -> None:
         return None
@@ -208,7 +239,7 @@ class FstSearch(UtteranceSearch):
             getattr(larger, name)[:used] = getattr(self.workspace, name)[:used]
 
     def _searched(self) -> Searched:
-        return Searched(self._tokens(), self.acoustics)
+        return Searched(self._graph, self._outputs, self._tokens(), self.acoustics)
 
     def _tokens(self) -> FstTokens:
         return FstTokens(*self.workspace[:3], self._frames[: self.num_frames + 2])

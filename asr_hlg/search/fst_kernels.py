@@ -14,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from asr_hlg.search.fst_records import FstArrays, FstWorkspace, Index, Structs
+from asr_hlg.search.fst_records import FstArrays, FstWorkspace, Index, Structs, is_composed
 from asr_hlg.search.prefetch import prefetch
 from asr_hlg.search.records import HASH, Limits, Scores, in_bucket
 
 FULL = -1
 """Returned in place of a count when the workspace is too small."""
+
+FULL_GRAPH = -3
+"""Returned in place of a count when a composition has no room for the states of a frame."""
 
 ENDLESS = -2
 """Returned in place of a count when a cycle of ε-arcs raises the score of a path."""
@@ -60,8 +63,8 @@ def pass_tokens(
     Returns
     -------
     num_tokens : int
-        All tokens; `FULL` where the workspace is too small, `ENDLESS` for an ε-cycle. Then
-        ``position`` and the records that it counts stay as they are.
+        All tokens; `FULL` where the workspace is too small, `FULL_GRAPH` where the graph is,
+        `ENDLESS` for an ε-cycle. Then ``position`` is that of the last frame before.
     """
     first, num_frames = position[0].frame, position[0].frame + len(acoustics)
     num_tokens, num_links = position[0].num_tokens, position[0].num_links
@@ -70,6 +73,7 @@ def pass_tokens(
         work.tokens[0].state, work.tokens[0].next, work.tokens[0].score = 0, -1, 0.0
         work.buckets[0] = 0
         num_tokens = _process_nonemitting(graph, work, frames, 0, 1, -limits[0], limits)
+        _record(frames, position, 0, num_tokens, 0)
     for t in range(first, num_frames):
         if num_tokens < 0:
             break
@@ -92,11 +96,19 @@ def pass_tokens(
             num_tokens = _process_nonemitting(
                 graph, work, frames, t + 1, num_tokens, cutoff, limits
             )
-    if num_tokens >= 0:
-        frames[num_frames + 1].token, frames[num_frames + 1].link = num_tokens, num_links
-        position[0].frame = num_frames
-        position[0].num_tokens, position[0].num_links = num_tokens, num_links
+        _record(frames, position, t + 1, num_tokens, num_links)
     return num_tokens
+
+
+@njit(nogil=True, cache=True)
+def _record(
+    frames: Structs, position: Structs, frame: Index, num_tokens: Index, num_links: Index
+) -> None:
+    """Record that a frame has been searched, unless a negative number of tokens says otherwise."""
+    if num_tokens >= 0:
+        frames[frame + 1].token, frames[frame + 1].link = num_tokens, num_links
+        position[0].frame = frame
+        position[0].num_tokens, position[0].num_links = num_tokens, num_links
 
 
 @njit(nogil=True, cache=True)
@@ -167,7 +179,7 @@ def _process_emitting(  # noqa: C901 - a hot loop: a function for each link take
 ) -> tuple[Index, Index, float]:
     """Follow arcs that read a label from the tokens ``begin`` to ``end - 1``.
 
-    Returns the number of tokens (`FULL` without room), of links, and the next frame's cutoff.
+    Returns the number of tokens (negative without room), of links, and the next frame's cutoff.
     """
     states, arcs = graph.states, graph.arcs
     tokens, links, buckets = work.tokens, work.links, work.buckets
@@ -180,6 +192,8 @@ def _process_emitting(  # noqa: C901 - a hot loop: a function for each link take
     # A lower bound on the best score after the frame: the best among the best token's successors.
     best = -np.inf
     state, score = tokens[best_token].state, tokens[best_token].score
+    if not is_composed(graph, state):
+        return FULL_GRAPH, 0, 0.0
     for arc in range(states[state].first, states[state + 1].first):
         best = max(best, score + arcs[arc].score + emission[arcs[arc].label])
     next_cutoff = best - beam
@@ -190,6 +204,8 @@ def _process_emitting(  # noqa: C901 - a hot loop: a function for each link take
             prefetch(arcs, states[tokens[source + 2].state].first)
         if before < cutoff:
             continue
+        if not is_composed(graph, state):
+            return FULL_GRAPH, 0, 0.0
         arc_cutoff = next_cutoff - before - best_emission
         for arc in range(states[state].first, states[state + 1].first):
             if arcs[arc].score < arc_cutoff and arcs[arc].label > 0:
@@ -238,7 +254,7 @@ def _process_nonemitting(  # noqa: C901 - a hot loop: a function for each link t
 ) -> Index:
     """Follow ε-arcs from the tokens of frame t until no score rises, then record the links.
 
-    Returns the number of tokens; `FULL` without room, `ENDLESS` if scores rise without end.
+    Returns the number of tokens; negative without room, or if scores rise without end.
     """
     states, eps_arcs, tokens = graph.states, graph.eps_arcs, work.tokens
     stack, buckets, links = work.stack, work.buckets, work.eps_links
@@ -246,7 +262,11 @@ def _process_nonemitting(  # noqa: C901 - a hot loop: a function for each link t
     frames[t + 1].eps_link = num_links = frames[t].eps_link
     for token in range(begin, num_tokens):
         state = tokens[token].state
-        if states[state].eps_first < states[state + 1].eps_first and tokens[token].score >= cutoff:
+        if tokens[token].score < cutoff:
+            continue
+        if not is_composed(graph, state):
+            return FULL_GRAPH
+        if states[state].eps_first < states[state + 1].eps_first:
             stack[depth] = token
             depth += 1
     if depth == 0:
@@ -278,6 +298,8 @@ def _process_nonemitting(  # noqa: C901 - a hot loop: a function for each link t
                 tokens[found].score = score
             else:
                 continue
+            if not is_composed(graph, target):
+                return FULL_GRAPH
             if states[target].eps_first < states[target + 1].eps_first:
                 if depth == capacity:
                     return FULL

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 
+from asr_hlg.graph.lookahead_kernels import compose_state, new
+from asr_hlg.graph.lookahead_records import NO_SOURCE, NOT_COMPOSED, Composition
 from asr_hlg.search.records import HASH, Ints, Scores
 
 Structs = Any
@@ -26,11 +29,15 @@ POSITION = np.dtype([("frame", "i8"), ("num_tokens", "i8"), ("num_links", "i8")]
 
 
 class FstArrays(NamedTuple):
-    """Arrays of :class:`asr_hlg.graph.packed_fst.PackedFst` that the search reads."""
+    """Arrays of :class:`asr_hlg.graph.packed_fst.PackedFst` that the search reads.
+
+    They may be those of a composition, to which :func:`is_composed` adds states.
+    """
 
     states: Structs
     arcs: Structs
     eps_arcs: Structs
+    composition: Composition = new(NO_SOURCE, 1)
 
 
 class FstOutputs(NamedTuple):
@@ -83,6 +90,14 @@ def allocate(capacity: int = 1 << 20) -> FstWorkspace:
         np.empty(capacity, np.int32),
         np.zeros(HASH + 1, np.int32),
     )
+
+
+@njit(nogil=True, cache=True)
+def is_composed(graph: FstArrays, state: Any) -> Any:
+    """Whether the arcs of a state are there; they are made where they are not and there is room."""
+    if graph.states[state].eps_first != NOT_COMPOSED:
+        return True
+    return compose_state(graph.composition, state)
 
 
 Index = Any

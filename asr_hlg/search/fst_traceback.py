@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from asr_hlg.search.fst_lattices import Indices
 from asr_hlg.search.fst_records import FstArrays, FstTokens, Index
 from asr_hlg.search.records import Ints, Scores
 
@@ -12,14 +13,14 @@ from asr_hlg.search.records import Ints, Scores
 @njit(nogil=True, cache=True)
 def last_frames(
     graph: FstArrays, phones: Ints, acoustics: Scores, tokens: FstTokens, count: int
-) -> tuple[Ints, Ints]:
+) -> tuple[Ints, Indices]:
     """Phone in each of the last ``count`` frames of the best path so far, and the state before it.
 
-    Both are int32 ``(count,)``. A phone lasts from the arc that begins it to the next; 0 before the
-    first. The path may end in any state.
+    int32 and int64 ``(count,)``. A phone lasts from the arc that begins it to the next; 0 before
+    the first. The path may end in any state.
     """
     num_frames = len(acoustics)
-    result, states = np.zeros(count, dtype=np.int32), np.full(count, -1, dtype=np.int32)
+    result, states = np.zeros(count, dtype=np.int32), np.full(count, -1, dtype=np.int64)
     token = _best_token(tokens, num_frames)
     end, frame = num_frames, num_frames
     while frame > 0 and end > num_frames - count:

@@ -10,6 +10,7 @@ lattice = decoder.finish()             # the bytes that decode() gives for all f
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.lattice import FrameArcs, Lattice
@@ -39,7 +40,7 @@ class IncrementalDecoder:
         self._workspace = decoder.allocate(_CAPACITY)
         self._search: UtteranceSearch | None = None
         self._frame_shift = 0.0
-        self._earlier = np.zeros((2, 0), np.int32)
+        self._earlier = np.zeros((2, 0), np.int64)
 
     @property
     def num_frames(self) -> int:
@@ -80,20 +81,20 @@ class IncrementalDecoder:
         best, best_final = self._search.best_scores()
         return max(0.0, best - best_final)
 
-    def last_frames(self, count: int) -> tuple[Ints, Ints]:
+    def last_frames(self, count: int) -> tuple[Ints, npt.NDArray[np.int64]]:
         """Phones of the last ``count`` frames of the best paths so far, and the states before them.
 
-        Both are int32 ``(count,)``. They go back beyond the present utterance; -1 for frames before
-        the first one, or long ago.
+        int32 and int64 ``(count,)``. They go back beyond the present utterance; -1 for frames
+        before the first one, or long ago.
         """
         number = min(count, self.num_frames)
-        frames = np.full((2, count), -1, np.int32)
+        frames = np.full((2, count), -1, np.int64)
         earlier = min(count - number, self._earlier.shape[1])
         if earlier:
             frames[:, count - number - earlier : count - number] = self._earlier[:, -earlier:]
         if self._search is not None and number:
             frames[:, count - number :] = self._search.last_frames(number)
-        return frames[0], frames[1]
+        return frames[0].astype(np.int32), frames[1]
 
     def finish(self) -> Lattice:
         """The lattice of the utterance, which ends here; a new one begins.

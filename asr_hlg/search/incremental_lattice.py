@@ -43,8 +43,13 @@ class Steps:
 
 
 class Searched(NamedTuple):
-    """What is known of the utterance when the lattice is updated."""
+    """What is known of the utterance when the lattice is updated.
 
+    Every spelling of ``outputs`` has one word or none.
+    """
+
+    graph: FstArrays
+    outputs: FstOutputs
     tokens: FstTokens
     acoustics: Acoustics
 
@@ -59,15 +64,12 @@ class IncrementalLattice:
 
     Parameters
     ----------
-    graph : FstArrays
-    outputs : FstOutputs
-        Every spelling has one word or none.
     beam : float
         The output beam.
     """
 
-    def __init__(self, graph: FstArrays, outputs: FstOutputs, beam: float):
-        self._graph, self._outputs, self._beam = graph, outputs, beam
+    def __init__(self, beam: float):
+        self._beam = beam
         self._pruned = token_pruning.nothing_pruned()
         self._determinizer = IncrementalDeterminizer(beam)
         self._num_frames = 0  # that are in the lattice
@@ -134,20 +136,20 @@ class IncrementalLattice:
 
     def result(self, searched: Searched) -> CompactLattice:
         """The lattice of the utterance if it ends here; it may go on all the same."""
-        copy = IncrementalLattice(self._graph, self._outputs, self._beam)
+        copy = IncrementalLattice(self._beam)
         copy._pruned = token_pruning.extended(self._pruned, searched.tokens)
         copy._determinizer, copy._num_frames = self._determinizer.copy(), self._num_frames
         return copy._finished(searched)
 
     def _finished(self, searched: Searched) -> CompactLattice:
         begin, tokens = _tokens(searched.tokens, searched.num_frames)
-        final = self._outputs.final[tokens["state"]].astype(np.float64)
+        final = searched.outputs.final[tokens["state"]].astype(np.float64)
         is_final = np.flatnonzero(final > -np.inf)
         finals = {begin + i: float(final[i]) for i in is_final.tolist()}
         if not finals:
             final[:] = 0.0
         token_pruning.prune_at_end(
-            self._graph,
+            searched.graph,
             searched.acoustics,
             self._beam,
             searched.tokens,
@@ -163,7 +165,7 @@ class IncrementalLattice:
     def _prune(self, searched: Searched) -> None:
         self._pruned = token_pruning.extended(self._pruned, searched.tokens)
         token_pruning.prune(
-            self._graph,
+            searched.graph,
             searched.acoustics,
             self._beam,
             _TOLERANCE * self._beam,
@@ -177,7 +179,7 @@ class IncrementalLattice:
             self._num_frames = 0
         arcs: dict[int, list[Arc]] = {}
         self._add_links(arcs, searched, self._num_frames, end)
-        self._add_eps_links(arcs, searched.tokens, self._num_frames, end)
+        self._add_eps_links(arcs, searched, self._num_frames, end)
         self._determinizer.accept(Part(arcs, ends))
         self._num_frames = end
 
@@ -189,11 +191,11 @@ class IncrementalLattice:
         left = np.flatnonzero(self._pruned.links[frames[begin] : frames[end]]) + frames[begin]
         frame = np.searchsorted(frames, left, side="right") - 1
         links = searched.tokens.links[left]
-        taken, outputs = self._graph.arcs[links["arc"]], self._outputs
+        taken, outputs = searched.graph.arcs[links["arc"]], searched.outputs
         rows = zip(
             links["src"].tolist(),
             links["dst"].tolist(),
-            self._word(outputs.outputs[links["arc"]]).tolist(),
+            _words(outputs, outputs.outputs[links["arc"]]).tolist(),
             taken["score"].tolist(),
             searched.acoustics[frame, taken["label"]].tolist(),
             taken["label"].tolist(),
@@ -205,30 +207,31 @@ class IncrementalLattice:
             arcs.setdefault(src, []).append(Arc(word, dst, weight))
 
     def _add_eps_links(
-        self, arcs: dict[int, list[Arc]], tokens: FstTokens, begin: int, end: int
+        self, arcs: dict[int, list[Arc]], searched: Searched, begin: int, end: int
     ) -> None:
         """Add the ε-links within the frames ``[begin, end]``."""
-        frames = tokens.frames["eps_link"]
+        frames, outputs = searched.tokens.frames["eps_link"], searched.outputs
         first, last = frames[begin], frames[end + 1]
         left = np.flatnonzero(self._pruned.eps_links[first:last]) + first
-        links = tokens.eps_links[left]
+        links = searched.tokens.eps_links[left]
         rows = zip(
             links["src"].tolist(),
             links["dst"].tolist(),
-            self._word(self._outputs.eps_outputs[links["arc"]]).tolist(),
-            self._graph.eps_arcs["score"][links["arc"]].tolist(),
+            _words(outputs, outputs.eps_outputs[links["arc"]]).tolist(),
+            searched.graph.eps_arcs["score"][links["arc"]].tolist(),
             strict=True,
         )
         for src, dst, word, graph in rows:
             arcs.setdefault(src, []).append(Arc(word, dst, Weight(graph, graph, ())))
 
-    def _word(self, rows: Ints) -> Ints:
-        """The word of each row of the spellings, 0 for none."""
-        splits = self._outputs.spelling_splits
-        has_word = splits[rows + 1] > splits[rows]
-        words = np.zeros(len(rows), np.int32)
-        words[has_word] = self._outputs.spellings[splits[rows[has_word]]]
-        return words
+
+def _words(outputs: FstOutputs, rows: Ints) -> Ints:
+    """The word of each row of the spellings, 0 for none."""
+    splits = outputs.spelling_splits
+    has_word = splits[rows + 1] > splits[rows]
+    words = np.zeros(len(rows), np.int32)
+    words[has_word] = outputs.spellings[splits[rows[has_word]]]
+    return words
 
 
 def _tokens(tokens: FstTokens, frame: int) -> tuple[int, Structs]:

@@ -39,9 +39,9 @@ class OnlineSearch:
         scaled = self._decoder.scaled(posteriors).array[0]
         self._search.accept(np.ascontiguousarray(scaled))
 
-    def last_frames(self, count: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    def last_frames(self, count: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """The last ``count`` frames of the best path so far: phones, and the states before them.
 
-        Both are int32 ``(count,)``.
+        int32 and int64 ``(count,)``.
         """
         return self._search.last_frames(count)

@@ -13,7 +13,7 @@ from asr_hlg.lattice import FrameArcs
 from asr_hlg.search import tensor_fst_lattices
 from asr_hlg.search.batch_decoder import BatchDecoder, Search
 from asr_hlg.search.fst_decoder import endless
-from asr_hlg.search.fst_records import FstArrays, FstOutputs
+from asr_hlg.search.fst_states import PackedStates
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.tensor_fst_frames import EpsilonCycle, FstTensorSearch
 from asr_hlg.search.tensor_fst_graph import TensorFst
@@ -39,16 +39,7 @@ class TensorFstTokenPassing(BatchDecoder):
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         super().__init__(graph, options, _CAPACITIES)
-        fst = graph.packed_fst
-        self._arrays = FstArrays(fst.states, fst.arcs, fst.eps_arcs)
-        self._outputs = FstOutputs(
-            fst.final,
-            fst.outputs,
-            fst.phones,
-            fst.eps_outputs,
-            fst.spellings,
-            fst.spelling_splits,
-        )
+        self._states = PackedStates(graph.packed_fst)
         self._table: Tensor | None = None
 
     def run(
@@ -85,7 +76,13 @@ class TensorFstTokenPassing(BatchDecoder):
     ) -> list[FrameArcs | None]:
         anywhere = self.graph.is_imported
         return tensor_fst_lattices.build(
-            links, num_ids, self._arrays, self._outputs, acoustics, output_beam, anywhere
+            links,
+            num_ids,
+            self._states.arrays,
+            self._states.outputs,
+            acoustics,
+            output_beam,
+            anywhere,
         )
 
     @cached_property

@@ -101,10 +101,11 @@ class TokenSearch(UtteranceSearch):
     def _allocate(self, capacity: int) -> Workspace:
         return allocate(capacity)
 
-    def _pass(self, acoustics: Acoustics) -> bool:
-        return kernels.pass_tokens(
+    def _pass(self, acoustics: Acoustics) -> int:
+        fits = kernels.pass_tokens(
             self._graph, acoustics, self._limits, self.workspace, self._frames, self._position
         )
+        return len(acoustics) if fits else 0
 
     def _changing(self) -> Records:
         return self.workspace.blank_tokens[: self._position["num_alive"][0]].copy()

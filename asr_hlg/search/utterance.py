@@ -96,11 +96,13 @@ class UtteranceSearch(ABC):
         else:
             self._acoustics = acoustics
         before = self._changing()
-        while not self._pass(acoustics):
+        while True:
+            self.num_frames += self._pass(self._acoustics[self.num_frames : end])
+            if self.num_frames == end:
+                break
             larger = self._allocate(2 * len(self.workspace[0]))
             self._copy(larger, before)
             self.workspace = larger
-        self.num_frames = end
 
     def lattice(self, everywhere: bool = False, output_beam: float | None = None) -> FrameArcs:
         """Arcs within the output beam of the best path; none if no path reached a final state.
@@ -129,10 +131,11 @@ class UtteranceSearch(ABC):
         self._change_back(before)
         return arcs
 
-    def last_frames(self, count: int) -> tuple[Ints, Ints]:
+    def last_frames(self, count: int) -> tuple[Ints, npt.NDArray[np.int64]]:
         """Phones of the last ``count`` frames of the best path so far, and the states before them.
 
-        Both are int32 ``(count,)``. Only :class:`~asr_hlg.search.fst_decoder.FstSearch` has it.
+        int32 and int64 ``(count,)``; numbers of states serve to compare them. Only
+        :class:`~asr_hlg.search.fst_decoder.FstSearch` has it.
         """
         raise NotImplementedError
 
@@ -156,8 +159,8 @@ class UtteranceSearch(ABC):
         return int(self._position["num_links"][0])
 
     @abstractmethod
-    def _pass(self, acoustics: Acoustics) -> bool:
-        """Search the next frames, or return False where the workspace is too small."""
+    def _pass(self, acoustics: Acoustics) -> int:
+        """Search the next frames; returns how many were searched before the workspace was full."""
 
     @abstractmethod
     def _changing(self) -> Any:

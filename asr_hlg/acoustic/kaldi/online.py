@@ -223,7 +223,7 @@ class _Speaker:
         self._normalised.append(self._extractor.transformed(self._cmvn.normalised(rows, frames)))
 
     def weigh(
-        self, decoded: int, silent: npt.NDArray[np.bool_], states: npt.NDArray[np.int32]
+        self, decoded: int, silent: npt.NDArray[np.bool_], states: npt.NDArray[np.int64]
     ) -> None:
         """Take note of changed weights."""
         self._is_weighted = True

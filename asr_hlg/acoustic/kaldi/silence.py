@@ -34,7 +34,7 @@ class SilenceWeights:
         self._first = 0  # output frame with which the arrays begin
         self._weights = np.zeros(0, np.float32)
         self._silent = np.zeros(0, np.int8)
-        self._states = np.zeros(0, np.int32)  # before each frame of the path
+        self._states = np.zeros(0, np.int64)  # before each frame of the path
 
     def needed(self, decoded: int) -> int:
         """Number of the last of ``decoded`` output frames that :meth:`update` has to know."""
@@ -55,7 +55,7 @@ class SilenceWeights:
         frames_ready: int,
         decoded: int,
         silent: npt.NDArray[np.bool_],
-        states: npt.NDArray[np.int32],
+        states: npt.NDArray[np.int64],
     ) -> tuple[npt.NDArray[np.int64], Floats]:
         """Changes of weights after more frames.
 
@@ -69,7 +69,7 @@ class SilenceWeights:
             bool: whether the best path takes the last ones of them for silence; at least
             :meth:`needed` of them.
         states : np.ndarray
-            int32: the state before each of them. From the last frame back, frames are updated up
+            int64: the state before each of them. From the last frame back, frames are updated up
             to the first whose state is that of the path before. Its own phone may have changed,
             which Kaldi does not notice.
 
@@ -120,4 +120,4 @@ class SilenceWeights:
         if missing > 0:
             self._weights = np.append(self._weights, np.zeros(missing, np.float32))
             self._silent = np.append(self._silent, np.full(missing, _UNKNOWN, np.int8))
-            self._states = np.append(self._states, np.full(missing, _UNKNOWN, np.int32))
+            self._states = np.append(self._states, np.full(missing, _UNKNOWN, np.int64))
