@@ -6,13 +6,13 @@
 
 ``store`` computes the posteriors of recordings and stores them, so that ``run`` needs no network:
 torch, numpy, numba and this project are enough. ``run`` compares best paths and scores with those
-of token passing on the CPU, and measures only if they are equal: seconds of sound per second over
-batch sizes, beams and graphs, frames per second, operations of torch, our kernels and launches
-(of kernels and of captured graphs) per frame, and memory. On a GPU it does so for the kernels
-replayed as CUDA graphs, for those launched one by one, and for the operations of torch. Beside it
-stand token passing on one and on all cores, k2 where it is installed, and on a GPU torchaudio's
-CUDA CTC decoder (which has no graph) where it can be imported. Results are written to the folder
---output: gpu.json, gpu.md and gpu.svg (with matplotlib).
+of token passing on the CPU, for graphs of every topology, and measures only if they are equal:
+seconds of sound per second over batch sizes, beams and graphs, frames per second, operations of
+torch, our kernels and launches (of kernels and of captured graphs) per frame, and memory. On a GPU
+it does so for the kernels replayed as CUDA graphs, for those launched one by one, and for the
+operations of torch. Beside it stand token passing on one and on all cores, k2 where it is
+installed, and on a GPU torchaudio's CUDA CTC decoder (which has no graph) where it can be imported.
+Results are written to the folder --output: gpu.json, gpu.md and gpu.svg (with matplotlib).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.graph import DecodingGraph
 from asr_hlg.graph.lookup import graph_folder
 from asr_hlg.search import SearchOptions, make_decoder
-from asr_hlg.search.fused_launch import FRAME_KERNELS, PRUNING_KERNELS, LaunchedKernels
+from asr_hlg.search.fused_launch import FRAME_KERNELS, PRUNING_KERNELS
 
 PROFILED_FRAMES = 50
 """Frames of each utterance of which operations are counted."""
@@ -130,7 +130,7 @@ def measure(
     """Rows of the table for one graph and beam."""
     device = options.device
     tensors = make_decoder(graph.to(device), replace(search, engine="tensors"))
-    tokens = make_decoder(graph, replace(search, engine="tokens"))
+    tokens = make_decoder(graph, replace(search, engine="auto"))  # on the CPU
     common = {"graph": name, "beam": search.search_beam, "wrong": 0}
     threads.limit(len(os.sched_getaffinity(0)))
     for used in sorted({1, threads.number()}):
@@ -146,7 +146,7 @@ def measure(
         for size in options.batch if form == "tensors" else [max(options.batch)]:
             rate = throughput(tensors, utterances, size, options.rounds, device)
             launches = operations(tensors, utterances[-size:], device)
-            if tensors.fused:
+            if getattr(tensors, "fused", False):
                 launches["kernels_per_frame"] = len(FRAME_KERNELS) + len(PRUNING_KERNELS)
             yield {**common, "engine": form, "batch": size, **rate, **launches}
     if find_spec("k2") is None:
@@ -166,10 +166,11 @@ def measure(
 def forms(decoder: Any) -> Iterator[str]:
     """Give a decoder each of its forms in turn; "tensors" is the one that it has by itself."""
     yield "tensors"
-    if isinstance(decoder.kernels, LaunchedKernels):
-        decoder.kernels.capture = None
+    capturing = getattr(decoder, "kernels", decoder)
+    if getattr(capturing, "capture", None) is not None:
+        capturing.capture = None
         yield "tensors, without CUDA graphs"
-    if decoder.fused:
+    if getattr(decoder, "fused", False):
         decoder.fused = False
         yield "tensors, without kernels"
 

@@ -19,10 +19,10 @@ import torch
 from numba.core.dispatcher import Dispatcher
 from torch import Tensor
 
-from asr_hlg import threads
 from asr_hlg.search import fused_device, fused_kernels, fused_pruning
-from asr_hlg.search.fused_launch import FRAME_KERNELS, PRUNING_KERNELS, LaunchedKernels, Step
+from asr_hlg.search.fused_launch import FRAME_KERNELS, PRUNING_KERNELS, LaunchedKernels
 from asr_hlg.search.fused_records import Array
+from asr_hlg.search.tensor_capture import cuda_graphs
 
 cuda: Any = numba.cuda
 
@@ -89,7 +89,7 @@ class CudaKernels(LaunchedKernels):
     """
 
     def __init__(self, device: str | torch.device, graphs: bool = True):
-        super().__init__(self._captured_graph if graphs else None)
+        super().__init__(cuda_graphs(device) if graphs else None)
         self._device = torch.device(device)
         self._kernels = {name: cuda.jit(source) for name, source in kernel_sources().items()}
         properties = torch.cuda.get_device_properties(self._device)
@@ -115,14 +115,6 @@ class CudaKernels(LaunchedKernels):
             if record is None:
                 return cuda.as_cuda_array(tensor, sync=False)
             return cuda.as_cuda_array(tensor.view(-1), sync=False).view(record)
-
-    def _captured_graph(self, step: Step) -> Step:
-        """Capture the launches of a step; returns the call that replays them."""
-        graph = torch.cuda.CUDAGraph()
-        with threads.cuda_capture, torch.cuda.device(self._device), torch.cuda.graph(graph):
-            step()
-        replay: Step = graph.replay
-        return replay
 
 
 def aligned_record(dtype: np.dtype[Any]) -> np.dtype[Any]:

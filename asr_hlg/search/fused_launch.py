@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +27,7 @@ from asr_hlg.search.fused_pruning import (
 )
 from asr_hlg.search.fused_records import Array, Work
 from asr_hlg.search.records import GraphArrays, Limits
+from asr_hlg.search.tensor_capture import Capture, Step
 
 FRAME_KERNELS = (
     prune_tokens,
@@ -42,9 +42,6 @@ FRAME_KERNELS = (
 
 PRUNING_KERNELS = prune_blank_links, prune_label_links
 """Those that follow for each frame after the last one."""
-
-Step = Callable[[], None]
-"""What a frame does: it depends on memory alone, and is the same for all frames."""
 
 
 class Kernels(Protocol):
@@ -137,7 +134,7 @@ class LaunchedKernels(ABC):
         also if it is set to None later, every kernel is launched.
     """
 
-    def __init__(self, capture: Callable[[Step], Step] | None = None):
+    def __init__(self, capture: Capture | None = None):
         self.capture = capture
         self._captured: dict[Any, Step] = {}
         self._work: Work | None = None

@@ -15,6 +15,7 @@ from asr_hlg.search.batch_decoder import BatchDecoder, Search
 from asr_hlg.search.fst_decoder import endless
 from asr_hlg.search.fst_states import PackedStates
 from asr_hlg.search.options import SearchOptions
+from asr_hlg.search.tensor_capture import Capture, cuda_graphs
 from asr_hlg.search.tensor_fst_frames import EpsilonCycle, FstTensorSearch
 from asr_hlg.search.tensor_fst_graph import TensorFst
 from asr_hlg.search.tensor_history import Array, KeptLinks
@@ -35,12 +36,20 @@ class TensorFstTokenPassing(BatchDecoder):
 
     It finds what :class:`asr_hlg.search.FstTokenPassing` finds. For the CTC topology
     :class:`asr_hlg.search.TensorTokenPassing` is faster, since it searches L∘G.
+
+    Attributes
+    ----------
+    capture : callable or None
+        Captures the work of a frame as a CUDA graph, once for a batch; without it, also if it is
+        set to None later, the host launches every operation.
     """
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         super().__init__(graph, options, _CAPACITIES)
         self._states = PackedStates(graph.packed_fst)
         self._table: Tensor | None = None
+        on_cuda = graph.device.startswith("cuda")
+        self.capture: Capture | None = cuda_graphs(graph.device) if on_cuda else None
 
     def run(
         self, log_probs: torch.Tensor, lengths: Sequence[int], options: SearchOptions
@@ -63,7 +72,13 @@ class TensorFstTokenPassing(BatchDecoder):
         if self._table is None or len(self._table) < needed:
             self._table = torch.zeros(needed, dtype=torch.int32, device=self._tensors.device)
         return FstTensorSearch(
-            self._tensors, self._table, num_utterances, options.limits, shapes, ends_anywhere
+            self._tensors,
+            self._table,
+            num_utterances,
+            options.limits,
+            shapes,
+            ends_anywhere,
+            self.capture,
         )
 
     def _build(

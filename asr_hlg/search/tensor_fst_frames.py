@@ -9,12 +9,14 @@ order of tokens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from asr_hlg.search.records import Limits
+from asr_hlg.search.tensor_capture import Capture, Replay
 from asr_hlg.search.tensor_fst_graph import TensorFst
 from asr_hlg.search.tensor_history import Ends, Links
 from asr_hlg.search.tensor_ops import (
@@ -93,6 +95,9 @@ class FstTensorSearch(BatchSearch):
     shapes : Shapes
     ends_anywhere : bool
         Where no path of an utterance reaches a final state, let paths end in every state.
+    capture : callable, optional
+        Captures the work of a frame, which all frames then repeat. For shapes that do not wait for
+        the device.
 
     Raises
     ------
@@ -107,17 +112,21 @@ class FstTensorSearch(BatchSearch):
         limits: Limits,
         shapes: Shapes,
         ends_anywhere: bool = False,
+        capture: Capture | None = None,
     ):
         super().__init__(num_utterances, shapes)
         self.graph, self._limits, self.ends_anywhere = graph, limits, ends_anywhere
         self._table = table[: num_utterances * graph.num_states + 1]
         self._finished: list[Tokens] = []
+        self._capture = capture
+        self._replay: Replay | None = None
         every = torch.arange(num_utterances, device=graph.device)
         zero = torch.zeros(num_utterances, dtype=torch.float64, device=graph.device)
         start = Tokens(every, torch.zeros_like(every), every, zero)  # ids: those of utterances
-        self.history.num_ids = 0
         self.tokens = self._process_nonemitting(start, zero - limits[0])
-        self._link_epsilons(self.tokens, zero - limits[0])
+        self.history.num_ids = len(self.tokens.id)
+        if links := self._epsilon_links(self.tokens, zero - limits[0]):
+            self.history.add(links, graph.most_rounds)
 
     def finish(self, ended: Tensor) -> None:
         """Record the tokens of the utterances that end here, and search them no more.
@@ -139,21 +148,49 @@ class FstTensorSearch(BatchSearch):
         ]
 
     def _frame(self, emissions: Emissions) -> None:
-        """Read one frame: prune tokens, follow arcs that read a label, then ε-arcs."""
-        pruning = self._cutoff()
-        paths, best = self._process_emitting(emissions.score, pruning)
+        """Read one frame, and record what is found."""
+        history = self.history
+        first_id = torch.full((1,), history.num_ids, device=emissions.score.device)
+        found = self._captured_step([emissions.score, first_id, *self.tokens])
+        self.tokens, cutoff = Tokens(*found[:4]), found[4]
+        history.take_ids(len(self.tokens.id))
+        history.add(Links(*found[5:12]))
+        history.cutoffs.append(cutoff)
+        if len(found) > 12:
+            history.add(Links(*found[12:]), self.graph.most_rounds)
+
+    def _captured_step(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """A step, captured as soon as tokens have the shape that those of all frames have."""
+        if self._replay is not None:
+            return [tensor.clone() for tensor in self._replay(inputs)]
+        found = self._step(inputs)
+        has_one_shape = len(found[0]) == len(self.tokens.state)
+        if self._capture is not None and has_one_shape and self.graph.most_rounds is not None:
+            self._replay = Replay(self._step, inputs, found, self._capture)
+        return found
+
+    def _step(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Prune tokens, follow arcs that read a label, then ε-arcs.
+
+        Tensors alone pass in and out, so that a step can be captured. They are the emissions of a
+        frame, the first id for its tokens, int64 ``(1,)``, and the tokens before it; the tokens
+        after it, the cutoff, links over arcs that read a label, and over ε-arcs if there are any.
+        """
+        emission, first_id, *parts = inputs
+        before = Tokens(*parts)
+        pruning = self._cutoff(before)
+        paths, best = self._process_emitting(before, emission, pruning)
         cutoff = (best - pruning.beam).clamp_(min=LOWEST)
         paths = self._above(paths, cutoff, "links")
         tokens = self._process_nonemitting(self._recombine(paths), cutoff)
-        self._link(paths, self.tokens, tokens, reads=True)
-        self.history.cutoffs.append(cutoff)
-        self._link_epsilons(tokens, cutoff)
-        self.tokens = tokens
+        tokens = tokens._replace(id=tokens.id + first_id)
+        links = self._links(paths, before, tokens, reads=True)
+        return [*tokens, cutoff, *links, *self._epsilon_links(tokens, cutoff)]
 
-    def _cutoff(self) -> Pruning:
+    def _cutoff(self, tokens: Tokens) -> Pruning:
         """The beam, narrowed to ``max_active`` tokens or widened to ``min_active``."""
         search_beam, _, min_active, max_active = self._limits
-        utterance, score = self.tokens.utterance, self.tokens.score
+        utterance, score = tokens.utterance, tokens.score
         best = largest_of(self.num_utterances, utterance, score)
         cutoff, beam = best - search_beam, torch.full_like(best, search_beam)
         none = torch.zeros_like(best)
@@ -164,24 +201,16 @@ class FstTensorSearch(BatchSearch):
         moved = (few | many) & ~too_few
         if self.shapes.may_hold(moved):
             n = (min_active + (max_active - min_active) * many.double()).long()
-            nth = self._nth_best(best, n)
+            nth = _nth_best(tokens, best, n)
             cutoff = torch.where(moved, nth, cutoff)
             beam = torch.where(moved, best - nth + 0.5, beam)
         return Pruning(cutoff.masked_fill(too_few, LOWEST), beam.masked_fill(too_few, -NEG_INF))
 
-    def _nth_best(self, best: Tensor, n: Tensor) -> Tensor:
-        """For every utterance the score with n better ones, by sorts of all tokens."""
-        utterance, score = self.tokens.utterance, self.tokens.score
-        if not len(score):
-            return best
-        falling, order = score.sort(descending=True)
-        grouped, by_utterance = pick(utterance, order).sort(stable=True)
-        first = torch.searchsorted(grouped, torch.arange(len(best), device=grouped.device))
-        return pick(falling, pick(by_utterance, (first + n).clamp_(max=len(order) - 1)))
-
-    def _process_emitting(self, emission: Tensor, pruning: Pruning) -> tuple[Paths, Tensor]:
+    def _process_emitting(
+        self, tokens: Tokens, emission: Tensor, pruning: Pruning
+    ) -> tuple[Paths, Tensor]:
         """Follow arcs that read a label; and every utterance's best score after them."""
-        graph, tokens = self.graph, self.tokens
+        graph = self.graph
         first = pick(graph.state_slots, tokens.state)
         counts = pick(graph.state_slots, tokens.state + 1) - first
         is_kept = tokens.score >= pick(pruning.cutoff, tokens.utterance)
@@ -227,7 +256,7 @@ class FstTensorSearch(BatchSearch):
         merged = largest_of(len(score), same.representative, score)
         rises = merged > torch.cat([before, score.new_full((len(score) - len(before),), NEG_INF)])
         new = self.shapes.select(same.is_representative & (merged > NEG_INF), "tokens")
-        id = torch.arange(len(new.at), device=state.device) + self.history.num_ids
+        id = torch.arange(len(new.at), device=state.device)  # from 0 in every frame
         tokens = Tokens(pick(utterance, new.at), pick(state, new.at), id, new.of_scores(merged))
         rises = pick(rises, new.at) & self._has_epsilons(tokens.state)
         return tokens, rises if new.alive is None else rises & new.alive
@@ -247,7 +276,6 @@ class FstTensorSearch(BatchSearch):
             done += 1
             if done == _MOST_ROUNDS:
                 raise EpsilonCycle
-        self.history.take_ids(len(tokens.id))
         place = torch.arange(len(tokens.id), dtype=torch.int32, device=cutoff.device)
         self._table.scatter_(0, self._keys(tokens.utterance, tokens.state, tokens.score), place)
         return tokens
@@ -267,18 +295,19 @@ class FstTensorSearch(BatchSearch):
         score.masked_fill_((state == pick(tokens.state, rows.at)) & (added <= 0), NEG_INF)
         return self._above(Paths(rows.at, arc, utterance, state, score), cutoff, "epsilons")
 
-    def _link_epsilons(self, tokens: Tokens, cutoff: Tensor) -> None:
-        """Record all ε-arcs between tokens of a frame."""
-        if self.graph.most_rounds != 0:
-            paths = self._epsilon_arcs(tokens, tokens.score > NEG_INF, cutoff)
-            self._link(paths, tokens, tokens, reads=False)
+    def _epsilon_links(self, tokens: Tokens, cutoff: Tensor) -> Links | tuple[()]:
+        """All ε-arcs between tokens of a frame; nothing for a graph without ε-arcs."""
+        if self.graph.most_rounds == 0:
+            return ()
+        paths = self._epsilon_arcs(tokens, tokens.score > NEG_INF, cutoff)
+        return self._links(paths, tokens, tokens, reads=False)
 
-    def _link(self, paths: Paths, sources: Tokens, targets: Tokens, reads: bool) -> None:
-        """Record paths between tokens, which lead to those in the table."""
+    def _links(self, paths: Paths, sources: Tokens, targets: Tokens, reads: bool) -> Links:
+        """Links of paths between tokens, which lead to those in the table."""
         row = pick(self._table, self._keys(paths.utterance, paths.state, paths.score)).long()
         row.clamp_(max=len(targets.id) - 1)  # of dead rows, and where a capacity is exceeded
         none = torch.full_like(paths.arc, -1)
-        links = Links(
+        return Links(
             paths.utterance,
             pick(sources.id, paths.token),
             pick(targets.id, row),
@@ -287,7 +316,6 @@ class FstTensorSearch(BatchSearch):
             paths.score,
             pick(sources.score, paths.token),
         )
-        self.history.add(links, 1 if reads else self.graph.most_rounds)
 
     def _keys(self, utterance: Tensor, state: Tensor, score: Tensor) -> Tensor:
         """Places of states in the table; the last is that of dead rows."""
@@ -297,3 +325,14 @@ class FstTensorSearch(BatchSearch):
     def _take(self, tokens: Tokens, rows: Rows) -> Tokens:
         utterance, state, id = (pick(part, rows.at) for part in tokens[:3])
         return Tokens(utterance, state, id, rows.of_scores(tokens.score))
+
+
+def _nth_best(tokens: Tokens, best: Tensor, n: Tensor) -> Tensor:
+    """For every utterance the score with n better ones, by sorts of all tokens."""
+    utterance, score = tokens.utterance, tokens.score
+    if not len(score):
+        return best
+    falling, order = score.sort(descending=True)
+    grouped, by_utterance = pick(utterance, order).sort(stable=True)
+    first = torch.searchsorted(grouped, torch.arange(len(best), device=grouped.device))
+    return pick(falling, pick(by_utterance, (first + n).clamp_(max=len(order) - 1)))

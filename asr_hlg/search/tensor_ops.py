@@ -98,8 +98,8 @@ class FixedShapes:
 
     def __init__(self, capacities: dict[str, int], device: torch.device) -> None:
         self._capacities = capacities
-        zero = torch.zeros(1, dtype=torch.int64, device=device)
-        self._most = dict.fromkeys(capacities, zero)
+        zeros = torch.zeros(len(capacities), 1, dtype=torch.int64, device=device)
+        self._most = dict(zip(capacities, zeros, strict=True))
 
     def may_hold(self, mask: Tensor) -> bool:
         """True: the host does not wait to know."""
@@ -131,7 +131,7 @@ class FixedShapes:
     def _rows(self, ends: Tensor, kind: str) -> tuple[Rows, Tensor]:
         """For every place below the capacity, the first row that ends after it."""
         capacity, total = self._capacities[kind], ends[-1:]
-        self._most[kind] = torch.maximum(self._most[kind], total)
+        torch.maximum(self._most[kind], total, out=self._most[kind])
         place = torch.arange(capacity, device=ends.device)
         index = torch.searchsorted(ends, place, right=True).clamp_(max=len(ends) - 1)
         return Rows(index, place < total), place

@@ -64,3 +64,17 @@ def test_stored_posteriors_are_measured_without_a_network(gpu, utterances, tmp_p
     reference = next(row for row in result["rows"] if row["engine"] == "tensors, without kernels")
     assert reference["operations_per_frame"] > 10
     assert "| toy | 8 | tensors | 5 |" in (tmp_path / "out" / "gpu.md").read_text()
+
+
+def test_graphs_of_other_topologies_are_measured_too(gpu):
+    graph = random_graph(3, ctc=False)
+    posteriors = random_posteriors(graph, [9, 4], 1)
+    options = Namespace(device="cpu", batch=[2], rounds=1)
+    search = SearchOptions(search_beam=1e4, engine="tensors")
+    utterances = [posteriors.utterance(row) for row in range(2)]
+    rows = list(gpu.measure(graph, "hmm", utterances, search, options, []))
+    assert "tensors" in {row["engine"] for row in rows}
+    decoder = make_decoder(graph, search)
+    decoder.capture = lambda step: step
+    assert list(gpu.forms(decoder)) == ["tensors", "tensors, without CUDA graphs"]
+    assert decoder.capture is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr_hlg import threads
 from asr_hlg.acoustic.posteriors import Posteriors
 from asr_hlg.errors import GraphError
 from asr_hlg.graph import DecodingGraph
@@ -22,11 +25,13 @@ from asr_hlg.search import (
     TensorFstTokenPassing,
     make_decoder,
 )
+from asr_hlg.search.tensor_capture import cuda_graphs
 from asr_hlg.search.tensor_fst_graph import longest_path
 from tests.search.test_search import with_epsilon_loop
 from tests.support import reference_search
 from tests.support.lattice_arcs import within
 from tests.support.random_graphs import random_graph, random_posteriors, through
+from tests.support.recorded_steps import RecordedSteps, Recorder
 
 SEEDS = st.integers(0, 10_000)
 GRAPHS = st.tuples(st.integers(0, 15), st.booleans())
@@ -120,6 +125,64 @@ def test_a_batch_of_64_is_as_one_at_a_time(graph, seed):
                     assert other is None
                 else:
                     np.testing.assert_allclose(mine, other, atol=1e-9)
+
+
+@settings(max_examples=15)
+@given(GRAPHS, SEEDS, LENGTHS)
+def test_a_frame_that_is_captured_once_serves_all_frames(graph, seed, lengths):
+    """It depends on memory alone, and no operation of it waits for the device."""
+    graph = random_graph(*graph)
+    options = SearchOptions(search_beam=8.0, min_active=3, max_active=30)
+    plain, captured = (TensorFstTokenPassing(graph, options) for _ in range(2))
+    plain.fixed_shapes = captured.fixed_shapes = True
+    posteriors = random_posteriors(graph, lengths, seed)
+    expected = plain.decode(posteriors).utterances
+    captured.capacities = plain.capacities  # which suffice by now
+    captured.capture = steps = RecordedSteps()
+    log_probs = captured.scaled(posteriors).log_probs
+    search = captured.run(log_probs, lengths, options)
+    # The first frame may begin with fewer tokens than all others, and is not captured then.
+    assert len(steps.recorders) <= 1
+    assert max(lengths) - 2 <= steps.replays < max(lengths)
+    other = plain.run(log_probs, lengths, options)
+    assert torch.equal(search.cutoffs, other.cutoffs)
+    for mine, theirs in zip(search.prune(6.0)[0], other.prune(6.0)[0], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    for arcs, others in zip(captured.decode(posteriors).utterances, expected, strict=True):
+        assert (arcs is None) == (others is None)
+        if arcs is not None:
+            np.testing.assert_array_equal(arcs.score, others.score)
+            np.testing.assert_array_equal(arcs.label, others.label)
+
+
+def test_no_other_thread_allocates_while_a_graph_is_captured(monkeypatch):
+    """With stand-ins for torch's functions, since there may be no GPU."""
+    seen = []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: "replayed"))
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext(seen.append(device)))
+    monkeypatch.setattr(torch.cuda, "graph", nullcontext)
+    replay = cuda_graphs("cuda:1")(lambda: seen.append(threads.cuda_capture.locked()))
+    assert seen == ["cuda:1", True]
+    assert replay() == "replayed"
+    assert not threads.cuda_capture.locked()
+
+
+def test_the_host_launches_at_most_forty_operations_for_a_captured_frame():
+    graph = random_graph(2, ctc=False)
+    decoder = TensorFstTokenPassing(graph, SearchOptions())
+    decoder.fixed_shapes = True
+    log_probs = decoder.scaled(random_posteriors(graph, [23, 23], 1)).log_probs
+    launched = {}
+    for name, capture in (("one by one", None), ("captured", lambda step: lambda: None)):
+        decoder.capture = capture
+        search = decoder.start(2, decoder.options)
+        search.accept(log_probs[:, :3])
+        with Recorder() as recorder:
+            search.accept(log_probs[:, 3:])
+        views = {"select", "view", "slice", "transpose", "expand", "alias", "_unsafe_view"}
+        launched[name] = sum(name not in views for name in recorder.names) / 20
+    assert launched["one by one"] > 100
+    assert launched["captured"] + 1 <= 40  # the graph itself
 
 
 @settings(max_examples=15)
