@@ -201,7 +201,7 @@ class Lattice:
         ids = np.array([word.word for word in words], dtype=np.int32)
         return replace(
             self._path(arcs, arcs.closest(ids)[0]),
-            words=tuple(self.graph.word_names[i] for i in ids.tolist()),
+            words=tuple(self.graph.words[i] for i in ids.tolist()),
             spans=tuple((word.begin, word.end) for word in words),
             confidences=tuple(word.confidence for word in words),
         )
@@ -215,7 +215,7 @@ class Lattice:
         for index in aligned.tolist():
             before = times[-1][1] if times else 0
             times.append(spans[index] if index >= 0 else (before, before))
-        words = tuple(self.graph.word_names[i] for i in ids.tolist())
+        words = tuple(self.graph.words[i] for i in ids.tolist())
         return replace(path, words=words, spans=tuple(times))
 
     def _path(self, arcs: FrameArcs, indices: npt.NDArray[np.int64]) -> Path:
@@ -227,7 +227,7 @@ class Lattice:
         score = float(arcs.score[indices].sum())
         graph_score = float(arcs.graph_score[indices].sum())
         segments = self._segments(arcs, indices)
-        words = tuple(self.graph.word_names[i] for i in ids)
+        words = tuple(self.graph.words[i] for i in ids)
         word_frames = None
         if self.graph.is_imported:
             frames = np.repeat(arcs.frame[indices], ends - begins).tolist()
