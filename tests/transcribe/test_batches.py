@@ -163,9 +163,11 @@ def test_a_batch_for_which_memory_does_not_suffice(root, english, mixed, monkeyp
 
 
 @pytest.mark.real
-def test_workers_keep_the_order(root, english, mixed):
+@pytest.mark.parametrize("number", [1, 2])
+def test_workers_keep_the_order(root, english, mixed, number):
+    """One process computes the next batch during the search."""
     job = Job(str(root / "graphs" / "en"), options=FIRST_PASS, batch=12.0)
-    with Workers(job, 2) as workers:
+    with Workers(job, number) as workers:
         results = list(workers.run(iter(mixed)))
         assert [recording.id for recording, _ in results] == [recording.id for recording in mixed]
         done = {recording.id for recording, _ in workers.run(mixed, in_order=False)}
