@@ -18,7 +18,6 @@ from asr_hlg.search.decoder import PosteriorDecoder
 from asr_hlg.search.options import SearchOptions
 from asr_hlg.search.tensor_history import Array, KeptLinks
 from asr_hlg.search.tensor_ops import ExactShapes, FixedShapes, Shapes
-from asr_hlg.search.tensor_search import BatchSearch
 
 _CHUNK = 256
 """Frames whose scores are prepared at once."""
@@ -34,6 +33,9 @@ class Search(Protocol):
 
     def finish(self, ended: Tensor) -> None:
         """End utterances, bool ``(utterances,)``."""
+
+    def exceeded(self) -> dict[str, int]:
+        """Rows that were needed of the kinds whose capacity did not suffice."""
 
     def prune(self, output_beam: float) -> tuple[KeptLinks, Array, int]:
         """Links within the output beam, ids of last tokens, and the number of ids."""
@@ -109,7 +111,7 @@ class BatchDecoder(PosteriorDecoder):
         options : SearchOptions
         """
         while True:
-            search = self._start(len(lengths), options)
+            search = self.start(len(lengths), options)
             begin = 0
             for end in sorted(set(lengths)):
                 for t in range(begin, end, _CHUNK):
@@ -117,18 +119,18 @@ class BatchDecoder(PosteriorDecoder):
                 ended = [length == end for length in lengths]
                 search.finish(torch.tensor(ended, device=log_probs.device))
                 begin = end
-            exceeded = search.shapes.exceeded()
+            exceeded = search.exceeded()
             if not exceeded:
                 return search
             for kind, needed in exceeded.items():
                 self.capacities[kind] = max(2 * self.capacities[kind], -(-needed // len(lengths)))
 
+    @abstractmethod
     def start(self, num_utterances: int, options: SearchOptions) -> Search:
         """The state of a search to which frames can be given as they come.
 
         It uses memory of the decoder: one search at a time.
         """
-        return self._start(num_utterances, options)
 
     def _shapes(self, num_utterances: int) -> Shapes:
         """Sizes of the tensors of a frame."""
@@ -136,10 +138,6 @@ class BatchDecoder(PosteriorDecoder):
             return ExactShapes()
         capacities = {kind: n * num_utterances for kind, n in self.capacities.items()}
         return FixedShapes(capacities, torch.device(self.graph.device))
-
-    @abstractmethod
-    def _start(self, num_utterances: int, options: SearchOptions) -> BatchSearch:
-        """A search in torch's operations."""
 
     @abstractmethod
     def _build(

@@ -96,6 +96,10 @@ class FusedSearch:
             if frames.shape[1]:
                 self._search(frames.transpose(0, 1))
 
+    def exceeded(self) -> dict[str, int]:
+        """None: room is made while searching."""
+        return {}
+
     def finish(self, ended: Tensor) -> None:
         """Search no more of the utterances that end here; ``ended`` is bool ``(utterances,)``."""
         self._room.tensors["length"][: self.num_utterances].masked_fill_(ended, self._t)

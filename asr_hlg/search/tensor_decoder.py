@@ -100,22 +100,16 @@ class TensorTokenPassing(BatchDecoder):
         return fused
 
     def start(self, num_utterances: int, options: SearchOptions) -> Search:
-        """The state of a search to which frames can be given as they come.
-
-        It uses memory of the decoder: one search at a time.
-        """
-        start = self._start_fused if self.fused else self._start
-        return start(num_utterances, options)
+        """The state of a search, as :meth:`BatchDecoder.start` describes it."""
+        if self.fused:
+            return self._start_fused(num_utterances, options)
+        beams = Beams(options.search_beam, options.min_active, options.max_active)
+        room, shapes = self._room(num_utterances), self._shapes(num_utterances)
+        return TensorSearch(self._tensors, room, num_utterances, beams, shapes)
 
     def _start_fused(self, num_utterances: int, options: SearchOptions) -> FusedSearch:
         """A search by the kernels."""
         return FusedSearch(*self._in_kernels, num_utterances, options.limits, self._memory)
-
-    def _start(self, num_utterances: int, options: SearchOptions) -> TensorSearch:
-        """A search by torch's operations."""
-        beams = Beams(options.search_beam, options.min_active, options.max_active)
-        room, shapes = self._room(num_utterances), self._shapes(num_utterances)
-        return TensorSearch(self._tensors, room, num_utterances, beams, shapes)
 
     def _build(
         self,

@@ -66,7 +66,8 @@ class TensorFstTokenPassing(BatchDecoder):
         except EpsilonCycle:
             raise endless(self.graph.folder) from None
 
-    def _start(self, num_utterances: int, options: SearchOptions) -> FstTensorSearch:
+    def start(self, num_utterances: int, options: SearchOptions) -> FstTensorSearch:
+        """The state of a search, as :meth:`BatchDecoder.start` describes it."""
         shapes, ends_anywhere = self._shapes(num_utterances), self.graph.is_imported
         needed = num_utterances * self._tensors.num_states + 1
         if self._table is None or len(self._table) < needed:

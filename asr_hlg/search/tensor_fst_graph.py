@@ -12,6 +12,7 @@ slots of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from asr_hlg.fst.indexing import expand_ranges
 from asr_hlg.graph.packed_fst import PackedFst
+from asr_hlg.search.tensor_ops import tensor_of
 
 _SLOT = 16
 """Most arcs of a slot."""
@@ -90,12 +92,8 @@ class TensorFst:
             several = np.maximum.reduceat(label, begins) - np.minimum.reduceat(label, begins)
         slot_label = label[begins]
 
-        def tensor(array: Array, dtype: Any) -> Tensor:
-            return torch.from_numpy(np.array(array, dtype)).to(device)
-
-        def padded(array: Array, dtype: Any) -> Tensor:
-            return tensor(np.append(array, 0), dtype)
-
+        tensor = partial(tensor_of, device=device)
+        padded = partial(tensor, padding=1)
         return TensorFst(
             packed.num_states,
             num_labels,

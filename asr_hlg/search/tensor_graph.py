@@ -12,14 +12,14 @@ are found without a look at the others. In a slot, the arcs come in order of the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from asr_hlg.graph.packed import PackedLg
+from asr_hlg.search.tensor_ops import tensor_of
 
 _LISTED = 8
 """A state with at most so many arcs has one slot."""
@@ -115,12 +115,8 @@ class TensorGraph:
         )
         narrow = np.uint8 if num_labels <= 256 else np.int64
 
-        def tensor(array: npt.NDArray[Any], dtype: Any) -> Tensor:
-            return torch.from_numpy(np.array(array, dtype)).to(device)
-
-        def padded(array: npt.NDArray[Any], dtype: Any) -> Tensor:
-            return tensor(np.append(array, 0), dtype)
-
+        tensor = partial(tensor_of, device=device)
+        padded = partial(tensor, padding=1)
         return TensorGraph(
             packed.num_states,
             num_labels,

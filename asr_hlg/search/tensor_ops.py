@@ -9,8 +9,10 @@ could be captured as a CUDA graph. What exceeds the capacity is dropped and coun
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -135,6 +137,14 @@ class FixedShapes:
         place = torch.arange(capacity, device=ends.device)
         index = torch.searchsorted(ends, place, right=True).clamp_(max=len(ends) - 1)
         return Rows(index, place < total), place
+
+
+def tensor_of(
+    array: npt.NDArray[Any], dtype: npt.DTypeLike, device: str = "cpu", padding: int = 0
+) -> Tensor:
+    """An array of one dimension as a tensor, with so many zeros after it."""
+    zeros = np.zeros(padding, dtype)
+    return torch.from_numpy(np.concatenate([np.asarray(array, dtype), zeros])).to(device)
 
 
 def pick(values: Tensor, index: Tensor) -> Tensor:

@@ -52,6 +52,10 @@ class BatchSearch(ABC):
         for t in range(log_probs.shape[1]):
             self._frame(type(emissions)(*(part[t] for part in emissions)))
 
+    def exceeded(self) -> dict[str, int]:
+        """Rows that were needed of the kinds whose capacity did not suffice."""
+        return self.shapes.exceeded()
+
     @property
     def cutoffs(self) -> Tensor:
         """float64 ``(num_utterances, num_frames)``: the score below which links were dropped."""

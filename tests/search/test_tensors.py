@@ -21,6 +21,10 @@ from asr_hlg.search import (
     fused_room,
     make_decoder,
 )
+from tests.support.batch_searches import (
+    check_batch_is_as_one_at_a_time,
+    check_no_operation_waits,
+)
 from tests.support.examples import examples
 from tests.support.lattice_arcs import within
 from tests.support.random_graphs import random_graph, random_posteriors
@@ -107,16 +111,8 @@ def test_a_batch_of_64_is_as_one_at_a_time(number, seed, fused):
     posteriors = random_posteriors(graph, lengths, seed)
     decoder = make_decoder(graph, SearchOptions(search_beam=6.0, min_active=4, engine="tensors"))
     decoder.fused = fused
-    together = decoder.decode(posteriors).utterances
-    for row in np.random.default_rng(seed).permutation(64)[:8].tolist():
-        alone = decoder.decode(posteriors.utterance(row)).utterances[0]
-        assert (alone is None) == (together[row] is None)
-        if alone is not None:
-            for mine, other in zip(vars(alone).values(), vars(together[row]).values(), strict=True):
-                if mine is None:
-                    assert other is None
-                else:
-                    np.testing.assert_allclose(mine, other, atol=1e-9)
+    rows = np.random.default_rng(seed).permutation(64)[:8].tolist()
+    check_batch_is_as_one_at_a_time(decoder, posteriors, rows)
 
 
 @examples(30)
@@ -199,14 +195,7 @@ def test_no_operation_of_a_frame_waits_for_the_device_where_shapes_are_fixed():
     graph = random_graph(3)
     decoder = TensorTokenPassing(graph, SearchOptions(engine="tensors"))
     decoder.fused, decoder.fixed_shapes = False, True
-    log_probs = decoder.scaled(random_posteriors(graph, [12] * 8, 1)).log_probs
-    search = decoder.start(8, decoder.options)
-    with torch.profiler.profile() as profiler:
-        search.accept(log_probs)
-    called = {event.key for event in profiler.key_averages()}
-    assert "aten::scatter_reduce_" in called
-    waiting = "nonzero", "_local_scalar_dense", "repeat_interleave", "masked_select", "unique"
-    assert called.isdisjoint("aten::" + name for name in waiting)
+    check_no_operation_waits(decoder, random_posteriors(graph, [12] * 8, 1))
 
 
 @pytest.fixture(scope="module")

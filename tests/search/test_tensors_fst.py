@@ -29,6 +29,10 @@ from asr_hlg.search.tensor_capture import cuda_graphs
 from asr_hlg.search.tensor_fst_graph import longest_path
 from tests.search.test_search import with_epsilon_loop
 from tests.support import reference_search
+from tests.support.batch_searches import (
+    check_batch_is_as_one_at_a_time,
+    check_no_operation_waits,
+)
 from tests.support.lattice_arcs import within
 from tests.support.random_graphs import random_graph, random_posteriors, through
 from tests.support.recorded_steps import RecordedSteps, Recorder
@@ -115,16 +119,8 @@ def test_a_batch_of_64_is_as_one_at_a_time(graph, seed):
     posteriors = random_posteriors(graph, lengths, seed)
     options = SearchOptions(search_beam=6.0, min_active=4, max_active=20)
     decoder = TensorFstTokenPassing(graph, options)
-    together = decoder.decode(posteriors).utterances
-    for row in np.random.default_rng(seed).permutation(64)[:8].tolist():
-        alone = decoder.decode(posteriors.utterance(row)).utterances[0]
-        assert (alone is None) == (together[row] is None)
-        if alone is not None:
-            for mine, other in zip(vars(alone).values(), vars(together[row]).values(), strict=True):
-                if mine is None:
-                    assert other is None
-                else:
-                    np.testing.assert_allclose(mine, other, atol=1e-9)
+    rows = np.random.default_rng(seed).permutation(64)[:8].tolist()
+    check_batch_is_as_one_at_a_time(decoder, posteriors, rows)
 
 
 @settings(max_examples=15)
@@ -210,14 +206,7 @@ def test_no_operation_of_a_frame_waits_for_the_device_where_shapes_are_fixed():
     graph = random_graph(3, ctc=False)
     decoder = TensorFstTokenPassing(graph, SearchOptions(min_active=3, max_active=9))
     decoder.fixed_shapes = True
-    log_probs = decoder.scaled(random_posteriors(graph, [12] * 8, 1)).log_probs
-    search = decoder.start(8, decoder.options)
-    with torch.profiler.profile() as profiler:
-        search.accept(log_probs)
-    called = {event.key for event in profiler.key_averages()}
-    assert "aten::scatter_reduce_" in called
-    waiting = "nonzero", "_local_scalar_dense", "repeat_interleave", "masked_select", "unique"
-    assert called.isdisjoint("aten::" + name for name in waiting)
+    check_no_operation_waits(decoder, random_posteriors(graph, [12] * 8, 1))
 
 
 @pytest.mark.parametrize("fixed_shapes", [False, True])
