@@ -64,8 +64,15 @@ def new(source: Source, capacity: int) -> Composition:
         np.zeros(3, np.int64),
     )
     if len(source.g_states):
-        state_of(composition, 0, 0, FREE, 0.0)
+        empty(composition)
     return composition
+
+
+def empty(composition: Composition) -> None:
+    """Leave only the start state in a composition."""
+    composition.slots[:] = 0
+    composition.size[:] = 0
+    state_of(composition, 0, 0, FREE, 0.0)
 
 
 @njit(nogil=True, cache=True)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_hlg.graph.lookahead import LookAhead
-from asr_hlg.graph.lookahead_kernels import add_pairs
+from asr_hlg.graph.lookahead_kernels import add_pairs, empty
 from asr_hlg.graph.lookahead_records import Composition, read_only
 from asr_hlg.graph.packed_fst import PackedFst
 from asr_hlg.search.fst_records import FstArrays, FstOutputs, FstTokens, Structs
@@ -89,17 +89,18 @@ class ComposedStates:
                 (old.eps_arcs, tokens.eps_links["arc"]),
             )
         )
+        kept = {name: getattr(old, name)[arcs] for name in ("arcs", "words", "phones")}
+        kept |= {name: getattr(old, name)[eps_arcs] for name in ("eps_arcs", "eps_words")}
+        kept_pairs = old.pairs[pairs[1:]]
         capacity = 2 * len(old.pairs) if larger else self._capacity
-        new = self._graph.composition(max(capacity, 2 * len(pairs), len(arcs), 2 * len(eps_arcs)))
-        add_pairs(new, old.pairs[pairs[1:]])
-        for name, kept in (
-            ("arcs", arcs),
-            ("words", arcs),
-            ("phones", arcs),
-            ("eps_arcs", eps_arcs),
-            ("eps_words", eps_arcs),
-        ):
-            getattr(new, name)[: len(kept)] = getattr(old, name)[kept]
+        capacity = max(capacity, 2 * len(pairs), len(arcs), 2 * len(eps_arcs))
+        if capacity == len(old.pairs):
+            empty(new := old)
+        else:
+            new = self._graph.composition(capacity)
+        add_pairs(new, kept_pairs)
+        for name, records in kept.items():
+            getattr(new, name)[: len(records)] = records
         new.size[1:] = len(arcs), len(eps_arcs)
         tokens.tokens["state"] = 2 * np.searchsorted(pairs, state // 2)
         tokens.links["arc"] = np.searchsorted(arcs, tokens.links["arc"])

@@ -36,7 +36,8 @@ def accumulate(
     factors : tuple of np.ndarray
         Precisions and projections, see :class:`asr_hlg.acoustic.kaldi.ivectors.Factors`.
     stats : tuple of np.ndarray
-        Quadratic term ``(n * n,)`` and linear term ``(n,)``, float64.
+        Quadratic term ``(n * (n + 1) / 2,)``, a lower triangle as a precision, and linear term
+        ``(n,)``, float64.
     """
     most, least, scale = limits
     precisions, projections = factors

@@ -58,7 +58,8 @@ class Factors(NamedTuple):
     Attributes
     ----------
     precisions : np.ndarray
-        float64 ``(num_gauss, n * n)``: Mᵀ Σ⁻¹ M of each Gaussian, for n factors.
+        float64 ``(num_gauss, n * (n + 1) / 2)``: Mᵀ Σ⁻¹ M of each Gaussian, for n factors; the
+        lower triangles of these symmetric matrices, row by row.
     projections : np.ndarray
         float64 ``(num_gauss, dim, n)``: Σ⁻¹ M.
     offset : float
@@ -168,7 +169,8 @@ class IvectorEstimate:
         self._extractor = extractor
         width = extractor.width
         self._offset = float(np.float32(extractor.factors.offset))  # as Kaldi's statistics have it
-        self._quadratic = np.eye(width).reshape(-1)
+        self._quadratic = np.eye(width)[np.tril_indices(width)]
+        self._diagonal = np.cumsum(np.arange(1, width + 1)) - 1
         self._linear = np.zeros(width)
         self._linear[0] = self._offset
         self._count = 0.0
@@ -202,7 +204,7 @@ class IvectorEstimate:
             most = options.max_count
             change = max(self._count + added, most) / most - max(self._count, most) / most
             self._linear[0] += self._offset * change
-            self._quadratic[:: extractor.width + 1] += change
+            self._quadratic[self._diagonal] += change
         self._count += added
 
     def solve(self) -> Floats:
@@ -212,7 +214,9 @@ class IvectorEstimate:
         if self._count > 0:
             if self.ivector[0] == 0:
                 self.ivector[0] = self._offset
-            matrix = self._quadratic.reshape(width, width)
+            rows, columns = np.tril_indices(width)
+            matrix = np.empty((width, width))
+            matrix[rows, columns] = matrix[columns, rows] = self._quadratic
             steps = extractor.options.num_cg_iters
             kernels.conjugate_gradients(matrix, self._linear, self.ivector, steps)
         else:
@@ -251,8 +255,9 @@ def _factors(reader: KaldiReader) -> Factors:
     if not (fits and dim and width and all(len(matrix) == dim for matrix in inverses)):
         raise reader.error("the matrices differ in size")
     projections = np.empty((number, dim, width))
-    precisions = np.empty((number, width * width))
+    precisions = np.empty((number, width * (width + 1) // 2))
+    lower = np.tril_indices(width)
     for row, (mean, inverse) in enumerate(zip(means, inverses, strict=True)):
         projections[row] = inverse @ mean
-        precisions[row] = (mean.T @ projections[row]).reshape(-1)
+        precisions[row] = (mean.T @ projections[row])[lower]
     return Factors(precisions, projections, offset)
