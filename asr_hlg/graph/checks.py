@@ -109,10 +109,11 @@ def check_look_ahead(
     finals = np.concatenate([hcl["final"], g["final"]])
     conditions: dict[str, _Condition] = {
         "number of states": min(len(hcl), len(g)) > 1,
-        "number of arcs": len(ahead.g_dst) == len(ahead.g_score) == len(ahead.g_sum) == num_g,
+        "number of arcs": len(ahead.g_dst) == len(ahead.g_score) == num_g,
         "final label": len(ahead.final_label) == 1,
         "arcs of states": lambda: _splits_fit(hcl["first"], len(arcs)),
         "arcs of states of G": lambda: _splits_fit(g["first"], num_g),
+        "sums of states": lambda: _sums_fit(g, len(ahead.g_sum)),
         "intervals of states": lambda: _splits_fit(hcl["interval"], len(ahead.intervals)),
         "destinations of arcs": lambda: _inside(arcs["dst"], len(hcl) - 1),
         "destinations of arcs of G": lambda: _inside(ahead.g_dst, len(g) - 1),
@@ -226,6 +227,13 @@ def _unsigned(records: _Array, name: str) -> np.dtype[Any] | str:
 def _inside(values: _Array, limit: int) -> bool:
     """Whether all values are at least 0 and below the limit."""
     return not len(values) or bool(values.min() >= 0 and values.max() < limit)
+
+
+def _sums_fit(states: _Array, total: int) -> bool:
+    """Whether states of G with many arcs have as many sums, and others none."""
+    counts = np.diff(states["first"])
+    expected = np.where(counts < lookahead_records.FEW, 0, counts)
+    return _splits_fit(states["sum"], total) and bool((np.diff(states["sum"]) == expected).all())
 
 
 def _splits_fit(splits: _Array, total: int) -> bool:

@@ -27,6 +27,7 @@ from asr_hlg.fst.indexing import Ints
 from asr_hlg.fst.openfst import Reach
 from asr_hlg.graph import lookahead_kernels as kernels
 from asr_hlg.graph.lookahead_records import (
+    FEW,
     G_STATE,
     HCL_ARC,
     HCL_STATE,
@@ -60,11 +61,12 @@ class LookAhead(PackedArrays):
         `LABEL` records: column of the posteriors, -1 for ε and disambiguation symbols, and the
         phone that begins on an arc with the label, 0 for none.
     g_states : np.ndarray
-        `G_STATE` records ``(num_states + 1,)``: where arcs begin, and final scores.
+        `G_STATE` records ``(num_states + 1,)``: where arcs and sums begin, and final scores. States
+        with less than `FEW` arcs have no sums.
     g_dst, g_word, g_score : np.ndarray
         int32, int32 and float32: arcs of G by state and word; word 0 is ε.
     g_sum : np.ndarray
-        float64: sum of the probabilities of a state's words, up to and with every arc.
+        float64: sums of the probabilities of a state's words, up to and with every arc.
     final_label : np.ndarray
         int32 ``(1,)``: the label in ``intervals`` for reaching a final state without a word.
     """
@@ -113,6 +115,8 @@ class LookAhead(PackedArrays):
         g = _sorted_by_label(g)
         g_states = np.zeros(g.num_states + 1, G_STATE)
         g_states["first"], g_states["final"][:-1] = g.row_splits, g.final
+        counts = np.diff(g.row_splits)
+        g_states["sum"][1:] = np.cumsum(np.where(counts < FEW, 0, counts))
         return LookAhead(
             hcl_states,
             hcl_arcs,
@@ -122,7 +126,7 @@ class LookAhead(PackedArrays):
             np.ascontiguousarray(g.dst, np.int32),
             np.ascontiguousarray(g.ilabel, np.int32),
             np.ascontiguousarray(g.score, np.float32),
-            kernels.sums(g.row_splits, g.ilabel, g.score),
+            kernels.sums(g_states, g.ilabel, g.score),
             np.array([reach.final_label], np.int32),
         )
 

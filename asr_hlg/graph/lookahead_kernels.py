@@ -11,6 +11,7 @@ from asr_hlg.graph.lookahead_records import (
     ARCS,
     BOUND,
     EPS_ARCS,
+    FEW,
     FREE,
     NOT_COMPOSED,
     PAIR,
@@ -24,8 +25,6 @@ from asr_hlg.graph.lookahead_records import (
 )
 from asr_hlg.graph.packed import STATE
 from asr_hlg.graph.packed_fst import ARC, EPS_ARC
-
-_FEW = 32  # words whose probabilities are summed one by one
 
 
 class _Match(NamedTuple):
@@ -76,15 +75,17 @@ def empty(composition: Composition) -> None:
 
 
 @njit(nogil=True, cache=True)
-def sums(first: Ints, label: Ints, score: Floats) -> Floats:
-    """Sum of the probabilities of a state's words, up to and with every arc."""
-    result = np.zeros(len(label))
-    for state in range(len(first) - 1):
-        total = 0.0
-        for arc in range(first[state], first[state + 1]):
-            if label[arc] != 0:
-                total += np.exp(score[arc])
-            result[arc] = total
+def sums(states: Structs, label: Ints, score: Floats) -> Floats:
+    """Sum of the probabilities of a state's words, up to and with every arc, by ``states.sum``."""
+    result = np.zeros(states[-1].sum)
+    for state in range(len(states) - 1):
+        total, at = 0.0, states[state].sum
+        if states[state + 1].sum > at:
+            for arc in range(states[state].first, states[state + 1].first):
+                if label[arc] != 0:
+                    total += np.exp(score[arc])
+                result[at] = total
+                at += 1
     return result
 
 
@@ -288,11 +289,12 @@ def _reachable(source: Source, h: Index, g: Index, begin: Index) -> _Ahead:
                 continue
             first = low if first == last else first
             last = at
-            if at - low < _FEW:
+            if at - low < FEW:
                 for arc in range(low, at):
                     total += np.exp(g_score[arc])
             else:
-                total += g_sum[at - 1] - (g_sum[low - 1] if low > begin else 0.0)
+                shift = source.g_states[g].sum - source.g_states[g].first - 1
+                total += g_sum[shift + at] - (g_sum[shift + low] if low > begin else 0.0)
     final = source.g_states[g].final
     is_final = final > -np.inf and _reaches(source, h, source.final_label[0])
     score = np.log(total) if last > first else -np.inf

@@ -23,7 +23,10 @@ HCL_STATE = np.dtype([("first", "<i4"), ("interval", "<i4"), ("final", "<f4")])
 HCL_ARC = np.dtype([("dst", "<i4"), ("score", "<f4"), ("word", "<i4"), ("label", "<i4")])
 INTERVAL = np.dtype([("begin", "<i4"), ("end", "<i4")])
 LABEL = np.dtype([("column", "<i4"), ("phone", "<i4")])
-G_STATE = np.dtype([("first", "<i4"), ("final", "<f4")])
+G_STATE = np.dtype([("first", "<i4"), ("sum", "<i4"), ("final", "<f4")])
+
+FEW = 32
+"""Words whose probabilities are summed one by one; of more, sums are stored."""
 
 PAIR = np.dtype([("h", "<i4"), ("g", "<i4"), ("mode", "<i4"), ("ahead", "<f8")], align=True)
 """States of HCL and of G, and the log-probability that arcs before the pair have in advance."""

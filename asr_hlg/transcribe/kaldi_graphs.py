@@ -29,7 +29,7 @@ from asr_hlg.search.incremental_lattice import Steps
 from asr_hlg.search.online import OnlineSearch
 
 _MOST_PHRASE_LISTS = 8  # whose graphs are kept
-_REVISION = 2  # raised when the same files give another graph than before
+_REVISION = 3  # raised when the same files give another graph than before
 
 Say = Callable[[str], None]
 

@@ -12,9 +12,10 @@ from asr_hlg.fst import openfst
 from asr_hlg.fst.arcs import Arcs
 from asr_hlg.graph.export import arcs_of
 from asr_hlg.graph.lookahead import LookAhead
+from asr_hlg.graph.lookahead_kernels import _reachable
 from tests.support import fst_files
 from tests.support.brute_force import Machine, random_string, transductions
-from tests.support.lookahead import LABELS, random_g, random_hcl
+from tests.support.lookahead import LABELS, look_ahead_of, random_g, random_hcl
 
 
 def unpacked(packed):
@@ -49,3 +50,24 @@ def test_look_ahead_changes_neither_strings_nor_scores(seed, tmp_path):
         assert got.keys() == expected.keys()
         for words in expected:
             assert max(got[words]) == pytest.approx(max(expected[words]), abs=1e-4)
+
+
+def test_the_sum_of_the_words_that_a_state_reaches_is_that_of_single_words():
+    random = np.random.default_rng(0)
+    hcl, g = random_hcl(random, 99), random_g(random, 99)
+    source = look_ahead_of(hcl, g, 99).composition(8).source
+    assert 99 <= len(source.g_sum) < g.num_arcs  # states with few words have no sums
+    for state, row in enumerate(fst_files.reachable(hcl, 100)):
+        for g_state in range(g.num_states):
+            arcs = range(g.row_splits[g_state], g.row_splits[g_state + 1])
+            reached = [
+                np.exp(float(g.score[arc]))
+                for arc in arcs
+                if g.ilabel[arc] and any(begin <= g.ilabel[arc] < end for begin, end in row)
+            ]
+            first = arcs.start + (g.ilabel[arcs.start] == 0)
+            found = _reachable(source, state, g_state, first)
+            expected = np.log(sum(reached)) if reached else -np.inf
+            if found.is_final:
+                expected = max(expected, g.final[g_state])
+            assert found.score == pytest.approx(expected, abs=1e-6)

@@ -54,10 +54,14 @@ def random_g(random, num_words):
     return Arcs(src, dst, label, label, score, final)
 
 
-def random_look_ahead(random, num_words):
+def look_ahead_of(hcl, g, num_words):
     """Both, with the words that states of HCL reach."""
-    hcl, g = random_hcl(random, num_words), random_g(random, num_words)
     rows = fst_files.reachable(hcl, num_words + 1)
     splits = np.cumsum([0, *map(len, rows)])
     begin, end = np.array([interval for row in rows for interval in row], np.int32).T
     return LookAhead.of(hcl, Reach(splits, begin, end, num_words + 1), g, LABELS)
+
+
+def random_look_ahead(random, num_words):
+    """A random HCL and a random G."""
+    return look_ahead_of(random_hcl(random, num_words), random_g(random, num_words), num_words)
