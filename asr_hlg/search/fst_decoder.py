@@ -60,7 +60,7 @@ class FstTokenPassing(UtteranceDecoder):
     _idle = _idle
     allocate = staticmethod(allocate)
     steps: Steps | None = None
-    capacity: ClassVar[int] = 1 << 19
+    capacity: ClassVar[int] = 480_000
 
     def __init__(self, graph: DecodingGraph, options: SearchOptions | None = None):
         super().__init__(graph, options)
