@@ -100,7 +100,7 @@ digits-transducer: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/asr-hlg graph cat_hat
 	$(BIN)/asr-hlg graph en
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n logical --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/asr-hlg graph en

@@ -31,18 +31,17 @@ CONFTEST = """
 from tests.support import left_out
 from tests.support.left_out import *
 left_out.MISSING[:] = ["not_installed"]
-left_out._left_out.clear()
 """
 
 
-@pytest.fixture
-def run(pytester, root, monkeypatch):
+@pytest.fixture(params=[(), ("-p", "xdist", "-n2")], ids=["one process", "two processes"])
+def run(request, pytester, root, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(root))
     pytester.makeconftest(CONFTEST)
 
     def run_tests(imports: str = ""):
         pytester.makepyfile(TESTS.format(imports=imports))
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider")
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *request.param)
 
     return run_tests
 

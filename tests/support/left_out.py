@@ -21,7 +21,6 @@ from asr_hlg.errors import AsrHlgError
 
 _SERVER = ("starlette", "uvicorn", "websockets", "prometheus_client", "httpx2", "openai")
 MISSING = [name for name in ("k2", "torch", "lhotse", *_SERVER) if find_spec(name) is None]
-_left_out: Counter[str] = Counter()
 _modules: dict[str, str] = {}  # those that are left out, with the packages that they need
 
 
@@ -46,7 +45,6 @@ class Module(pytest.Module):
             package = _missing_in_import(str(error))
             if package is None:
                 raise
-            _left_out[package] += number_of_tests(self.path)
             _modules[self.path.stem] = package
             pytest.skip(f"needs {package}", allow_module_level=True)
 
@@ -79,15 +77,21 @@ def pytest_runtest_makereport(
     report = yield
     package = missing_package(call.excinfo.value if call.excinfo else None)
     if package is not None and report.failed:
-        _left_out[package] += 1
         report.outcome = "skipped"
         report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: needs {package}")
     return report
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print how many tests were left out."""
-    if _left_out:
-        parts = ", ".join(f"{count} that need {name}" for name, count in _left_out.most_common())
-        total = sum(_left_out.values())
+    """Print how many tests were left out, also by the worker processes of pytest-xdist."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", ()):
+        package = report.longrepr[2].removeprefix("Skipped: needs ")
+        if package in MISSING:
+            is_module = isinstance(report, pytest.CollectReport)
+            path = terminalreporter.config.rootpath / report.nodeid
+            counts[package] += number_of_tests(path) if is_module else 1
+    if counts:
+        parts = ", ".join(f"{count} that need {name}" for name, count in counts.most_common())
+        total = sum(counts.values())
         terminalreporter.write_line(f"left out: {total} tests, {parts} (not installed here)")
