@@ -12,8 +12,8 @@ import pytest
 from tests.fuzz.readers import READERS
 from tests.fuzz.running import Finding, case_of
 
-CASES = 200
-FEWER_CASES = 50
+CASES = 100
+FEWER_CASES = 25
 CPU_SECONDS = 300  # only a hang takes so long, on any machine
 # a case takes milliseconds
 SLOW = (

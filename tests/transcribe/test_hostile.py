@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -78,14 +79,19 @@ def test_the_trap_works(tmp_path):
     assert (tmp_path / "trap").exists()
 
 
+@pytest.fixture(scope="module")
+def seeds_of(tmp_path_factory) -> dict[str, tuple[Path, Sequence[bytes]]]:
+    """For each reader a folder and valid files."""
+    folders = {name: tmp_path_factory.mktemp("seeds") for name in READERS}
+    return {name: (folders[name], READERS[name].make_seeds(folders[name])) for name in READERS}
+
+
 @pytest.mark.parametrize("form", ["pickle", "npy", "torch", "npz", "kaldi"])
-def test_no_reader_unpickles(tmp_path, form):
+def test_no_reader_unpickles(seeds_of, tmp_path, form):
     trap = tmp_path / "trap"
     content = pickles(trap)[form]
     for name, reader in READERS.items():
-        folder = tmp_path / name
-        folder.mkdir()
-        seeds = reader.make_seeds(folder)
+        folder, seeds = seeds_of[name]
         if name == "metadata":  # strings in an ONNX file
             continue
         if name == "graph":  # one of whose files this may be
